@@ -1,0 +1,13 @@
+"""The app of callers."""
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Loads the authenticator's description for the schema."""
+
+    name = "accounts"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from accounts import schema  # noqa: F401  (importing it registers the extension)

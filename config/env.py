@@ -1,0 +1,84 @@
+"""Typed readers of environment variables; nonsense is refused at start-up, by name."""
+
+import os
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable without surrounding blanks; unset and empty are the same."""
+    return os.environ.get(name, "").strip() or default
+
+
+def number(name: str, default: float, *, least: float, most: float) -> float:
+    """A number from `least` to `most`."""
+    raw = text(name)
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a number, not {raw!r}.") from None
+    if not least <= value <= most:
+        raise ImproperlyConfigured(f"{name} must be from {least:g} to {most:g}, not {raw}.")
+    return value
+
+
+def integer(name: str, default: int, *, least: int, most: int) -> int:
+    """A whole number from `least` to `most`."""
+    value = number(name, default, least=least, most=most)
+    if value != int(value):
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value}.")
+    return int(value)
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """true, yes, on and 1, or false, no, off and 0, in any case."""
+    raw = text(name).lower()
+    if not raw:
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {raw!r}.")
+
+
+def choice(name: str, default: str, allowed: Sequence[str]) -> str:
+    """One of `allowed`."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "https")) -> str:
+    """An address with one of `schemes` and a host, without a slash at its end; empty where unset."""
+    value = text(name, default).rstrip("/")
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ImproperlyConfigured(f"{name} must start with {' or '.join(schemes)}:// and name a host.")
+    return value
+
+
+def words(name: str) -> list[str]:
+    """A list separated by commas; empty where unset."""
+    return [word.strip() for word in text(name).split(",") if word.strip()]
+
+
+def numbers(name: str, default: Sequence[float]) -> list[float]:
+    """Rising positive numbers, separated by commas."""
+    raw = words(name)
+    try:
+        values = [float(word) for word in raw]
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} must be numbers separated by commas, not {','.join(raw)!r}."
+        ) from None
+    if any(later <= earlier for earlier, later in zip([0.0, *values], values, strict=False)):
+        raise ImproperlyConfigured(f"{name} must be positive and rising, not {','.join(raw)!r}.")
+    return values or list(default)

@@ -1,0 +1,135 @@
+"""What the schema says of every operation under /api/v1: the envelope and the errors."""
+
+from typing import Any, Final
+
+_ERROR: Final = {
+    "type": "object",
+    "required": ["success", "error"],
+    "properties": {
+        "success": {"type": "boolean", "enum": [False]},
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details", "requestId"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable; for programs."},
+                "message": {"type": "string", "description": "What is wrong and what to do; for people."},
+                "details": {"nullable": True, "description": "What it is about, where there is more to say."},
+                "requestId": {"type": "string", "description": "As in X-Request-Id."},
+            },
+        },
+    },
+}
+# By status: what it means, and an example's code and message.
+_SAYS: Final = {
+    "400": (
+        "The request is not valid.",
+        "validation_failed",
+        "duration: Ensure this value is less than or equal to 60.",
+    ),
+    "401": ("No key, or an unknown one.", "unauthorized", "Authentication credentials were not provided."),
+    "404": ("No such job of this caller.", "not_found", "Not found."),
+    "409": (
+        "The job's status does not allow it.",
+        "job_not_cancellable",
+        "The job is completed; only a pending or processing job can be cancelled.",
+    ),
+    "411": (
+        "The body has no length.",
+        "length_required",
+        "Send the body with a Content-Length, not in chunks.",
+    ),
+    "413": (
+        "The body is too large.",
+        "payload_too_large",
+        "The body has 10485760 bytes; at most 1048576 are taken.",
+    ),
+    "415": (
+        "The body is not JSON.",
+        "unsupported_media_type",
+        'Unsupported media type "text/plain" in request.',
+    ),
+    "429": (
+        "Too many requests; Retry-After says when to go on.",
+        "rate_limited",
+        "Request was throttled. Expected available in 12 seconds.",
+    ),
+    "503": (
+        "The upstream does not answer; Retry-After says when to try again.",
+        "upstream_unavailable",
+        "The upstream does not answer now; the job goes on by itself. (Unavailable)",
+    ),
+}
+_MORE: Final = {
+    "cancelVideo": ["409"],
+    "retryVideo": ["400", "409"],
+    "syncVideo": ["409", "503"],
+    "getVideoResult": ["400"],
+    "getVideoContent": ["400"],
+}
+
+
+def describe_envelope(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Postprocessing hook of drf-spectacular: wraps successes and adds the errors."""
+    schemas = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Error"] = _ERROR
+    for address, operations in result["paths"].items():
+        if not address.startswith("/api/v1/"):
+            continue
+        for operation in operations.values():
+            _wrap(operation)
+            _add_errors(address, operation)
+    return result
+
+
+def _wrap(operation: dict[str, Any]) -> None:
+    success = {"success": {"type": "boolean", "enum": [True]}}
+    for response in operation["responses"].values():
+        content = response.get("content", {}).get("application/json")
+        if content is None:
+            continue
+        if operation["operationId"].startswith("list"):
+            # A page says data and pagination itself.
+            flag = {"type": "object", "required": ["success"], "properties": success}
+            content["schema"] = {"allOf": [flag, content["schema"]]}
+        else:
+            properties = {**success, "data": content["schema"]}
+            content["schema"] = {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _add_errors(address: str, operation: dict[str, Any]) -> None:
+    statuses = {"401", "429", *_MORE.get(operation["operationId"], [])}
+    if "{" in address:
+        statuses.add("404")
+    if operation.get("parameters") and any(each["in"] == "query" for each in operation["parameters"]):
+        statuses.add("400")
+    if "requestBody" in operation:
+        statuses |= {"400", "411", "413", "415"}
+    for status in sorted(statuses):
+        description, code, message = _SAYS[status]
+        if status == "409":
+            code, message = _conflict(operation["operationId"], code, message)
+        elif status == "400" and operation["operationId"] in {"getVideoResult", "getVideoContent"}:
+            code, message = (
+                "job_not_completed",
+                "The job is pending; its result is there once it is completed.",
+            )
+        example = {
+            "success": False,
+            "error": {"code": code, "message": message, "details": None, "requestId": "0195f8a2c3d47e1f8a2b"},
+        }
+        operation["responses"][status] = {
+            "description": description,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}
+            },
+        }
+
+
+def _conflict(operation_id: str, code: str, message: str) -> tuple[str, str]:
+    return {
+        "retryVideo": (
+            "job_not_retryable",
+            "The job is pending; only a failed or cancelled job can be retried.",
+        ),
+        "syncVideo": ("job_not_syncable", "The job is completed; there is nothing more to ask the upstream."),
+    }.get(operation_id, (code, message))

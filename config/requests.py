@@ -1,0 +1,134 @@
+"""What every request passes: its id, the limit on its body, its parser."""
+
+import codecs
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, NoReturn
+
+import uuid_utils.compat as uuid_utils
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from config.errors import respond
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each log record the id of the request in which it was made."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+class RequestIdMiddleware:
+    """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-Id", "")
+        token = request_id.set(given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex)
+        request.META["TAKEONE_REQUEST_ID"] = request_id.get()
+        try:
+            response = self.get_response(request)
+            response["X-Request-Id"] = request_id.get()
+            return response
+        finally:
+            request_id.reset(token)
+
+
+class BodyLimitMiddleware:
+    """Refuses a body over REQUEST_BODY_MAX_BYTES before any of it is read, and one of unknown length."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        most = settings.REQUEST_BODY_MAX_BYTES
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal() and int(length) > most:
+            return respond(
+                request, 413, "payload_too_large", f"The body has {length} bytes; at most {most} are taken."
+            )
+        # Django reads a body without a length as empty, which would be answered as if nothing had been sent.
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return respond(
+                request, 411, "length_required", "Send the body with a Content-Length, not in chunks."
+            )
+        return self.get_response(request)
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Answers in the one format there is, whatever the Accept header says."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        given = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == given), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or ""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ParseError(f"The body is not JSON: {name} is no JSON number.")
+
+
+def _refuse_unstorable(value: object, at: str) -> None:
+    """Raises for what PostgreSQL cannot keep or JSON cannot say again: NUL, lone surrogates, infinity."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ParseError(f"{at} contains a NUL character (\\u0000); remove it.")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ParseError(f"{at} contains a lone surrogate (\\ud800 to \\udfff); send whole characters.")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ParseError(f"{at} is a number that is out of range.")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_unstorable(key, f"A key in {at}")
+            _refuse_unstorable(inner, f"{at}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_unstorable(inner, f"{at}[{number}]")
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it, in UTF-8, without what could not be stored."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        raw = stream.read()
+        try:
+            text = codecs.decode(raw, "utf-8")
+        except UnicodeDecodeError:
+            raise ParseError("The body is not UTF-8.") from None
+        try:
+            payload = json.loads(text, parse_constant=_refuse_constant)
+            _refuse_unstorable(payload, "The body")
+        except RecursionError:
+            raise ParseError("The body is nested too deeply.") from None
+        except ValueError as error:
+            raise ParseError(f"The body is not JSON: {error}.") from None
+        return payload

@@ -1,0 +1,282 @@
+"""All settings of a deployment. The environment variables are listed in .env.example."""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+
+from config import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+VAR_DIR = Path(env.text("TAKEONE_VAR", str(BASE_DIR / "var")))
+
+
+def _secret_key() -> str:
+    """SECRET_KEY, or one that is made once and kept beside the embedded database."""
+    if key := env.text("SECRET_KEY"):
+        return key
+    path = VAR_DIR / "secret_key"
+    if not path.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        # Written aside and linked: of two processes that start at once, one key wins, and it is whole.
+        draft = VAR_DIR / f"secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(60))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text()
+
+
+SECRET_KEY = _secret_key()
+DEBUG = False
+
+# The address under which callers reach this deployment. Its scheme decides whether cookies and redirects
+# demand TLS.
+TAKEONE_URL = env.url("TAKEONE_URL", "http://127.0.0.1:8000")
+_HTTPS = TAKEONE_URL.startswith("https://")
+ALLOWED_HOSTS = list(
+    dict.fromkeys(
+        [urlsplit(TAKEONE_URL).hostname or "", "127.0.0.1", "localhost", "[::1]", *env.words("ALLOWED_HOSTS")]
+    )
+)
+CSRF_TRUSTED_ORIGINS = [TAKEONE_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
+SECURE_SSL_REDIRECT = _HTTPS
+# A container's own health check speaks plain HTTP to the port behind the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
+SECURE_HSTS_PRELOAD = _HTTPS
+SESSION_COOKIE_SECURE = _HTTPS
+CSRF_COOKIE_SECURE = _HTTPS
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "accounts",
+    "videos",
+    "health",
+]
+
+MIDDLEWARE = [
+    "config.requests.RequestIdMiddleware",
+    "health.middleware.CountRequestsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.requests.BodyLimitMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "accounts.User"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True
+MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
+
+# Bodies ------------------------------------------------------------------------------------------------
+# A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.
+REQUEST_BODY_MAX_BYTES = 1_048_576
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
+
+# Database ----------------------------------------------------------------------------------------------
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+_DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
+if _DATABASE_URL:
+    DATABASES = {
+        "default": {
+            **environ.Env.db_url_config(_DATABASE_URL),
+            "CONN_MAX_AGE": 600,
+            "CONN_HEALTH_CHECKS": True,
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": VAR_DIR / "takeone.sqlite3",
+            "CONN_MAX_AGE": None,
+            "OPTIONS": {
+                # A transaction takes the one write lock when it begins, which is what row locks do for it.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                # FULL: a commit that was answered for survives a power cut.
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            },
+        }
+    }
+
+# Redis and Celery --------------------------------------------------------------------------------------
+REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss"))
+if REDIS_URL:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
+        }
+    }
+    CELERY_BROKER_URL = REDIS_URL
+    # Without these a publish to a frozen Redis blocks for over 40 s.
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+        "retry_on_timeout": False,
+        "visibility_timeout": 3600,
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CELERY_BROKER_URL = "memory://"
+    # The in-memory transport looks once a second unless told otherwise.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.1}
+
+# django-ratelimit wants a cache that processes share; the one process of the embedded default has no other.
+SILENCED_SYSTEM_CHECKS = [] if REDIS_URL else ["django_ratelimit.E003", "django_ratelimit.W001"]
+
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "takeone"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# Reopening the database connection for each task costs a factor of four.
+CELERY_DB_REUSE_MAX = 1000
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+LOOK_SECONDS = env.number("LOOK_SECONDS", 1.0, least=0.1, most=60)
+CELERY_BEAT_SCHEDULE = {
+    # A look that no worker took before the next ones came is worth nothing.
+    "look": {"task": "videos.look", "schedule": LOOK_SECONDS, "options": {"expires": 5 * LOOK_SECONDS}},
+}
+WORK_THREADS = env.integer("WORK_THREADS", 8, least=1, most=64)
+
+# The upstream ------------------------------------------------------------------------------------------
+_SIMULATOR_URL = env.url("TAKEONE_SIMULATOR_URL")
+SORA_BASE_URL = env.url("SORA_BASE_URL", _SIMULATOR_URL or "http://127.0.0.1:9000/v1")
+# The simulator's own address in the environment (`make up` writes it there) is no choice of an upstream.
+SORA_BASE_URL_CHOSEN = bool(env.url("SORA_BASE_URL")) and SORA_BASE_URL != _SIMULATOR_URL
+SORA_PROVIDER = env.text("SORA_PROVIDER", "" if SORA_BASE_URL_CHOSEN else "simulator")
+_SIMULATED = SORA_PROVIDER == "simulator"
+SORA_API_KEY = env.text("SORA_API_KEY", "simulator" if _SIMULATED else "")
+SORA_DIALECT = env.text("SORA_DIALECT", "openai")
+SORA_MODEL = env.text("SORA_MODEL")
+# The environment gives milliseconds, as BATCH_TIMEOUT does; the code counts in seconds.
+SORA_TIMEOUT = env.number("SORA_TIMEOUT", 60_000, least=100, most=3_600_000) / 1000
+SORA_RETRY_DELAY = env.number("SORA_RETRY_DELAY", 1_000, least=1, most=60_000) / 1000
+SORA_MAX_RETRIES = env.integer("SORA_MAX_RETRIES", 3, least=0, most=20)
+SORA_CONCURRENCY = env.integer("SORA_CONCURRENCY", 4, least=1, most=10_000)
+SORA_BILLS_FAILED = env.flag("SORA_BILLS_FAILED")
+SORA_PRICES = env.text("SORA_PRICES")
+# Looks at the upstream's list after a create of unknown outcome, in seconds after it became unknown.
+SORA_RECONCILE_SECONDS = env.numbers(
+    "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
+)
+SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
+# How often renders are asked after: a fifth of their age, within these bounds, in seconds.
+SORA_SYNC_SECONDS_LEAST = env.number("SORA_SYNC_SECONDS_LEAST", 1 if _SIMULATED else 5, least=0.2, most=3600)
+SORA_SYNC_SECONDS_MOST = env.number("SORA_SYNC_SECONDS_MOST", 15, least=0.2, most=3600)
+SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)
+SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
+JOB_GIVE_UP_AFTER = env.number("JOB_GIVE_UP_AFTER", 86_400, least=1, most=31_536_000)
+JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_000)
+
+# REST --------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["config.requests.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.requests.AlwaysJSON",
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.limits.CallerThrottle"],
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.errors.render",
+    "UNICODE_JSON": True,
+}
+# Calls per minute that one caller may make before 429; 0 sets no limit.
+RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 600, least=0, most=1_000_000)
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Take One",
+    "VERSION": VERSION,
+    "DESCRIPTION": "Video generation jobs that are rendered once, paid once and never lost.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.openapi.describe_envelope",
+    ],
+    "ENUM_NAME_OVERRIDES": {"JobStatus": "videos.states.JobStatus"},
+    "TAGS": [
+        {"name": "videos", "description": "Ask for videos, follow them, fetch them."},
+        {"name": "health", "description": "For probes and monitoring; no key needed."},
+    ],
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "config.requests.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"},
+    },
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"]),
+    },
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+    },
+}

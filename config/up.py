@@ -1,0 +1,199 @@
+"""`make up`: everything in the foreground, on one machine, with nothing else installed.
+
+Prepares the database, starts the simulator unless SORA_BASE_URL names another upstream, and becomes the
+web server, which runs the Celery worker and beat as threads.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+_SIMULATOR_WAIT_SECONDS = 15
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def fail(message: str) -> NoReturn:
+    """Ends with one line."""
+    print(f"make up: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def main() -> None:
+    """Prepares, then becomes the web server."""
+    parser = argparse.ArgumentParser(prog="python -m config.up", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    if not 1 <= arguments.port <= 65535:
+        fail(f"a port is from 1 to 65535, not {arguments.port}; try make up PORT=8123.")
+    _refuse_taken(arguments.host, arguments.port)
+    given = os.environ.get("TAKEONE_URL", "")
+    # An address on this machine was written by an earlier start, perhaps on another port.
+    if not given or urlsplit(given).hostname in _LOOPBACK:
+        os.environ["TAKEONE_URL"] = f"http://{arguments.host}:{arguments.port}"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    simulator = _start_simulator() if _wants_simulator() else None
+    try:
+        _prepare(simulator, arguments.host, arguments.port)
+    except BaseException:
+        if simulator is not None:
+            simulator.terminate()
+        raise
+
+
+def _wants_simulator() -> bool:
+    chosen = os.environ.get("SORA_BASE_URL", "").strip().rstrip("/")
+    # A shell that has sourced var/takeone.env carries the address of an earlier simulator.
+    return not chosen or chosen == os.environ.get("TAKEONE_SIMULATOR_URL", "").strip().rstrip("/")
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            fail(f"{host}:{port} cannot be used ({error.strerror}); try make up PORT={port + 1}.")
+
+
+def _var_dir() -> Path:
+    # Not from the settings, which read the upstream's address that is still to be found.
+    root = Path(__file__).resolve().parent.parent
+    var = Path(os.environ.get("TAKEONE_VAR", "").strip() or root / "var")
+    var.mkdir(parents=True, exist_ok=True)
+    return var
+
+
+def _start_simulator() -> subprocess.Popen[bytes]:
+    folder = _var_dir() / "simulator"
+    folder.mkdir(exist_ok=True)
+    (folder / "url").unlink(missing_ok=True)
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--state", str(folder / "state.sqlite3")]
+    command += ["--ready-file", str(folder / "url"), "--exit-with-parent"]
+    command += shlex.split(os.environ.get("SIMULATOR_OPTIONS", ""))
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def _simulator_url(simulator: subprocess.Popen[bytes]) -> str:
+    ready = _var_dir() / "simulator" / "url"
+    ends = time.monotonic() + _SIMULATOR_WAIT_SECONDS
+    while time.monotonic() < ends:
+        if ready.exists():
+            return ready.read_text().strip()
+        if simulator.poll() is not None:
+            fail("the simulator did not start; its own line above says why.")
+        time.sleep(0.02)
+    fail(f"the simulator did not start within {_SIMULATOR_WAIT_SECONDS} s.")
+
+
+def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) -> None:
+    if simulator is not None:
+        url = _simulator_url(simulator)
+        os.environ |= {
+            "SORA_BASE_URL": url,
+            "TAKEONE_SIMULATOR_URL": url,
+            "TAKEONE_SIMULATOR_PID": str(simulator.pid),
+        }
+    import django
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import call_command
+    from django.core.management.base import SystemCheckError
+    from django.db import DatabaseError, connection
+
+    try:
+        django.setup()
+        call_command("check")
+        call_command("migrate", verbosity=0, interactive=False)
+    except (ImproperlyConfigured, SystemCheckError, ValueError) as error:
+        fail(f"the settings cannot be used. {error}")
+    except DatabaseError as error:
+        fail(f"the database cannot be used: {str(error).strip()}")
+    secret = _first_key()
+    connection.close()
+    greeting = _write_env(secret)
+    from django.conf import settings
+
+    os.environ |= {
+        "TAKEONE_EMBEDDED": "1",
+        "TAKEONE_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "TAKEONE_GREETING": greeting,
+    }
+    os.chdir(settings.BASE_DIR)
+    # The simulator answers to signals by itself; the handlers of this process end with it.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    server = [sys.executable, "-m", "gunicorn", "-c", "python:config.server", "config.wsgi"]
+    os.execv(sys.executable, server)
+
+
+def _env_file() -> Path:
+    return _var_dir() / "takeone.env"
+
+
+def _first_key() -> str:
+    """The API key of var/takeone.env, made at the first start."""
+    from django.contrib.auth import get_user_model
+
+    from accounts.models import ApiKey
+
+    kept = ""
+    if _env_file().exists():
+        for line in _env_file().read_text().splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            if name == "TAKEONE_API_KEY":
+                kept = shlex.split(value)[0]
+    if kept and ApiKey.objects.filter(digest=ApiKey.digest_of(kept)).exists():
+        return kept
+    owner, created = get_user_model().objects.get_or_create(
+        username="takeone", defaults={"is_staff": True, "is_superuser": True}
+    )
+    if created:
+        owner.set_unusable_password()
+        owner.save()
+    # A key that the file keeps goes on working with a new database.
+    return ApiKey.issue(owner, "make up", kept)[1]
+
+
+def _write_env(secret: str) -> str:
+    """Writes what a shell needs, and returns what to try with it."""
+    values = {
+        "TAKEONE_URL": os.environ["TAKEONE_URL"],
+        "TAKEONE_API_KEY": secret,
+        "SORA_BASE_URL": os.environ["SORA_BASE_URL"],
+    }
+    if url := os.environ.get("TAKEONE_SIMULATOR_URL"):
+        # Says whose address SORA_BASE_URL is: not one that somebody chose.
+        values["TAKEONE_SIMULATOR_URL"] = url if url == values["SORA_BASE_URL"] else ""
+    path = _env_file()
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
+    draft.replace(path)
+    source = f". {shlex.quote(str(path))}"
+    return f"""
+Take One is up at {values["TAKEONE_URL"]} (Ctrl-C ends it). Upstream: {values["SORA_BASE_URL"]}
+
+In another shell, ask for a video:
+
+  {source}
+  curl -s "$TAKEONE_URL/api/v1/videos" -H "x-api-key: $TAKEONE_API_KEY" \\
+    -H "Content-Type: application/json" -d '{{"prompt": "A paper boat crossing a puddle at dusk"}}'
+
+Follow it until it is completed, then open its videoUrl with the same key:
+
+  curl -s "$TAKEONE_URL/api/v1/videos" -H "x-api-key: $TAKEONE_API_KEY"
+
+Docs: {values["TAKEONE_URL"]}/docs
+"""
+
+
+if __name__ == "__main__":
+    main()

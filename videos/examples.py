@@ -1,0 +1,112 @@
+"""Examples in the schema."""
+
+from typing import Any, Final
+
+from drf_spectacular.utils import OpenApiExample
+
+_ID: Final = "019aa5c2-7d3e-7c41-9d2f-3b6a5e8f1c20"
+_JOB: Final[dict[str, Any]] = {
+    "id": _ID,
+    "status": "processing",
+    "stage": "rendering",
+    "prompt": "A paper boat crossing a puddle at dusk",
+    "negativePrompt": None,
+    "duration": 10.0,
+    "resolution": "720p",
+    "aspectRatio": "16:9",
+    "fps": None,
+    "seed": None,
+    "style": "calm",
+    "model": "sora-2",
+    "priority": "normal",
+    "metadata": {"campaign": "autumn"},
+    "adjustments": [
+        {
+            "field": "duration",
+            "asked": 10.0,
+            "used": 12,
+            "reason": "this upstream does not render that length",
+        }
+    ],
+    "progress": 42,
+    "soraJobId": "video_691608967fe8819399e710799dae2ae708872b008b63ff61",
+    "submitted": {
+        "provider": "simulator",
+        "model": "sora-2",
+        "seconds": "12",
+        "size": "1280x720",
+        "attempt": 1,
+    },
+    "cost": {"estimated": "1.20", "settled": "0.00", "currency": "USD"},
+    "result": None,
+    "error": None,
+    "overdue": False,
+    "queuePosition": None,
+    "estimatedCompletionAt": None,
+    "createdAt": "2026-11-21T10:00:00.000000Z",
+    "updatedAt": "2026-11-21T10:00:04.000000Z",
+    "startedAt": "2026-11-21T10:00:01.000000Z",
+    "completedAt": None,
+}
+_COMPLETED: Final = _JOB | {
+    "status": "completed",
+    "stage": None,
+    "progress": 100,
+    "cost": {"estimated": "1.20", "settled": "1.20", "currency": "USD"},
+    "result": {
+        "videoUrl": f"http://127.0.0.1:8000/api/v1/videos/{_ID}/content",
+        "thumbnailUrl": f"http://127.0.0.1:8000/api/v1/videos/{_ID}/content?variant=thumbnail",
+        "duration": 12.0,
+        "width": 1280,
+        "height": 720,
+        "format": "mp4",
+        "fileSize": 1843200,
+    },
+    "completedAt": "2026-11-21T10:01:10.000000Z",
+}
+_ACCEPTED: Final = {
+    "jobId": _ID,
+    "status": "pending",
+    "message": "The video is queued.",
+    "adjustments": _JOB["adjustments"],
+    "estimatedCost": "1.20",
+}
+_PAGE: Final = {
+    "page": 1,
+    "limit": 20,
+    "total": 1,
+    "totalIsCut": False,
+    "totalPages": 1,
+    "hasMore": False,
+    "nextCursor": None,
+}
+
+
+def _answer(data: object, status: str = "200", **more: object) -> OpenApiExample:
+    value = {"success": True, "data": data, **more}
+    return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status])
+
+
+CREATE: Final = [
+    OpenApiExample(
+        "Request",
+        value={
+            "prompt": "A paper boat crossing a puddle at dusk",
+            "duration": 10,
+            "resolution": "720p",
+            "aspectRatio": "16:9",
+            "style": "calm",
+            "metadata": {"campaign": "autumn"},
+        },
+        request_only=True,
+    ),
+    _answer(_ACCEPTED, "201"),
+]
+JOB: Final = [_answer(_JOB)]
+COMPLETED: Final = [_answer(_COMPLETED)]
+LIST: Final = [
+    OpenApiExample("Answer", value={"success": True, "data": [_JOB], "pagination": _PAGE}, response_only=True)
+]
+CANCELLED: Final = [
+    _answer({"jobId": _ID, "status": "cancelled", "message": "Nothing had been sent; nothing is paid."})
+]

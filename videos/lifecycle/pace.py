@@ -1,0 +1,15 @@
+"""How long to wait before the next look or try."""
+
+import random
+
+from django.conf import settings
+
+
+def backoff(failures: int, *, most: float = 60) -> float:
+    """Seconds before a try after `failures` failed ones: full jitter over a doubling range, never at once."""
+    return max(0.2, random.uniform(0, min(most, 2 ** min(failures, 16))))
+
+
+def sync_after(age: float) -> float:
+    """Seconds until a render of this age is asked after again: a fifth of it, within the settings' bounds."""
+    return min(max(age / 5, settings.SORA_SYNC_SECONDS_LEAST), settings.SORA_SYNC_SECONDS_MOST)

@@ -1,0 +1,165 @@
+"""A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from videos.clock import database_now, in_database
+from videos.lifecycle.submit import accept, fail
+from videos.models import Job, Submission, locked
+from videos.sora import errors
+from videos.sora.types import Video
+from videos.states import CostState, JobStatus, SubmissionState
+from videos.upstream import Upstream
+from videos.wake import wake
+
+logger = logging.getLogger(__name__)
+
+# Of one look, which walks pages under the client's own deadlines.
+LEASE_SECONDS = 120
+# Between looks that could not be finished.
+_AGAIN_SECONDS = 5
+# After the last look of the window, while something on the list still keeps absence from being proven.
+_LINGER_SECONDS = 600
+_PAGES_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one walk of the list showed of the time in which the attempt can have been accepted."""
+
+    complete: bool
+    unowned: tuple[Video, ...]
+
+
+def reconcile(submission: Submission, upstream: Upstream) -> None:
+    """One look for an unknown submission, if it is due. Adopts the earliest match that nobody owns."""
+    if not upstream.dialect.lists:
+        # A person decides; until then it is neither sent again nor forgotten.
+        Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
+        return
+    if not submission.claim_due(LEASE_SECONDS):
+        return
+    # The window is judged by the time at which the look began, not by when it was done.
+    began = database_now()
+    try:
+        look = _look(submission, upstream)
+    except errors.SoraError as error:
+        logger.warning("The list could not be read to find %s: %s", submission, error)
+        look = _Look(complete=False, unowned=())
+    match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
+    with locked(submission) as (job, submission):
+        if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
+            return
+        if match:
+            earliest = min(match, key=lambda video: (video.created_at or began, video.id))
+            if accept(job, submission, earliest, upstream, how="found"):
+                if len(match) > 1:
+                    others = ", ".join(video.id for video in match if video is not earliest)
+                    logger.error("More videos than one match %s; nobody owns %s.", submission, others)
+                return
+        _schedule(job, submission, look, began, upstream)
+
+
+def _look(submission: Submission, upstream: Upstream) -> _Look:
+    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    # The list counts in whole seconds.
+    start = submission.created_at.replace(microsecond=0) - skew
+    end = submission.lease_until + skew
+    within: dict[str, Video] = {}
+    complete = False
+    for video in _newest_first(upstream):
+        if video is None:
+            # An entry that cannot be read may be the one that is looked for.
+            return _Look(complete=False, unowned=tuple(_unowned(submission, within)))
+        if video.created_at is not None and video.created_at < start:
+            complete = True
+            break
+        if video.created_at is None or video.created_at <= end:
+            within[video.id] = video
+    else:
+        complete = True
+    return _Look(complete, tuple(_unowned(submission, within)))
+
+
+def _newest_first(upstream: Upstream) -> Iterator[Video | None]:
+    """The list's videos; None for an entry that cannot be read, or where the list runs in a circle."""
+    after: str | None = None
+    seen: set[str] = set()
+    for _ in range(_PAGES_MOST):
+        page = upstream.client.list(after=after, limit=100, order="desc")
+        yield from page.videos
+        if page.unreadable:
+            yield None
+        after = page.next_after
+        if after is None:
+            return
+        if after in seen:
+            break
+        seen.add(after)
+    logger.error("The list of %s does not end.", upstream.name)
+    yield None
+
+
+def _unowned(submission: Submission, videos: dict[str, Video]) -> Iterable[Video]:
+    owned = set(
+        Submission.objects.filter(provider=submission.provider_id, upstream_id__in=list(videos)).values_list(
+            "upstream_id", flat=True
+        )
+    )
+    return [video for video in videos.values() if video.id not in owned]
+
+
+def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
+    """Nothing was found: look again, or call it absent. Called under the job's lock."""
+    window = settings.SORA_RECONCILE_SECONDS
+    assert submission.unknown_at is not None
+    looks = submission.looks
+    if look.complete:
+        # A late look stands for the earlier ones that it missed.
+        past = (began - submission.unknown_at).total_seconds()
+        looks = max(looks, sum(1 for each in window if each <= past))
+    if looks < len(window):
+        due = (
+            submission.unknown_at + timedelta(seconds=window[looks])
+            if look.complete
+            else began + timedelta(seconds=_AGAIN_SECONDS)
+        )
+        _again(submission, looks, due)
+    elif not look.complete:
+        _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
+    elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.echoes_exactly:
+        logger.error(
+            "Whether %s was accepted cannot be proven: %s. It is not sent again.",
+            submission,
+            f"nobody owns {', '.join(video.id for video in look.unowned)}"
+            if look.unowned
+            else "this upstream's list proves no absence",
+        )
+        _again(submission, looks, began + timedelta(seconds=_LINGER_SECONDS))
+    else:
+        _record_absent(job, submission)
+
+
+def _again(submission: Submission, looks: int, due: datetime) -> None:
+    Submission.objects.filter(pk=submission.pk).update(looks=looks, due_at=due)
+
+
+def _record_absent(job: Job, submission: Submission) -> None:
+    reason = submission.error_message
+    if not submission.move(SubmissionState.ABSENT, cost_state=CostState.RETURNED, detail={"how": "proven"}):
+        return
+    refused = job.submissions.filter(state=SubmissionState.ABSENT, answered=True).count()
+    if submission.answered and refused > settings.SORA_MAX_RETRIES:
+        fail(
+            job,
+            "SORA_SUBMISSION_FAILED",
+            f"The upstream answered {refused} tries with an error: {reason}",
+            {"tries": refused, "cause": reason},
+        )
+    elif job.status == JobStatus.PENDING:
+        Job.objects.filter(pk=job.pk).update(due_at=in_database())
+        wake("submit")

@@ -1,0 +1,81 @@
+"""A caller asks again for a job that failed or was cancelled; what was paid for is used first."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from videos.clock import database_now
+from videos.models import Job, Submission
+from videos.states import LIVE, JobStatus, SubmissionState
+from videos.wake import wake
+
+
+class NotRetryable(APIException):
+    """409: the job has not failed and was not cancelled."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "job_not_retryable"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; only a failed or cancelled job can be retried.")
+        self.extra = {"status": job.status}
+
+
+def retry(job: Job) -> Job:
+    """Puts a failed or cancelled job to work again. Raises NotRetryable.
+
+    It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
+    is none will it be sent, and paid, again.
+    """
+    with transaction.atomic():
+        job = Job.lock(pk=job.pk)
+        now = database_now()
+        to = JobStatus.PROCESSING if _has_render(job) else JobStatus.PENDING
+        cleared: dict[str, Any] = {
+            "due_at": now,
+            "progress": 0,
+            "error_code": "",
+            "error_message": "",
+            "error_details": None,
+            "failed_at": None,
+            "cancelled_at": None,
+        }
+        if to == JobStatus.PROCESSING and job.started_at is None:
+            cleared["started_at"] = now
+        if not job.move(
+            to, only_from=[JobStatus.FAILED, JobStatus.CANCELLED], detail={"by": "caller"}, **cleared
+        ):
+            raise NotRetryable(job)
+        wake("look")
+        wake("submit")
+    return job
+
+
+def _has_render(job: Job) -> bool:
+    """Finds, and revives where it had been given up, a render that the job can go on with."""
+    if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        return False
+    attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
+    if job.submissions.filter(state__in=attached).exists():
+        return True
+    last: Submission | None = job.submissions.order_by("-number").first()
+    if (
+        last is None
+        or last.state != SubmissionState.GIVEN_UP
+        or last.upstream_id is None
+        or job.submissions.filter(state__in=LIVE).exists()
+    ):
+        return False
+    last.job = job
+    now = database_now()
+    return last.move(
+        SubmissionState.RENDERING,
+        only_from=[SubmissionState.GIVEN_UP],
+        detail={"how": "revived"},
+        due_at=now,
+        give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+    )

@@ -1,0 +1,206 @@
+"""A finished render's file is fetched and kept."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from videos.clock import database_now
+from videos.lifecycle.pace import backoff
+from videos.lifecycle.submit import fail
+from videos.models import Job, Submission, locked
+from videos.results import Probe, Unplayable, jpeg_of_first_frame, probe
+from videos.sora import errors
+from videos.sora.types import Phase
+from videos.states import CostState, JobStatus, SubmissionState
+from videos.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+_MARGIN_SECONDS: Final = 60
+_PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
+
+
+class _Draft(File):  # type: ignore[type-arg]
+    """A finished temporary file, which the file system storage renames instead of copying."""
+
+    def temporary_file_path(self) -> str:
+        return str(self.name)
+
+
+def store(submission: Submission, upstream: Upstream) -> None:
+    """Fetches a rendered submission's file, if that is due, and completes its job."""
+    if not submission.claim_due(settings.SORA_DOWNLOAD_SECONDS + _MARGIN_SECONDS):
+        return
+    job = Job.objects.get(pk=submission.job_id)
+    if job.status == JobStatus.CANCELLED:
+        return
+    with _draft_path(submission) as path:
+        try:
+            _download(submission, upstream, path)
+            found = probe(path)
+        except errors.NotFound as error:
+            _content_refused(submission, upstream, str(error))
+            return
+        except (errors.SoraError, Unplayable) as error:
+            _try_again(submission, str(error))
+            return
+        picture, suffix = _thumbnail(submission, upstream, path)
+        name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}"
+        video = _save(f"{name}.{found.format}", path)
+        thumbnail = _save_bytes(f"{name}.{suffix}", picture) if picture else ""
+    if not _complete(submission, found, video, thumbnail):
+        for kept in (video, thumbnail):
+            if kept:
+                default_storage.delete(kept)
+
+
+def _complete(submission: Submission, found: Probe, video: str, thumbnail: str) -> bool:
+    with locked(submission) as (job, submission):
+        if job.status == JobStatus.CANCELLED:
+            return False
+        if job.status == JobStatus.FAILED and job.error_code != "gave_up":
+            return False
+        size = default_storage.size(video)
+        if not submission.move(SubmissionState.STORED, detail={"bytes": size}):
+            # Another worker stored it, under the same name.
+            return job.video.name == video
+        return job.move(
+            JobStatus.COMPLETED,
+            only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
+            detail={"late": True} if job.status == JobStatus.FAILED else None,
+            progress=100,
+            video=video,
+            thumbnail=thumbnail,
+            result_seconds=found.seconds,
+            width=found.width,
+            height=found.height,
+            format=found.format,
+            file_size=size,
+            completed_at=database_now(),
+            error_code="",
+            error_message="",
+            error_details=None,
+            failed_at=None,
+        )
+
+
+@contextmanager
+def _draft_path(submission: Submission) -> Iterator[Path]:
+    """A name for the unfinished file, on the media's own disk. What an earlier try left there goes first."""
+    folder = settings.MEDIA_ROOT / "unfinished"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"{submission.pk}-*"):
+        leftover.unlink(missing_ok=True)
+    path = folder / f"{submission.pk}-{submission.looks}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _download(submission: Submission, upstream: Upstream, path: Path) -> None:
+    assert submission.upstream_id is not None
+    got = 0
+    with (
+        upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
+        path.open("wb") as file,
+    ):
+        for chunk in content.chunks:
+            got += len(chunk)
+            if got > settings.SORA_DOWNLOAD_MAX_BYTES:
+                raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:
+    """The upstream's picture, or our own; a video without a picture is still a video."""
+    assert submission.upstream_id is not None
+    if upstream.dialect.thumbnails:
+        try:
+            with upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content:
+                suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
+                    content.content_type
+                )
+                picture = bytearray()
+                for chunk in content.chunks:
+                    picture += chunk
+                    if len(picture) > _PICTURE_MAX_BYTES:
+                        suffix = None
+                        break
+                if suffix:
+                    return bytes(picture), suffix
+        except errors.SoraError as error:
+            logger.info("No thumbnail from upstream for %s: %s", submission, error)
+    try:
+        return jpeg_of_first_frame(path), "jpg"
+    except Unplayable as error:
+        logger.warning("No thumbnail for %s: %s", submission, error)
+        return b"", ""
+
+
+def _save(name: str, path: Path) -> str:
+    # Whoever left a file under this name held the lease before us and did not record it.
+    default_storage.delete(name)
+    with path.open("rb") as file:
+        return default_storage.save(name, _Draft(file, name=str(path)))
+
+
+def _save_bytes(name: str, content: bytes) -> str:
+    default_storage.delete(name)
+    return default_storage.save(name, ContentFile(content))
+
+
+def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:
+    """A 404 for the file: gone for good only where the upstream says so of the video as well."""
+    assert submission.upstream_id is not None
+    gone = False
+    try:
+        video = upstream.client.retrieve(submission.upstream_id)
+        expires_at = video.expires_at or submission.expires_at
+        gone = video.phase == Phase.EXPIRED or (
+            video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now()
+        )
+    except errors.NotFound:
+        # Both say so; an upstream that forgets for a moment is asked again first.
+        gone = submission.looks >= 2
+    except errors.SoraError as error:
+        reason = str(error)
+    if gone:
+        _lose(submission, reason)
+    else:
+        _try_again(submission, reason)
+
+
+def _try_again(submission: Submission, reason: str) -> None:
+    now = database_now()
+    if submission.give_up_at <= now:
+        _lose(submission, reason)
+        return
+    logger.warning("The file of %s did not come: %s", submission, reason)
+    due = now + timedelta(seconds=backoff(submission.looks))
+    Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
+        looks=submission.looks + 1, due_at=due, error_message=reason
+    )
+
+
+def _lose(submission: Submission, reason: str) -> None:
+    with locked(submission) as (job, submission):
+        if submission.move(
+            SubmissionState.LOST,
+            only_from=[SubmissionState.RENDERED],
+            cost_state=CostState.SETTLED,
+            error_code="result_lost",
+            error_message=reason,
+        ):
+            fail(job, "result_lost", f"The video was rendered, and its file could not be fetched: {reason}")

@@ -1,0 +1,242 @@
+"""A pending job is sent to the upstream, once."""
+
+import logging
+import random
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+
+from videos import pricing
+from videos.clock import database_now, in_database
+from videos.lifecycle.pace import backoff, sync_after
+from videos.models import Job, JobEvent, Provider, Submission, locked
+from videos.sora import errors
+from videos.sora.types import CreateRequest, Video
+from videos.states import LIVE, UNDECIDED, CostState, JobStatus, SubmissionState
+from videos.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+
+def submit_next(upstream: Upstream) -> bool:
+    """Claims one pending job and sends it; False where none may be sent now."""
+    submission = claim(upstream)
+    if submission is None:
+        return False
+    send(submission, upstream)
+    return True
+
+
+def claim(upstream: Upstream) -> Submission | None:
+    """Opens a submission for the next job, committed under a lease; None where there is none to open.
+
+    The provider's row lock makes its concurrency a limit over all workers. A job whose match key is
+    undecided waits: the upstream's list could not tell the two apart.
+    """
+    provider = upstream.provider()
+    with transaction.atomic(durable=True):
+        provider = Provider.objects.select_for_update().get(pk=provider.pk)
+        now = database_now()
+        if provider.paused_at is not None or (provider.held_until is not None and provider.held_until > now):
+            return None
+        live = Submission.objects.filter(provider=provider, state__in=LIVE)
+        if live.count() >= upstream.concurrency:
+            return None
+        job = next_job(provider)
+        if job is None:
+            return None
+        submission = Submission(
+            job=job,
+            number=job.submissions.count() + 1,
+            provider=provider,
+            match_key=job.match_key,
+            lease_until=now + timedelta(seconds=upstream.lease),
+            give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+            request=job.fitted,
+            price=pricing.cost(job.fitted["model"], job.fitted["size"], job.fitted["seconds"]),
+            created_at=now,
+        )
+        submission.due_at = submission.lease_until
+        submission.save(force_insert=True)
+        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
+        return submission
+
+
+def next_job(provider: Provider) -> Job | None:
+    """The pending job that is claimed next, with its row locked: by priority, then age."""
+    mine = Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))
+    alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
+    return (
+        Job.objects.select_for_update(skip_locked=True, of=("self",))
+        .filter(~Exists(mine), ~Exists(alike), status=JobStatus.PENDING, due_at__lte=in_database())
+        .order_by("-priority", "created_at", "id")
+        .first()
+    )
+
+
+def send(submission: Submission, upstream: Upstream) -> None:
+    """POSTs a claimed submission once and records what came of it."""
+    if not _may_send(submission, upstream):
+        _record_unsent(submission, "withdrawn", wait=0)
+        return
+    try:
+        video = upstream.client.create(CreateRequest(**submission.request), deadline=upstream.deadline)
+    except errors.NotSent as error:
+        _hold(submission, str(error), None)
+    except errors.Busy as error:
+        _hold(submission, str(error), error.retry_after)
+    except errors.Misconfigured as error:
+        _pause(submission, str(error))
+    except errors.NotFound as error:
+        _not_found(submission, error, upstream)
+    except errors.Rejected as error:
+        _record_rejected(submission, error)
+    except errors.OutcomeUnknown as error:
+        record_unknown(submission, str(error), answered=error.answered)
+    else:
+        with locked(submission) as (job, submission):
+            accept(job, submission, video, upstream, how="answered")
+
+
+def _may_send(submission: Submission, upstream: Upstream) -> bool:
+    """The last check: the lease covers the whole call, and the job still wants it."""
+    return Submission.objects.filter(
+        pk=submission.pk,
+        state=SubmissionState.SENDING,
+        lease_until__gt=in_database(upstream.deadline),
+        job__status=JobStatus.PENDING,
+    ).exists()
+
+
+def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *, how: str) -> bool:
+    """The upstream has it, under this id. `how` is "answered" or "found". Called under the job's lock."""
+    if Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).exists():
+        if submission.upstream_id == video.id:
+            return False
+        # An id that is already another's names no new video; ours is still to be found on the list.
+        logger.error("The upstream answered submission %s with an id that it gave before.", submission)
+        return _enter_unknown(
+            submission, "The upstream answered with an id that it gave before.", answered=False
+        )
+    if submission.match_key != upstream.dialect.match_key(video):
+        Provider.objects.filter(pk=submission.provider_id, echoes_exactly=True).update(echoes_exactly=False)
+    now = database_now()
+    fields: dict[str, Any] = {
+        "upstream_id": video.id,
+        "accepted_at": now,
+        "due_at": now + timedelta(seconds=sync_after(0)),
+        "cost_state": CostState.RESERVED,
+    }
+    detail = {"upstreamId": video.id, "how": how}
+    if submission.state == SubmissionState.ABSENT and (
+        job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists()
+    ):
+        # It was accepted after all, and nobody waits for it: what it cost is said.
+        fields |= {"cost_state": CostState.SETTLED, "due_at": None}
+        return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
+    if not submission.move(SubmissionState.RENDERING, detail=detail, **fields):
+        logger.error("The upstream accepted %s as %s as well.", submission, video.id)
+        return False
+    job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], started_at=now)
+    Provider.objects.filter(pk=submission.provider_id).update(failures=0)
+    return True
+
+
+def record_unknown(submission: Submission, reason: str, *, answered: bool) -> None:
+    """It may have been accepted: from here on only the upstream's list can tell."""
+    with locked(submission) as (_, submission):
+        _enter_unknown(submission, reason, answered=answered)
+
+
+def _enter_unknown(submission: Submission, reason: str, *, answered: bool) -> bool:
+    now = database_now()
+    return submission.move(
+        SubmissionState.UNKNOWN,
+        detail={"reason": reason},
+        answered=answered,
+        unknown_at=now,
+        due_at=now + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[0]),
+        error_message=reason,
+    )
+
+
+def expire_leases() -> int:
+    """Submissions whose sender did not come back may have been accepted; how many there were."""
+    expired = Submission.objects.filter(state=SubmissionState.SENDING, due_at__lte=in_database())
+    for submission in list(expired):
+        with locked(submission) as (_, submission):
+            # Judged again under the lock: the sender may have answered in between.
+            if submission.state == SubmissionState.SENDING and submission.lease_until <= database_now():
+                _enter_unknown(submission, "The sender did not come back.", answered=False)
+    return len(expired)
+
+
+def _record_unsent(submission: Submission, reason: str, *, wait: float) -> None:
+    with locked(submission) as (job, submission):
+        if submission.move(SubmissionState.UNSENT, detail={"reason": reason}, cost_state=CostState.RETURNED):
+            Job.objects.filter(pk=job.pk).update(due_at=in_database(wait))
+
+
+def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
+    """The upstream is busy or away: nothing is sent for a while."""
+    provider = submission.provider
+    wait = backoff(provider.failures) if retry_after is None else retry_after * random.uniform(1, 1.1)
+    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1, held_until=in_database(wait))
+    logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
+    _record_unsent(submission, reason, wait=wait)
+
+
+def _pause(submission: Submission, reason: str) -> None:
+    """The upstream refuses us, not this job: nobody sends until a probe succeeds."""
+    provider = submission.provider
+    Provider.objects.filter(pk=provider.pk).update(
+        failures=F("failures") + 1,
+        paused_at=in_database(),
+        pause_reason=reason,
+        probe_due_at=in_database(probe_after(provider)),
+    )
+    logger.error("%s is paused until a probe succeeds: %s", provider.name, reason)
+    _record_unsent(submission, reason, wait=0)
+
+
+def probe_after(provider: Provider) -> float:
+    """Seconds until the next probe of a paused provider: 5 at first, at most 300."""
+    return float(min(5 * 2 ** min(provider.failures, 10), 300))
+
+
+def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream) -> None:
+    """A 404 on create means a wrong address where the list is not there either, else a refusal of the job."""
+    try:
+        upstream.client.probe()
+    except errors.SoraError as probed:
+        _pause(submission, f"{error} The probe failed as well: {probed}")
+    else:
+        _record_rejected(submission, error)
+
+
+def _record_rejected(submission: Submission, error: errors.Rejected) -> None:
+    with locked(submission) as (job, submission):
+        cause = {"status": error.status, "code": error.code, "message": error.message, "param": error.param}
+        if submission.move(
+            SubmissionState.REJECTED,
+            detail={"cause": cause},
+            cost_state=CostState.RELEASED,
+            error_code=error.code or "",
+            error_message=error.message,
+        ):
+            fail(job, "SORA_SUBMISSION_FAILED", f"The upstream refused the video: {error.message}", cause)
+
+
+def fail(job: Job, code: str, message: str, details: dict[str, Any] | None = None) -> bool:
+    """The job fails, unless it has ended or been cancelled. Called under the job's lock."""
+    return job.move(
+        JobStatus.FAILED,
+        detail={"code": code},
+        error_code=code[:100],
+        error_message=message,
+        error_details=details,
+        failed_at=database_now(),
+    )

@@ -1,0 +1,292 @@
+"""What the upstream says of a render becomes what the job's caller sees."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from videos.clock import database_now, in_database
+from videos.lifecycle.pace import sync_after
+from videos.lifecycle.submit import fail
+from videos.models import Job, Provider, Submission, locked
+from videos.sora import errors
+from videos.sora.types import Phase, Video
+from videos.states import JOB_OPEN, LIVE, CostState, JobStatus, SubmissionState
+from videos.upstream import Upstream
+from videos.wake import wake
+
+logger = logging.getLogger(__name__)
+
+_SWEEP_LEASE_SECONDS = 120
+_PAGES_MOST = 50
+# Asked for one by one in a sweep, at most.
+_STRAGGLERS_MOST = 20
+# A caller waits for the answer.
+_ASK_NOW_SECONDS = 10
+_ASK_AGAIN_SECONDS = 5
+_MISSING_LOOKS = 3
+_MISSING_SECONDS = 120
+# Between looks at a render that was given up, which may finish after all.
+LATE_SECONDS = 3600
+
+
+def sweep(upstream: Upstream) -> None:
+    """Asks after all renders of the provider that are due, by list pages rather than one by one."""
+    provider = upstream.provider()
+    leased = Provider.objects.filter(
+        Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
+    ).update(sweep_due_at=in_database(_SWEEP_LEASE_SECONDS))
+    if not leased:
+        return
+    try:
+        rendering = list(
+            Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING).select_related(
+                "job"
+            )
+        )
+        if rendering:
+            _sweep(rendering, upstream)
+    except errors.SoraError as error:
+        # A poll that fails says nothing about the render.
+        logger.warning("%s could not be asked after its renders: %s", provider.name, error)
+        _ask_again(rendering)
+    finally:
+        Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database())
+
+
+def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> None:
+    mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
+    seen: dict[str, Video] = {}
+    if upstream.dialect.lists:
+        seen = _listed(mine, upstream)
+    missing = [submission for video_id, submission in mine.items() if video_id not in seen]
+    for submission in missing[:_STRAGGLERS_MOST]:
+        ask(submission, upstream)
+    _write_progress(
+        (mine[video_id], video) for video_id, video in seen.items() if video.phase == Phase.RUNNING
+    )
+    for video_id, video in seen.items():
+        if video.phase != Phase.RUNNING:
+            with locked(mine[video_id]) as (job, submission):
+                observe(job, submission, video)
+    _ask_again(rendering)
+
+
+def _listed(mine: dict[str, Submission], upstream: Upstream) -> dict[str, Video]:
+    """Those of our videos that the list shows, walked back to the oldest of them."""
+    oldest = min(submission.created_at for submission in mine.values())
+    start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    seen: dict[str, Video] = {}
+    after: str | None = None
+    for _ in range(_PAGES_MOST):
+        page = upstream.client.list(after=after, limit=100, order="desc")
+        seen |= {video.id: video for video in page.videos if video.id in mine}
+        after = page.next_after
+        past = any(video.created_at is not None and video.created_at < start for video in page.videos)
+        if after is None or past or len(seen) == len(mine):
+            break
+    return seen
+
+
+def _write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
+    """Writes only what changed, one statement per percentage. Progress never goes backwards."""
+    jobs_at: dict[int, list[UUID]] = defaultdict(list)
+    found = []
+    for submission, video in running:
+        if submission.missing_looks:
+            found.append(submission.pk)
+        if video.progress is not None and video.progress > submission.job.progress:
+            # 100 is said once the file is here.
+            jobs_at[min(video.progress, 99)].append(submission.job_id)
+    for progress, jobs in jobs_at.items():
+        Job.objects.filter(pk__in=jobs, status=JobStatus.PROCESSING, progress__lt=progress).update(
+            progress=progress, updated_at=in_database()
+        )
+    if found:
+        Submission.objects.filter(pk__in=found).update(missing_looks=0, missing_since=None)
+
+
+def _ask_again(rendering: Iterable[Submission]) -> None:
+    """Sets when each is asked after again, one statement per pace."""
+    now = database_now()
+    due: dict[float, list[int]] = defaultdict(list)
+    for submission in rendering:
+        due[round(sync_after((now - submission.created_at).total_seconds()), 1)].append(submission.pk)
+    for after, pks in due.items():
+        Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_looks=0).update(
+            due_at=in_database(after)
+        )
+
+
+def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:
+    """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
+    assert submission.upstream_id is not None
+    try:
+        video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+    except errors.NotFound:
+        with locked(submission) as (job, submission):
+            _observe_missing(job, submission)
+        return
+    with locked(submission) as (job, submission):
+        if video.phase == Phase.RUNNING:
+            submission.job = job
+            _write_progress([(submission, video)])
+        else:
+            observe(job, submission, video)
+
+
+class NotSyncable(APIException):
+    """409: the job has ended."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "job_not_syncable"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; there is nothing more to ask the upstream.")
+        self.extra = {"status": job.status}
+
+
+class UpstreamUnavailable(APIException):
+    """503: the upstream does not answer; nothing is lost."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "upstream_unavailable"
+
+    def __init__(self, error: errors.SoraError) -> None:
+        super().__init__(
+            f"The upstream does not answer now; the job goes on by itself. ({type(error).__name__})"
+        )
+        self.wait = getattr(error, "retry_after", None) or _ASK_AGAIN_SECONDS
+
+
+def ask_now(job: Job, upstream: Upstream) -> None:
+    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable."""
+    if job.status not in JOB_OPEN:
+        raise NotSyncable(job)
+    submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
+    if submission is None:
+        wake("look")
+        return
+    try:
+        ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
+    except errors.SoraError as error:
+        raise UpstreamUnavailable(error) from error
+
+
+def observe(job: Job, submission: Submission, video: Video) -> None:
+    """Records that a video has ended. Called under the job's lock; what is already known changes nothing."""
+    if video.phase == Phase.COMPLETED:
+        _observe_completed(job, submission, video)
+    elif video.phase != Phase.RUNNING:
+        _observe_failed(job, submission, video)
+
+
+def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
+    if job.status == JobStatus.CANCELLED:
+        submission.move(
+            SubmissionState.DROPPED,
+            only_from=[SubmissionState.RENDERING],
+            detail={"upstream": video.status},
+            cost_state=CostState.SETTLED,
+        )
+        return
+    if submission.state == SubmissionState.GIVEN_UP and not _late_success_wanted(job):
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+        return
+    now = database_now()
+    if submission.move(
+        SubmissionState.RENDERED,
+        cost_state=CostState.SETTLED,
+        due_at=now,
+        rendered_at=now,
+        expires_at=video.expires_at,
+        looks=0,
+        give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+    ):
+        wake("look")
+
+
+def _late_success_wanted(job: Job) -> bool:
+    """A given-up render that finished is kept where its job failed of just that and nothing runs for it."""
+    return (
+        job.status == JobStatus.FAILED
+        and job.error_code == "gave_up"
+        and not job.submissions.filter(state__in=LIVE).exists()
+    )
+
+
+def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
+    cost = CostState.SETTLED if settings.SORA_BILLS_FAILED else CostState.RELEASED
+    detail = {"upstream": video.status}
+    if submission.state == SubmissionState.DROPPING or job.status == JobStatus.CANCELLED:
+        if video.phase == Phase.EXPIRED:
+            cost = CostState.SETTLED
+        submission.move(SubmissionState.DROPPED, detail=detail, cost_state=cost)
+        return
+    code = video.error.code if video.error else f"upstream_{video.phase}"
+    message = (video.error.message if video.error else "") or f"The upstream says {video.status}."
+    if submission.state == SubmissionState.GIVEN_UP:
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+    elif submission.move(
+        SubmissionState.FAILED, detail=detail, cost_state=cost, error_code=code, error_message=message
+    ):
+        if video.phase == Phase.CANCELLED:
+            job.move(JobStatus.CANCELLED, detail={"by": "upstream"}, cancelled_at=database_now())
+        else:
+            fail(job, code, message)
+
+
+def _observe_missing(job: Job, submission: Submission) -> None:
+    """Its id is unknown upstream: lost after three such looks over two minutes. Under the job's lock."""
+    if submission.state == SubmissionState.GIVEN_UP:
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+    if submission.state != SubmissionState.RENDERING:
+        return
+    now = database_now()
+    since: datetime = submission.missing_since or now
+    looks = submission.missing_looks + 1
+    if looks < _MISSING_LOOKS or (now - since).total_seconds() < _MISSING_SECONDS:
+        Submission.objects.filter(pk=submission.pk).update(
+            missing_since=since,
+            missing_looks=looks,
+            due_at=now + timedelta(seconds=_MISSING_SECONDS / (_MISSING_LOOKS - 1)),
+        )
+        return
+    if job.status == JobStatus.CANCELLED:
+        submission.move(SubmissionState.DROPPED, detail={"upstream": "unknown"}, cost_state=CostState.SETTLED)
+        return
+    reason = "The upstream no longer knows the video that it accepted."
+    if submission.move(
+        SubmissionState.LOST, cost_state=CostState.SETTLED, error_code="upstream_lost", error_message=reason
+    ):
+        fail(job, "upstream_lost", reason)
+
+
+def give_up() -> None:
+    """Ends our patience with submissions that outlasted JOB_GIVE_UP_AFTER; what they cost counts as paid."""
+    waiting = [SubmissionState.UNKNOWN, SubmissionState.RENDERING]
+    for late in Submission.objects.filter(state__in=waiting, give_up_at__lte=in_database()):
+        with locked(late) as (job, submission):
+            now = database_now()
+            if submission.state not in waiting or submission.give_up_at > now:
+                continue
+            again = now + timedelta(seconds=LATE_SECONDS) if submission.upstream_id else None
+            if submission.move(SubmissionState.GIVEN_UP, cost_state=CostState.SETTLED, due_at=again):
+                hours = settings.JOB_GIVE_UP_AFTER / 3600
+                fail(job, "gave_up", f"The upstream did not finish it within {hours:g} hours.")
+
+
+def ask_late(submission: Submission, upstream: Upstream) -> None:
+    """Looks whether a given-up render finished after all, for as long again as it was waited for."""
+    if not submission.claim_due(LATE_SECONDS):
+        return
+    if (database_now() - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER:
+        Submission.objects.filter(pk=submission.pk, state=SubmissionState.GIVEN_UP).update(due_at=None)
+        return
+    ask(submission, upstream)

@@ -1,0 +1,353 @@
+"""The rows: jobs, their paid attempts, their history, and the upstream that they go to."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+import uuid_utils.compat as uuid_utils
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from videos.clock import database_now, in_database
+from videos.states import (
+    ACCEPTED,
+    COST_IN,
+    JOB_ENTERED_FROM,
+    JOB_OPEN,
+    LIVE,
+    SUBMISSION_ENTERED_FROM,
+    UNDECIDED,
+    CostState,
+    JobStatus,
+    SubmissionState,
+)
+
+PROMPT_MAX: Final = 2000
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7: ids sort by the millisecond of their making."""
+    return uuid_utils.uuid7()
+
+
+class Priority(models.IntegerChoices):
+    """Which jobs are claimed first."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
+class Provider(models.Model):
+    """One upstream, known by its name. Its row is the lock under which work for it is claimed."""
+
+    name = models.CharField(max_length=100, unique=True)
+    # Nothing is sent before this: the upstream was busy or could not be reached.
+    held_until = models.DateTimeField(null=True)
+    # Nothing is sent until a probe succeeds.
+    paused_at = models.DateTimeField(null=True)
+    pause_reason = models.TextField(blank=True)
+    probe_due_at = models.DateTimeField(null=True)
+    # Failures since the last accepted create; sets how long the next hold lasts.
+    failures = models.PositiveIntegerField(default=0)
+    # A sweep holds this as its lease.
+    sweep_due_at = models.DateTimeField(null=True)
+    # False once it has echoed other fields than it was sent: its list then proves no absence.
+    echoes_exactly = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Job(models.Model):
+    """What a caller asked for."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    api_key = models.ForeignKey("accounts.ApiKey", models.SET_NULL, null=True, related_name="+")
+
+    # As asked.
+    prompt = models.TextField()
+    negative_prompt = models.TextField(blank=True)
+    duration = models.FloatField(null=True)
+    resolution = models.CharField(max_length=10, blank=True)
+    aspect_ratio = models.CharField(max_length=10, blank=True)
+    fps = models.PositiveSmallIntegerField(null=True)
+    seed = models.PositiveBigIntegerField(null=True)
+    style = models.CharField(max_length=20, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    metadata = models.JSONField(default=dict)
+
+    # As fitted to what the upstream offers: the fields of videos.sora.types.CreateRequest.
+    fitted = models.JSONField()
+    adjustments = models.JSONField(default=list)
+    match_key = models.CharField(max_length=64)
+    # US dollars; null where the price is not listed.
+    estimated_cost = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+
+    status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING)
+    # When a pending job may next be claimed.
+    due_at = models.DateTimeField()
+    progress = models.PositiveSmallIntegerField(default=0)
+
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+    error_details = models.JSONField(null=True)
+
+    video = models.FileField(max_length=255, blank=True)
+    thumbnail = models.FileField(max_length=255, blank=True)
+    result_seconds = models.FloatField(null=True)
+    width = models.PositiveIntegerField(null=True)
+    height = models.PositiveIntegerField(null=True)
+    format = models.CharField(max_length=10, blank=True)
+    file_size = models.PositiveBigIntegerField(null=True)
+
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=JobStatus.values), name="job_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.COMPLETED) | ~Q(video=""), name="job_completed_has_video"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.FAILED) | ~Q(error_code=""), name="job_failed_has_error"
+            ),
+            models.CheckConstraint(condition=Q(progress__lte=100), name="job_progress_percent"),
+        ]
+        indexes = [
+            # The claim: the next job to submit.
+            models.Index(
+                fields=["-priority", "created_at", "id"],
+                condition=Q(status=JobStatus.PENDING),
+                name="job_claim",
+            ),
+            # A caller's list, newest first, by page or cursor.
+            models.Index(fields=["owner", "-id"], name="job_owner_list"),
+            models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
+            # /metrics counts.
+            models.Index(fields=["status"], name="job_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    def age(self) -> float:
+        """Seconds since it was asked for."""
+        return (timezone.now() - self.created_at).total_seconds()
+
+    @property
+    def overdue(self) -> bool:
+        """Past its expected time, and still going on: our patience is not the upstream's failure."""
+        return self.status in JOB_OPEN and self.age() > settings.JOB_OVERDUE_AFTER
+
+    @classmethod
+    def lock(cls, **lookup: Any) -> Self:
+        """The job with its row locked until the transaction ends; on SQLite the transaction is the lock."""
+        return cls.objects.select_for_update(of=("self",)).get(**lookup)
+
+    def move(
+        self,
+        to: JobStatus,
+        *,
+        only_from: Iterable[JobStatus] | None = None,
+        detail: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Enters a status if the table allows it from the present one; says whether it won.
+
+        The caller holds the job's row lock in a transaction; the history is written in the same one.
+        """
+        allowed = JOB_ENTERED_FROM[to] if only_from is None else JOB_ENTERED_FROM[to] & set(only_from)
+        before, now = self.status, database_now()
+        won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
+        self.refresh_from_db()
+        if won:
+            JobEvent.record(self, "job", before, to, now, detail=detail)
+        return bool(won)
+
+
+class Submission(models.Model):
+    """One paid attempt to have a job rendered: the unit of upstream work and of money."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="submissions")
+    number = models.PositiveIntegerField()
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="submissions")
+    match_key = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=SubmissionState, default=SubmissionState.SENDING)
+    # When this row next needs attention; for who claims it, the end of the lease.
+    due_at = models.DateTimeField(null=True)
+    # The end of the sender's lease: nothing is posted after it.
+    lease_until = models.DateTimeField()
+    give_up_at = models.DateTimeField()
+
+    # What was sent.
+    request = models.JSONField()
+    # Null, not empty: it is unique where there is one.
+    upstream_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+
+    # US dollars; null where the price is not listed.
+    price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
+
+    # Whether the create was answered by an error rather than by silence.
+    answered = models.BooleanField(default=False)
+    # Complete looks at the list while unknown; tries to fetch or to drop afterwards.
+    looks = models.PositiveIntegerField(default=0)
+    unknown_at = models.DateTimeField(null=True)
+    missing_since = models.DateTimeField(null=True)
+    missing_looks = models.PositiveIntegerField(default=0)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+
+    created_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    rendered_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="submission_number"),
+            # A job is never rendered twice at once.
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(state__in=sorted(LIVE)), name="submission_one_live"
+            ),
+            # The protocol carries no client reference: of two attempts that the upstream's list could not
+            # tell apart, one may be undecided at a time.
+            models.UniqueConstraint(
+                fields=["provider", "match_key"],
+                condition=Q(state__in=sorted(UNDECIDED)),
+                name="submission_one_undecided",
+            ),
+            models.UniqueConstraint(
+                fields=["provider", "upstream_id"],
+                condition=Q(upstream_id__isnull=False),
+                name="submission_upstream_id",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=sorted(ACCEPTED)) | Q(upstream_id__isnull=False),
+                name="submission_accepted_has_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    *[Q(state=state, cost_state__in=sorted(allowed)) for state, allowed in COST_IN.items()],
+                    _connector=Q.OR,
+                ),
+                name="submission_cost_of_state",
+            ),
+        ]
+        indexes = [
+            # The look: what needs attention now.
+            models.Index(
+                fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
+            ),
+            # The claim counts the live ones of a provider; the sweep reads them.
+            models.Index(
+                fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.number} {self.state}"
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still cost or bring something."""
+        return self.state in LIVE
+
+    def move(
+        self,
+        to: SubmissionState,
+        *,
+        only_from: Iterable[SubmissionState] | None = None,
+        detail: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Enters a state if the table allows it from the present one; says whether it won.
+
+        Works as Job.move does, under the row lock of its job. A cost once settled stays settled. A state
+        that is not live ends the submission; its due_at is cleared unless it is given.
+        """
+        table = SUBMISSION_ENTERED_FROM[to]
+        allowed = table if only_from is None else table & set(only_from)
+        before, now = self.state, database_now()
+        if self.cost_state == CostState.SETTLED:
+            fields.pop("cost_state", None)
+        fields.setdefault("due_at", None)
+        fields.setdefault("ended_at", None if to in LIVE else now)
+        won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
+        self.refresh_from_db()
+        if won:
+            JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+        return bool(won)
+
+    def claim_due(self, lease: float) -> bool:
+        """Takes the row's due work for `lease` seconds; False when another has it or it is not due."""
+        due = Submission.objects.filter(pk=self.pk, state=self.state, due_at__lte=in_database())
+        return bool(due.update(due_at=in_database(lease)))
+
+
+@contextmanager
+def locked(submission: Submission) -> Iterator[tuple[Job, Submission]]:
+    """A transaction that holds the job's row lock, with both rows as they now are."""
+    with transaction.atomic(durable=True):
+        job = Job.lock(pk=submission.job_id)
+        fresh = Submission.objects.select_related("provider").get(pk=submission.pk)
+        fresh.job = job
+        yield job, fresh
+
+
+class JobEvent(models.Model):
+    """One line of a job's history, written in the transaction of the move that it tells of. Append-only."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    number = models.PositiveIntegerField()
+    # "job" or "submission".
+    subject = models.CharField(max_length=10)
+    submission_number = models.PositiveIntegerField(null=True)
+    from_state = models.CharField(max_length=10, blank=True)
+    to_state = models.CharField(max_length=10)
+    detail = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="job_event_number")]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} #{self.number} {self.subject} {self.to_state}"
+
+    @classmethod
+    def record(
+        cls,
+        job: Job,
+        subject: str,
+        before: str,
+        after: str,
+        at: Any,
+        *,
+        number: int | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Appends to the job's history; the job's row lock makes the number unique."""
+        last = cls.objects.filter(job=job).aggregate(last=models.Max("number"))["last"] or 0
+        cls.objects.create(
+            job=job,
+            number=last + 1,
+            subject=subject,
+            submission_number=number,
+            from_state=before,
+            to_state=after,
+            detail=detail or {},
+            created_at=at,
+        )

@@ -1,0 +1,50 @@
+"""Celery's view of the work. A task that is lost, doubled or late changes nothing but latency."""
+
+from typing import Any
+
+from celery import shared_task
+
+from videos.lifecycle import look as looking
+from videos.lifecycle.submit import submit_next
+from videos.lifecycle.sync import sweep as sweep_provider
+from videos.models import Submission
+from videos.upstream import configured
+from videos.wake import publish
+
+# How many one message submits before it makes room for other work.
+_SUBMIT_AT_MOST = 50
+
+
+@shared_task(name="videos.look")
+def look(**_: Any) -> None:
+    """Finds what is due and hands it out."""
+    for work in looking.look(configured()):
+        publish(work.task, **work.arguments)
+
+
+@shared_task(name="videos.submit")
+def submit(**_: Any) -> None:
+    """Submits pending jobs until none may be submitted."""
+    for _turn in range(_SUBMIT_AT_MOST):
+        if not submit_next(configured()):
+            break
+
+
+@shared_task(name="videos.sweep")
+def sweep(**_: Any) -> None:
+    """Asks after the renders that are due."""
+    sweep_provider(configured())
+
+
+@shared_task(name="videos.attend")
+def attend(*, submission_id: int, **_: Any) -> None:
+    """Reconciles, stores or drops one submission."""
+    submission = Submission.objects.select_related("job").filter(pk=submission_id).first()
+    if submission is not None:
+        looking.attend(submission, configured())
+
+
+@shared_task(name="videos.probe")
+def probe(**_: Any) -> None:
+    """Asks a paused provider whether it takes us again."""
+    looking.probe(configured())

@@ -1,0 +1,237 @@
+"""The REST face of jobs: each action parses, makes one call, and renders."""
+
+import hashlib
+import json
+import math
+from typing import Any
+
+from django.conf import settings
+from django.http import FileResponse, Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from videos import examples
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.create import create
+from videos.lifecycle.pace import sync_after
+from videos.lifecycle.retry import retry
+from videos.lifecycle.sync import ask_now
+from videos.models import Job
+from videos.queries import page_of, visible_to
+from videos.serializers import (
+    COUNT_MAX,
+    Accepted,
+    Cancelled,
+    ContentQuery,
+    CreateVideo,
+    JobPage,
+    JobView,
+    ListQuery,
+    dollars,
+)
+from videos.states import JOB_OPEN, JobStatus
+from videos.upstream import configured
+
+
+class NotCompleted(APIException):
+    """400: there is no result yet, or there will be none."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "job_not_completed"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; its result is there once it is completed.")
+        self.extra = {"status": job.status}
+
+
+class IdempotencyNotBuilt(APIException):
+    """400: a promise that is not kept yet must not be taken for one."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "idempotency_key_not_supported"
+    default_detail = "Idempotency-Key is not supported yet; leave it out, and do not repeat a create blindly."
+
+
+def _refuse_idempotency_key(request: Request) -> None:
+    if "Idempotency-Key" in request.headers:
+        raise IdempotencyNotBuilt
+
+
+class VideoViewSet(GenericViewSet[Job]):
+    """Jobs of the caller."""
+
+    serializer_class = JobView
+    lookup_value_converter = "uuid"
+    pagination_class = None
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Job.objects.none()
+        return visible_to(self.request.user)  # type: ignore[arg-type]
+
+    def get_object(self) -> Job:
+        try:
+            return self.get_queryset().get(pk=self.kwargs["pk"])  # type: ignore[no-any-return]
+        except Job.DoesNotExist:
+            raise Http404 from None
+
+    def _job(self, job: Job, **answer: Any) -> Response:
+        return Response({"success": True, "data": self.get_serializer(job).data}, **answer)
+
+    @extend_schema(
+        operation_id="createVideo",
+        summary="Ask for a video",
+        request=CreateVideo,
+        responses={201: Accepted},
+        examples=examples.CREATE,
+    )
+    def create(self, request: Request) -> Response:
+        """The job is committed when this answers. Follow it at the address in `Location`."""
+        _refuse_idempotency_key(request)
+        wish = CreateVideo(data=request.data)
+        wish.is_valid(raise_exception=True)
+        job = create(
+            wish.asked(),
+            owner=request.user,  # type: ignore[arg-type]
+            api_key=request.auth,  # type: ignore[arg-type]
+            upstream=configured(),
+            default_model=settings.SORA_MODEL,
+        )
+        answer = {
+            "jobId": str(job.pk),
+            "status": job.status,
+            "message": "The video is queued.",
+            "adjustments": job.adjustments,
+            "estimatedCost": dollars(job.estimated_cost),
+        }
+        location = request.build_absolute_uri(f"/api/v1/videos/{job.pk}")
+        return Response(
+            {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
+        )
+
+    @extend_schema(
+        operation_id="listVideos",
+        summary="List jobs",
+        parameters=[ListQuery],
+        responses={200: JobPage},
+        examples=examples.LIST,
+    )
+    def list(self, request: Request) -> Response:
+        """Newest first, by page or by cursor."""
+        query = ListQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        page = page_of(self.get_queryset(), asked, count_max=COUNT_MAX)
+        pagination = {
+            "page": None if "cursor" in asked else asked.get("page", 1),
+            "limit": asked["limit"],
+            "total": page.total,
+            "totalIsCut": page.total_is_cut,
+            "totalPages": math.ceil(page.total / asked["limit"]),
+            "hasMore": page.has_more,
+            "nextCursor": str(page.jobs[-1].pk) if page.has_more else None,
+        }
+        jobs = self.get_serializer(page.jobs, many=True).data
+        return Response({"success": True, "data": jobs, "pagination": pagination})
+
+    @extend_schema(
+        operation_id="getVideo",
+        summary="Follow a job",
+        responses={200: JobView},
+        examples=examples.JOB,
+    )
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Answers from the database.
+
+        `ETag` with `If-None-Match` saves the body; `Retry-After` hints when to ask again.
+        """
+        job = self.get_object()
+        data = self.get_serializer(job).data
+        digest = hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:32]
+        headers = {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
+        if job.status in JOB_OPEN:
+            headers["Retry-After"] = str(math.ceil(sync_after(job.age())))
+        seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+        if headers["ETag"] in seen or "*" in seen:
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
+        return Response({"success": True, "data": data}, headers=headers)
+
+    @extend_schema(
+        operation_id="cancelVideo",
+        summary="Cancel a job",
+        responses={200: Cancelled},
+        examples=examples.CANCELLED,
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Answers at once; the message says what becomes of what runs upstream."""
+        job = self.get_object()
+        message = cancel(job, configured())
+        answer = {"jobId": str(job.pk), "status": JobStatus.CANCELLED, "message": message}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="getVideoResult",
+        summary="Get the result",
+        responses={200: JobView},
+        examples=examples.COMPLETED,
+    )
+    @action(detail=True, methods=["get"])
+    def result(self, request: Request, pk: str) -> Response:
+        """The completed job; 400 `job_not_completed` before that."""
+        job = self.get_object()
+        if job.status != JobStatus.COMPLETED:
+            raise NotCompleted(job)
+        return self._job(job)
+
+    @extend_schema(
+        operation_id="retryVideo",
+        summary="Retry a job",
+        request=None,
+        responses={200: JobView},
+        examples=examples.JOB,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Works for a failed or cancelled job; what was paid for and still renders is not paid again."""
+        _refuse_idempotency_key(request)
+        job = retry(self.get_object())
+        return self._job(self.get_queryset().get(pk=job.pk))
+
+    @extend_schema(
+        operation_id="syncVideo",
+        summary="Ask the upstream now",
+        request=None,
+        responses={200: JobView},
+        examples=examples.JOB,
+    )
+    @action(detail=True, methods=["post"])
+    def sync(self, request: Request, pk: str) -> Response:
+        """Asks the upstream after this job now, rather than at the next sweep."""
+        job = self.get_object()
+        ask_now(job, configured())
+        return self._job(self.get_queryset().get(pk=job.pk))
+
+    @extend_schema(
+        operation_id="getVideoContent",
+        summary="Download the video or its thumbnail",
+        parameters=[ContentQuery],
+        responses={(200, "video/mp4"): bytes},
+    )
+    @action(detail=True, methods=["get"])
+    def content(self, request: Request, pk: str) -> Response | FileResponse:
+        """The file itself; 400 `job_not_completed` before it is there."""
+        query = ContentQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        job = self.get_object()
+        if job.status != JobStatus.COMPLETED:
+            raise NotCompleted(job)
+        variant = query.validated_data["variant"]
+        kept = job.video if variant == "video" else job.thumbnail
+        if not kept:
+            raise ValidationError({"variant": f"This job has no {variant}."})
+        return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])

@@ -1,0 +1,30 @@
+"""A hint to the workers to look now. Losing or doubling it changes nothing but latency."""
+
+import logging
+from functools import partial
+from typing import Any
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+# Long before this, the periodic look has found the same work.
+_STALE_AFTER_SECONDS = 30
+
+
+def wake(task: str) -> None:
+    """Has a task of videos.tasks run soon, once the present transaction has committed."""
+    transaction.on_commit(partial(publish, task), robust=True)
+
+
+def publish(task: str, **kwargs: Any) -> None:
+    """Hands a task of videos.tasks to the broker. A broker that does not take it costs latency only."""
+    try:
+        current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=_STALE_AFTER_SECONDS, retry=False)
+    except (OperationalError, RedisError, OSError) as error:
+        logger.warning(
+            "No hint to %s: the broker does not take it (%s). The next look finds the work.", task, error
+        )
