@@ -1,0 +1,85 @@
+"""What most tests need: a caller, an upstream, a job."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import ApiKey, User
+from tests.videos.scripted import ScriptedClient, scripted
+from videos import upstream as upstreams
+from videos.fitting import Asked
+from videos.lifecycle.create import create
+from videos.models import Job
+from videos.upstream import Upstream
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out, with the reason, what the database of this run cannot show."""
+    from django.conf import settings
+
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        for item in items:
+            if item.get_closest_marker("postgres"):
+                item.add_marker(pytest.mark.skip(reason="row locks and real races need PostgreSQL"))
+
+
+@pytest.fixture(autouse=True)
+def _own_media(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    cache.clear()
+    yield
+    upstreams.configured.cache_clear()
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    return User.objects.create_user("ada")
+
+
+@pytest.fixture
+def secret(owner: User) -> str:
+    return ApiKey.issue(owner, "tests")[1]
+
+
+@pytest.fixture
+def upstream() -> Upstream:
+    return scripted()
+
+
+@pytest.fixture
+def sora(upstream: Upstream) -> ScriptedClient:
+    client: Any = upstream.client
+    assert isinstance(client, ScriptedClient)
+    return client
+
+
+@pytest.fixture
+def api(secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A caller with a key, before a service whose upstream is the scripted one."""
+    for module in ("videos.views", "videos.tasks", "health.checks"):
+        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+    return Client(headers={"x-api-key": secret})
+
+
+@pytest.fixture
+def make_job(owner: User, upstream: Upstream) -> Callable[..., Job]:
+    """A pending job; its prompt differs from the last one's unless it is given."""
+    made = 0
+
+    def make(prompt: str = "", by: User | None = None, **asked: Any) -> Job:
+        nonlocal made
+        made += 1
+        wish = Asked(prompt=prompt or f"a paper boat, number {made}", **asked)
+        return create(wish, owner=by or owner, api_key=None, upstream=upstream)
+
+    return make
+
+
+@pytest.fixture
+def job(make_job: Callable[..., Job]) -> Job:
+    return make_job()

@@ -1,0 +1,217 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.test_submit import only, raising
+from videos.clock import shifted
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import NotCancellable, cancel
+from videos.lifecycle.look import attend, look
+from videos.lifecycle.retry import NotRetryable, retry
+from videos.lifecycle.store import store
+from videos.lifecycle.sync import sweep
+from videos.models import Job, Submission
+from videos.sora import errors
+from videos.sora.dialects import OPENAI
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+CANCELS = replace(OPENAI, cancels=True)
+
+
+def work(upstream: Upstream, *, later: float = 0) -> None:
+    """What the workers do with everything that is due then."""
+    with shifted(timedelta(seconds=later)):
+        for due in look(upstream):
+            if due.task == "sweep":
+                sweep(upstream)
+            elif due.task == "submit":
+                submit.submit_next(upstream)
+            elif due.submission_id is not None:
+                attend(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+
+
+def test_a_pending_job_is_cancelled_and_never_sent(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    assert "Nothing had been sent" in cancel(job, upstream)
+    work(upstream)
+    job.refresh_from_db()
+    assert (job.status, sora.creates) == ("cancelled", [])
+    assert job.cancelled_at is not None
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_what_has_ended_cannot_be_cancelled(job: Job, upstream: Upstream, status: str) -> None:
+    Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4", error_code="x")
+    with pytest.raises(NotCancellable):
+        cancel(job, upstream)
+
+
+def test_a_render_that_the_upstream_cannot_stop_runs_on_and_is_said(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    assert "cannot stop" in cancel(job, upstream)
+    work(upstream, later=60)
+    assert sora.deleted == []
+    assert only(job).state == "rendering"
+
+
+def test_a_render_that_the_upstream_can_stop_is_deleted_once(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(CANCELS)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    submit.submit_next(upstream)
+    video_id = str(only(job).upstream_id)
+    assert "being stopped" in cancel(job, upstream)
+    work(upstream)
+    work(upstream)
+    assert sora.deleted == [video_id]
+    assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
+
+
+def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(CANCELS)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    sora.delete_error = errors.Unavailable("502")
+    work(upstream)
+    assert only(job).state == "dropping"
+    sora.delete_error = None
+    work(upstream, later=5)
+    assert only(job).state == "dropped"
+
+
+def test_an_upstream_that_never_drops_is_left_alone_in_the_end(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(CANCELS)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    sora.delete_error = errors.Rejected("Video is still being processed")
+    for tries in range(12):
+        work(upstream, later=tries * 700)
+    assert only(job).state == "dropped"
+
+
+def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    video_id = str(only(job).upstream_id)
+    sora.complete(video_id)
+    sweep(upstream)
+    assert "rendered already" in cancel(job, upstream)
+    work(upstream)
+    assert sora.deleted == [video_id]
+    assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
+    assert Job.objects.get().status == "cancelled"
+
+
+@pytest.mark.parametrize("status", ["pending", "processing", "completed"])
+def test_only_what_failed_or_was_cancelled_is_retried(job: Job, status: str) -> None:
+    Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4")
+    with pytest.raises(NotRetryable):
+        retry(job)
+
+
+def test_a_failed_render_is_sent_and_paid_again_only_on_request(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    sora.fail(str(only(job).upstream_id))
+    sweep(upstream)
+    work(upstream, later=3600)
+    assert len(sora.creates) == 1
+    again = retry(job)
+    assert (again.status, again.error_code, again.failed_at, again.progress) == ("pending", "", None, 0)
+    work(upstream)
+    assert len(sora.creates) == 2
+
+
+def test_a_retry_goes_on_with_a_render_that_still_runs(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    assert retry(job).status == "processing"
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    store(only(job), upstream)
+    assert Job.objects.get().status == "completed"
+    assert len(sora.creates) == 1
+
+
+def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    submit.submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    cancel(job, upstream)
+    assert retry(job).status == "processing"
+    work(upstream)
+    assert Job.objects.get().status == "completed"
+    assert len(sora.creates) == 1
+
+
+def test_a_retry_revives_what_was_given_up_with_an_id(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    submit.submit_next(upstream)
+    patience = settings.JOB_GIVE_UP_AFTER
+    with shifted(timedelta(seconds=patience + 1)):
+        look(upstream)
+        assert only(job).state == "given_up"
+        job.refresh_from_db()
+        assert retry(job).status == "processing"
+        assert (only(job).state, only(job).cost_state) == ("rendering", "settled")
+        look(upstream)
+        assert only(job).state == "rendering", "its clock was restarted"
+    assert len(sora.creates) == 1
+
+
+def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    sora.list_error = errors.Unavailable("502")
+    submit.submit_next(upstream)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+    assert only(job).state == "given_up"
+    assert retry(job).status == "pending"
+
+
+@pytest.mark.parametrize("state", ["sending", "unknown", "dropping"])
+def test_a_retry_opens_nothing_while_an_attempt_is_undecided(
+    job: Job, upstream: Upstream, sora: ScriptedClient, state: str
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    upstream_id = "video_1" if state == "dropping" else None
+    Submission.objects.filter(pk=submission.pk).update(state=state, upstream_id=upstream_id)
+    cancel(job, upstream)
+    assert retry(job).status == "pending"
+    assert submit.claim(upstream) is None
+
+
+def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    cancel(job, upstream)
+    stale = Submission.objects.select_related("job").get()
+    retry(job)
+    attend(stale, upstream)
+    assert sora.deleted == []
+    work(upstream, later=200)
+    assert Job.objects.get().status == "completed"

@@ -1,0 +1,311 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.test_submit import only, raising
+from videos.clock import shifted
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.look import attend, look
+from videos.lifecycle.reconcile import reconcile
+from videos.models import Job, Provider, Submission, locked
+from videos.sora import errors
+from videos.sora.dialects import OPENAI
+from videos.sora.types import CreateRequest, Video
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+WINDOW = [2, 5, 15]
+
+
+@pytest.fixture(autouse=True)
+def _window(settings: Settings) -> None:
+    settings.SORA_RECONCILE_SECONDS = WINDOW
+
+
+def dropped(video: Video) -> Video:
+    """The upstream accepts, and the answer never arrives."""
+    raise errors.OutcomeUnknown("reset after sending")
+
+
+def answered_500(video: Video) -> Video:
+    raise errors.OutcomeUnknown("500", answered=True)
+
+
+def look_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
+    """What the periodic look does for the job so many seconds after now."""
+    with shifted(timedelta(seconds=seconds)):
+        for work in look(upstream):
+            if work.submission_id is not None:
+                attend(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+    job.refresh_from_db()
+    return only(job) if job.submissions.count() == 1 else job.submissions.order_by("-number")[0]
+
+
+def through_the_window(job: Job, upstream: Upstream) -> Submission:
+    submission = only(job)
+    for seconds in (2.5, 5.5, 15.5):
+        submission = look_at(job, upstream, seconds)
+    return submission
+
+
+def test_what_was_accepted_without_an_answer_is_found_and_adopted(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    assert only(job).state == "unknown"
+    submission = look_at(job, upstream, 2.5)
+    assert (job.status, submission.state) == ("processing", "rendering")
+    assert [submission.upstream_id] == list(sora.videos)
+    assert len(sora.creates) == 1
+
+
+def test_nothing_is_looked_for_before_its_time(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    assert look_at(job, upstream, 1).state == "unknown"
+    assert sora.lists == 0
+
+
+def test_absence_is_proven_only_after_the_whole_window(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    assert look_at(job, upstream, 2.5).state == "unknown"
+    assert look_at(job, upstream, 5.5).state == "unknown"
+    submission = look_at(job, upstream, 15.5)
+    assert (submission.state, submission.cost_state) == ("absent", "returned")
+    sora.before = None
+    with shifted(timedelta(seconds=16)):
+        assert submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert job.status == "processing"
+    assert len(sora.creates) == 1
+
+
+def test_a_video_that_shows_late_on_the_list_is_still_found(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    sora.hidden = set(sora.videos)
+    assert look_at(job, upstream, 2.5).state == "unknown"
+    assert look_at(job, upstream, 5.5).state == "unknown"
+    sora.hidden = set()
+    assert look_at(job, upstream, 15.5).state == "rendering"
+
+
+def test_a_list_that_cannot_be_read_proves_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    sora.list_error = errors.Unavailable("502")
+    for seconds in (2.5, 8, 16, 30, 60):
+        assert look_at(job, upstream, seconds).state == "unknown"
+    sora.list_error = None
+    assert look_at(job, upstream, 90).state == "absent"
+
+
+def test_an_entry_that_cannot_be_read_proves_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    sora.unreadable = 1
+    assert through_the_window(job, upstream).state == "unknown"
+    sora.unreadable = 0
+    assert look_at(job, upstream, 60).state == "absent"
+
+
+def test_the_list_is_walked_over_pages_back_to_the_attempt(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    wanted = next(iter(sora.videos))
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    for number in range(250):
+        sora.add(CreateRequest(f"later {number}", "sora-2", "4", "1280x720"), created_at=later)
+    assert look_at(job, upstream, 2.5).upstream_id == wanted
+    assert sora.lists == 3
+
+
+def test_a_list_that_runs_in_a_circle_ends_and_proves_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    page = sora.list()
+    pages = iter("abcabcabcabcabc" * 10)
+    monkeypatch.setattr(sora, "list", lambda **_: replace(page, next_after=next(pages)))
+    assert through_the_window(job, upstream).state == "unknown"
+
+
+def test_a_video_of_another_submission_is_not_adopted(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    one = make_job("the same")
+    submit.submit_next(upstream)
+    two = make_job("the same")
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    assert only(two).state == "unknown"
+    assert through_the_window(two, upstream).state == "absent"
+    assert only(one).state == "rendering"
+
+
+def test_of_several_matches_the_earliest_is_adopted_and_the_rest_reported(
+    job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    earliest = next(iter(sora.videos))
+    twin = sora.add(sora.creates[0], created_at=datetime.now(UTC) + timedelta(seconds=3))
+    assert look_at(job, upstream, 2.5).upstream_id == earliest
+    assert twin.id in caplog.text
+
+
+def test_a_match_from_before_the_attempt_is_not_ours(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    request = CreateRequest(**job.fitted)
+    before = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
+    sora.add(request, created_at=before)
+    assert through_the_window(job, upstream).state == "absent"
+
+
+def test_a_match_within_the_clock_skew_is_ours(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    early = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW - 2)
+    video = sora.add(CreateRequest(**job.fitted), created_at=early)
+    assert look_at(job, upstream, 2.5).upstream_id == video.id
+
+
+def test_an_unowned_video_that_does_not_match_leaves_it_to_a_person(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    stranger = sora.add(CreateRequest("rewritten by the upstream", "sora-2", "4", "1280x720"))
+    assert through_the_window(job, upstream).state == "unknown"
+    with shifted(timedelta(minutes=1)):
+        assert not submit.submit_next(upstream)
+    del sora.videos[stranger.id]
+    assert look_at(job, upstream, 700).state == "absent"
+
+
+def test_a_provider_that_echoes_otherwise_proves_no_absence(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    Provider.objects.update(echoes_exactly=False)
+    assert through_the_window(job, upstream).state == "unknown"
+
+
+def test_a_dialect_that_proves_no_absence_leaves_it_to_a_person(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, proves_absence=False))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    assert through_the_window(job, upstream).state == "unknown"
+
+
+def test_a_dialect_without_a_list_leaves_it_to_a_person(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, lists=False))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    submission = look_at(job, upstream, 60)
+    assert (submission.state, submission.due_at, sora.lists) == ("unknown", None, 0)
+
+
+def test_tries_that_are_answered_by_errors_and_absent_come_to_an_end(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_MAX_RETRIES = 2
+    sora.before = raising(errors.OutcomeUnknown("500", answered=True))
+    for attempt in range(3):
+        with shifted(timedelta(minutes=attempt)):
+            assert submit.submit_next(upstream)
+            look_at(job, upstream, 16)
+    assert job.status == "failed"
+    assert job.error_code == "SORA_SUBMISSION_FAILED"
+    assert [s.state for s in job.submissions.all()] == ["absent"] * 3
+
+
+def test_silence_alone_never_fails_a_job(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_MAX_RETRIES = 0
+    sora.before = raising(errors.OutcomeUnknown("timeout", answered=False))
+    for attempt in range(3):
+        with shifted(timedelta(minutes=attempt)):
+            assert submit.submit_next(upstream)
+            look_at(job, upstream, 16)
+    assert job.status == "pending"
+
+
+def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    submission = look_at(job, upstream, 2.5)
+    assert (job.status, submission.state) == ("cancelled", "rendering")
+
+
+def test_two_looks_at_once_do_the_work_once(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    submission = only(job)
+    with shifted(timedelta(seconds=2.5)):
+        reconcile(submission, upstream)
+        reconcile(submission, upstream)
+    assert sora.lists == 1
+
+
+def test_a_late_answer_for_what_was_declared_absent_is_taken_or_said(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    absent = through_the_window(job, upstream)
+    video = sora.add(CreateRequest(**job.fitted))
+    with locked(absent) as (locked_job, submission):
+        assert submit.accept(locked_job, submission, video, upstream, how="answered")
+    job.refresh_from_db()
+    assert (job.status, only(job).state, only(job).cost_state) == ("processing", "rendering", "reserved")
+
+
+def test_a_late_answer_that_nobody_waits_for_is_settled(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    absent = through_the_window(job, upstream)
+    sora.before = None
+    with shifted(timedelta(seconds=16)):
+        assert submit.submit_next(upstream)
+    video = sora.add(CreateRequest(**job.fitted))
+    with locked(absent) as (locked_job, submission):
+        assert submit.accept(locked_job, submission, video, upstream, how="answered")
+    absent.refresh_from_db()
+    assert (absent.state, absent.cost_state, absent.upstream_id) == ("given_up", "settled", video.id)
+    assert job.submissions.get(number=2).state == "rendering"

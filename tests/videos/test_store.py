@@ -1,0 +1,200 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import default_storage
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.test_submit import only
+from videos.clock import shifted
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.store import store
+from videos.lifecycle.sync import sweep
+from videos.models import Job, Submission
+from videos.results import Unplayable, jpeg_of_first_frame, probe
+from videos.sora import errors
+from videos.sora.types import Content, Phase
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rendered(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
+    submit.submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    return only(job)
+
+
+def files(settings: Settings) -> list[Path]:
+    return sorted(path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file())
+
+
+def test_a_stored_video_completes_its_job_with_what_is_in_the_file(
+    rendered: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    store(rendered, upstream)
+    job = Job.objects.get()
+    rendered.refresh_from_db()
+    assert (job.status, job.progress, rendered.state) == ("completed", 100, "stored")
+    assert (job.width, job.height, job.result_seconds, job.format) == (64, 48, 1.0, "mp4")
+    with job.video.open() as file:
+        assert file.read() == clip()
+    assert job.file_size == len(clip())
+    assert job.thumbnail.name.endswith(".webp")
+    assert len(files(settings)) == 2, "nothing unfinished is left"
+
+
+def test_a_file_that_is_cut_short_is_fetched_again(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    for broken in (clip()[:-200], clip()[:100], b"<html>not a video</html>"):
+        sora.content = broken
+        with shifted(timedelta(hours=1)):
+            store(rendered, upstream)
+        rendered.refresh_from_db()
+        assert (rendered.state, Job.objects.get().status) == ("rendered", "processing")
+        assert files(settings) == []
+    sora.content = b""
+    with shifted(timedelta(hours=2)):
+        store(rendered, upstream)
+    assert Job.objects.get().status == "completed"
+
+
+def test_a_download_that_fails_is_tried_again_but_not_at_once(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.content = errors.Unavailable("reset")
+    store(rendered, upstream)
+    rendered.refresh_from_db()
+    assert (rendered.state, rendered.looks) == ("rendered", 1)
+    sora.content = b""
+    store(rendered, upstream)
+    assert Job.objects.get().status == "processing"
+    with shifted(timedelta(minutes=2)):
+        store(rendered, upstream)
+    assert Job.objects.get().status == "completed"
+
+
+def test_an_expired_file_is_lost_and_stays_paid(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.content = errors.NotFound("Downloads expire after 1 hours.")
+    with shifted(timedelta(hours=2)):
+        store(rendered, upstream)
+    job = Job.objects.get()
+    rendered.refresh_from_db()
+    assert (job.status, job.error_code) == ("failed", "result_lost")
+    assert (rendered.state, rendered.cost_state) == ("lost", "settled")
+
+
+def test_a_404_for_a_video_that_is_said_to_be_there_is_tried_again(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.content = errors.NotFound("not ready")
+    store(rendered, upstream)
+    rendered.refresh_from_db()
+    assert (rendered.state, rendered.looks) == ("rendered", 1)
+
+
+def test_a_file_that_does_not_come_within_our_patience_is_lost(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.content = errors.Unavailable("reset")
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        store(rendered, upstream)
+    assert Job.objects.get().error_code == "result_lost"
+
+
+def test_two_workers_store_once(rendered: Submission, upstream: Upstream, settings: Settings) -> None:
+    twin = Submission.objects.get(pk=rendered.pk)
+    store(rendered, upstream)
+    store(twin, upstream)
+    assert Job.objects.get().events.filter(to_state="completed").count() == 1
+    assert len(files(settings)) == 2
+
+
+def test_a_job_cancelled_during_the_download_keeps_no_file(
+    rendered: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = sora.download
+
+    @contextmanager
+    def cancelled_meanwhile(video_id: str, variant: str = "video", **_: object) -> Iterator[Content]:
+        with whole(video_id, variant) as content:
+            yield content
+        if variant == "video":
+            cancel(Job.objects.get(), upstream)
+
+    monkeypatch.setattr(sora, "download", cancelled_meanwhile)
+    store(rendered, upstream)
+    rendered.refresh_from_db()
+    assert (Job.objects.get().status, rendered.state) == ("cancelled", "rendered")
+    assert files(settings) == []
+
+
+def test_a_file_over_the_limit_is_refused(
+    rendered: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    settings.SORA_DOWNLOAD_MAX_BYTES = 100
+    store(rendered, upstream)
+    assert Job.objects.get().status == "processing"
+    assert files(settings) == []
+
+
+def test_without_an_upstream_thumbnail_there_is_our_own(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.thumbnail = errors.NotFound("no thumbnail")
+    store(rendered, upstream)
+    picture = Job.objects.get().thumbnail
+    assert picture.name.endswith(".jpg")
+    with picture.open() as file:
+        assert file.read(2) == b"\xff\xd8"
+
+
+def test_what_an_earlier_try_left_behind_is_replaced(
+    rendered: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    job = rendered.job
+    folder = Path(settings.MEDIA_ROOT)
+    (folder / "unfinished").mkdir(parents=True)
+    (folder / "unfinished" / f"{rendered.pk}-9").write_bytes(b"half")
+    kept = folder / f"videos/{job.created_at:%Y/%m}/{job.pk}-1.mp4"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"never recorded")
+    store(rendered, upstream)
+    assert kept.read_bytes() == clip()
+    assert len(files(settings)) == 2
+
+
+def test_a_probe_reads_a_video_and_refuses_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(clip(96, 64, 2))
+    found = probe(path)
+    assert (found.width, found.height, found.seconds, found.format) == (96, 64, 2.0, "mp4")
+    for broken in (b"", b"no video", clip(96, 64, 2)[:-500], clip(96, 64, 2)[500:]):
+        path.write_bytes(broken)
+        with pytest.raises(Unplayable):
+            probe(path)
+    with pytest.raises(Unplayable):
+        jpeg_of_first_frame(path)
+
+
+def test_the_phase_of_the_video_decides_over_the_text_of_a_404(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.content = errors.NotFound("whatever it says")
+    sora.set(str(rendered.upstream_id), Phase.EXPIRED)
+    store(rendered, upstream)
+    assert Job.objects.get().error_code == "result_lost"
+    assert not default_storage.exists("videos")

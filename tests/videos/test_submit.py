@@ -1,0 +1,333 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient, scripted
+from videos.clock import database_now, shifted
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.look import look, probe
+from videos.models import Job, Provider, Submission
+from videos.sora import errors
+from videos.sora.dialects import OPENAI
+from videos.sora.types import CreateRequest, Video
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+MakeJob = Callable[..., Job]
+
+
+def raising(error: Exception) -> Callable[[CreateRequest], None]:
+    def before(request: CreateRequest) -> None:
+        raise error
+
+    return before
+
+
+def only(job: Job) -> Submission:
+    return job.submissions.get()
+
+
+def test_an_accepted_job_is_processing_and_keeps_the_upstream_id(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    assert submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, only(job).state) == ("processing", "rendering")
+    assert [only(job).upstream_id] == list(sora.videos)
+    assert only(job).cost_state == "reserved"
+    assert job.started_at is not None
+
+
+def test_the_submission_is_committed_before_the_post(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    seen = []
+    sora.before = lambda request: seen.extend(Submission.objects.values_list("state", "cost_state"))
+    submit.submit_next(upstream)
+    assert seen == [("sending", "reserved")]
+
+
+def test_high_before_normal_before_low_and_old_before_young(make_job: MakeJob, upstream: Upstream) -> None:
+    jobs = [make_job(priority=name) for name in ("low", "normal", "high", "normal", "high")]
+    upstream = replace(upstream, concurrency=9)
+    claimed = [submit.claim(upstream) for _ in jobs]
+    order = [submission.job_id for submission in claimed if submission]
+    assert order == [jobs[2].pk, jobs[4].pk, jobs[1].pk, jobs[3].pk, jobs[0].pk]
+
+
+@pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
+def test_every_live_submission_counts_for_the_concurrency(
+    make_job: MakeJob, upstream: Upstream, state: str
+) -> None:
+    upstream = replace(upstream, concurrency=1)
+    make_job(), make_job()
+    first = submit.claim(upstream)
+    assert first is not None
+    accepted = {"upstream_id": "video_1"} if state not in {"sending", "unknown"} else {}
+    cost = "settled" if state == "rendered" else "reserved"
+    Submission.objects.filter(pk=first.pk).update(state=state, cost_state=cost, **accepted)
+    assert submit.claim(upstream) is None
+    Submission.objects.filter(pk=first.pk).update(
+        state="failed", cost_state="released", upstream_id="video_1"
+    )
+    assert submit.claim(upstream) is not None
+
+
+@pytest.mark.parametrize("state", ["sending", "unknown"])
+def test_of_two_jobs_that_the_list_cannot_tell_apart_one_waits(
+    make_job: MakeJob, upstream: Upstream, state: str
+) -> None:
+    make_job("the same"), make_job("the same")
+    other = make_job("another")
+    first = submit.claim(upstream)
+    assert first is not None
+    Submission.objects.filter(pk=first.pk).update(state=state)
+    second = submit.claim(upstream)
+    assert second is not None
+    assert second.job_id == other.pk
+    assert submit.claim(upstream) is None
+    Submission.objects.filter(pk=first.pk).update(state="rendering", upstream_id="video_1")
+    assert submit.claim(upstream) is not None
+
+
+def test_a_pending_job_with_a_live_submission_gets_no_second_one(job: Job, upstream: Upstream) -> None:
+    first = submit.claim(upstream)
+    assert first is not None
+    Submission.objects.filter(pk=first.pk).update(state="dropping", upstream_id="video_1")
+    assert submit.claim(upstream) is None
+
+
+def test_a_job_cancelled_after_its_claim_is_not_posted(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    cancel(job, upstream)
+    submit.send(submission, upstream)
+    assert sora.creates == []
+    submission.refresh_from_db()
+    assert (submission.state, submission.cost_state) == ("unsent", "returned")
+
+
+def test_nothing_is_posted_once_the_lease_no_longer_covers_the_call(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    with shifted(timedelta(seconds=upstream.lease - upstream.deadline + 1)):
+        submit.send(submission, upstream)
+        assert sora.creates == []
+        assert only(job).state == "unsent"
+        assert submit.submit_next(upstream)
+    assert len(sora.creates) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.OutcomeUnknown("reset after sending"),
+        errors.OutcomeUnknown("500", answered=True),
+    ],
+)
+def test_an_unknown_outcome_is_never_sent_again(
+    job: Job, upstream: Upstream, sora: ScriptedClient, error: errors.OutcomeUnknown
+) -> None:
+    sora.before = raising(error)
+    submit.submit_next(upstream)
+    submission = only(job)
+    job.refresh_from_db()
+    assert (submission.state, submission.cost_state, submission.answered) == (
+        "unknown",
+        "reserved",
+        error.answered,
+    )
+    assert job.status == "pending"
+    with shifted(timedelta(hours=1)):
+        assert not submit.submit_next(upstream)
+
+
+def test_an_expired_lease_is_an_unknown_outcome(job: Job, upstream: Upstream) -> None:
+    submit.claim(upstream)
+    with shifted(timedelta(seconds=upstream.lease - 1)):
+        look(upstream)
+        assert only(job).state == "sending"
+    with shifted(timedelta(seconds=upstream.lease + 1)):
+        look(upstream)
+        assert only(job).state == "unknown"
+
+
+def test_what_never_left_is_sent_again_but_not_at_once(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.NotSent("refused"))
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, only(job).state, only(job).cost_state) == ("pending", "unsent", "returned")
+    assert job.due_at > database_now()
+    sora.before = None
+    assert not submit.submit_next(upstream)
+    with shifted(timedelta(minutes=2)):
+        assert submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert job.status == "processing"
+    assert job.submissions.count() == 2
+
+
+def test_a_busy_upstream_is_left_alone_as_long_as_it_asks(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    make_job(), make_job()
+    sora.before = raising(errors.Busy("429", retry_after=100))
+    submit.submit_next(upstream)
+    sora.before = None
+    with shifted(timedelta(seconds=95)):
+        assert not submit.submit_next(upstream)
+    with shifted(timedelta(seconds=115)):
+        assert submit.submit_next(upstream)
+
+
+def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    one, two = make_job(), make_job()
+    sora.before = raising(errors.Misconfigured("401", status=401))
+    submit.submit_next(upstream)
+    assert not submit.submit_next(upstream)
+    provider = Provider.objects.get()
+    assert provider.paused_at is not None
+    assert provider.pause_reason == "401"
+    sora.before, sora.probe_error = None, errors.Misconfigured("401", status=401)
+    with shifted(timedelta(seconds=10)):
+        assert [work.task for work in look(upstream)] == ["probe"]
+        probe(upstream)
+        assert sora.probes == 1
+        probe(upstream)
+        assert sora.probes == 1, "a probe that is not due is not made"
+        assert not submit.submit_next(upstream)
+    sora.probe_error = None
+    with shifted(timedelta(minutes=2)):
+        probe(upstream)
+        assert submit.submit_next(upstream)
+        assert submit.submit_next(upstream)
+    for job in (one, two):
+        job.refresh_from_db()
+        assert job.status == "processing"
+
+
+def test_a_404_is_a_refusal_where_the_list_answers(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.NotFound("no such model"))
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, only(job).state) == ("failed", "rejected")
+    assert Provider.objects.get().paused_at is None
+
+
+def test_a_404_is_a_wrong_address_where_the_list_is_missing_too(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.NotFound("no such path"))
+    sora.probe_error = errors.NotFound("no such path")
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, only(job).state) == ("pending", "unsent")
+    assert Provider.objects.get().paused_at is not None
+
+
+def test_a_refusal_fails_the_job_with_the_cause_and_costs_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.Rejected("Invalid value", status=400, code="invalid_value", param="seconds"))
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error_code == "SORA_SUBMISSION_FAILED"
+    assert job.error_details == {
+        "status": 400,
+        "code": "invalid_value",
+        "message": "Invalid value",
+        "param": "seconds",
+    }
+    assert (only(job).state, only(job).cost_state) == ("rejected", "released")
+
+
+def test_a_late_answer_after_the_lease_is_still_taken(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    def slow(request: CreateRequest) -> None:
+        with shifted(timedelta(seconds=upstream.lease + 1)):
+            look(upstream)
+        assert only(job).state == "unknown"
+
+    sora.before = slow
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, only(job).state) == ("processing", "rendering")
+
+
+def test_an_id_that_is_already_ours_is_no_acceptance(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    make_job()
+    second = make_job()
+    submit.submit_next(upstream)
+    first_id = next(iter(sora.videos))
+    sora.after = lambda video: replace(video, id=first_id)
+    submit.submit_next(upstream)
+    second.refresh_from_db()
+    assert (second.status, only(second).state) == ("pending", "unknown")
+
+
+def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    def echo_other_size(video: Video) -> Video:
+        return replace(video, size="1x1")
+
+    sora.after = echo_other_size
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    assert job.status == "processing"
+    assert not Provider.objects.get().echoes_exactly
+
+
+def test_the_price_is_reserved_as_listed_and_unknown_where_it_is_not(
+    make_job: MakeJob, upstream: Upstream, settings: Settings
+) -> None:
+    listed = make_job(duration=8)
+    settings.SORA_PRICES = '{"another": {"1280x720": "1"}}'
+    unlisted = make_job()
+    assert listed.estimated_cost == Decimal("0.80")
+    assert unlisted.estimated_cost is None
+    submit.submit_next(upstream)
+    submit.submit_next(upstream)
+    assert only(unlisted).price is None
+
+
+def test_the_look_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
+    upstream = scripted(concurrency=2)
+    assert look(upstream) == []
+    make_job()
+    assert [work.task for work in look(upstream)] == ["submit", "submit"]
+    submit.submit_next(upstream)
+    make_job()
+    assert [work.task for work in look(upstream)] == ["submit"]
+
+
+def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None:
+    dialect = replace(OPENAI, takes=frozenset({"seed", "fps", "negative_prompt"}))
+    upstream = scripted(dialect)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    from videos.fitting import Asked
+    from videos.lifecycle.create import create
+
+    owner = make_job().owner
+    Job.objects.all().delete()
+    create(Asked("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None, upstream=upstream)
+    submit.submit_next(upstream)
+    assert (sora.creates[0].negative_prompt, sora.creates[0].fps, sora.creates[0].seed) == ("rain", 30, 7)

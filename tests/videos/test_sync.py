@@ -1,0 +1,272 @@
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.test_submit import only
+from videos.clock import database_now, shifted
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.look import attend, look
+from videos.lifecycle.sync import ask, ask_late, give_up, sweep
+from videos.models import Job, Provider, Submission
+from videos.sora import errors
+from videos.sora.dialects import OPENAI
+from videos.sora.types import CreateRequest, Phase
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rendering(job: Job, upstream: Upstream) -> Submission:
+    submit.submit_next(upstream)
+    return only(job)
+
+
+def upstream_id(submission: Submission) -> str:
+    assert submission.upstream_id is not None
+    return submission.upstream_id
+
+
+def after_sweep(submission: Submission, upstream: Upstream) -> tuple[Job, Submission]:
+    sweep(upstream)
+    submission.refresh_from_db()
+    return Job.objects.get(pk=submission.job_id), submission
+
+
+def test_progress_follows_the_upstream_and_never_goes_back(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    for said, shown in ((30, 30), (20, 30), (None, 30), (99, 99), (100, 99)):
+        sora.set(upstream_id(rendering), Phase.RUNNING, progress=said)
+        job, _ = after_sweep(rendering, upstream)
+        assert (job.status, job.progress) == ("processing", shown)
+
+
+def test_an_unchanged_render_is_not_written(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.set(upstream_id(rendering), Phase.RUNNING, progress=30)
+    before, _ = after_sweep(rendering, upstream)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        after, _ = after_sweep(rendering, upstream)
+    assert after.updated_at == before.updated_at
+    assert not [q for q in queries if 'UPDATE "videos_job"' in q["sql"]]
+
+
+def test_a_sweep_asks_by_pages_and_not_one_by_one(make_job: Callable[..., Job], sora: ScriptedClient) -> None:
+    upstream = replace(scripted(concurrency=500), client=sora)  # type: ignore[arg-type]
+    for _ in range(120):
+        make_job()
+        submit.submit_next(upstream)
+    for video_id in sora.videos:
+        sora.set(video_id, Phase.RUNNING, progress=10)
+    with CaptureQueriesContext(connection) as queries:
+        sweep(upstream)
+    assert (sora.lists, sora.retrieves) == (2, 0)
+    assert Job.objects.filter(progress=10).count() == 120
+    assert len(queries) < 20
+
+
+def test_a_sweep_stops_where_its_oldest_render_begins(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    old = database_now() - timedelta(hours=1)
+    for number in range(300):
+        sora.add(CreateRequest(f"old {number}", "sora-2", "4", "1280x720"), created_at=old)
+    sora.hidden = {upstream_id(rendering)}
+    sweep(upstream)
+    assert sora.lists == 1
+    assert sora.retrieves == 1, "what the list does not show is asked for by itself"
+
+
+def test_overlapping_sweeps_ask_once(rendering: Submission, upstream: Upstream, sora: ScriptedClient) -> None:
+    Provider.objects.update(sweep_due_at=database_now() + timedelta(seconds=60))
+    sweep(upstream)
+    assert sora.lists == 0
+    with shifted(timedelta(seconds=61)):
+        sweep(upstream)
+    assert sora.lists == 1
+
+
+def test_a_finished_render_is_settled_and_due_to_be_fetched(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.complete(upstream_id(rendering))
+    job, submission = after_sweep(rendering, upstream)
+    assert (job.status, submission.state, submission.cost_state) == ("processing", "rendered", "settled")
+    assert submission.due_at is not None
+    assert submission.due_at <= database_now()
+    assert submission.expires_at is not None
+
+
+@pytest.mark.parametrize(("bills", "cost"), [(False, "released"), (True, "settled")])
+def test_a_failed_render_fails_the_job_with_the_upstreams_reason(
+    rendering: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    bills: bool,
+    cost: str,
+) -> None:
+    settings.SORA_BILLS_FAILED = bills
+    sora.fail(upstream_id(rendering))
+    job, submission = after_sweep(rendering, upstream)
+    assert (job.status, job.error_code, job.error_message) == (
+        "failed",
+        "moderation_blocked",
+        "Your request was blocked.",
+    )
+    assert (submission.state, submission.cost_state) == ("failed", cost)
+
+
+def test_a_render_that_the_upstream_cancelled_cancels_the_job(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.set(upstream_id(rendering), Phase.CANCELLED)
+    job, submission = after_sweep(rendering, upstream)
+    assert (job.status, submission.state, submission.cost_state) == ("cancelled", "failed", "released")
+
+
+def test_a_render_that_expired_fails_the_job(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.set(upstream_id(rendering), Phase.EXPIRED)
+    job, submission = after_sweep(rendering, upstream)
+    assert (job.status, job.error_code, submission.state) == ("failed", "upstream_expired", "failed")
+
+
+def test_a_poll_that_fails_is_no_failure_of_the_job(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.list_error = errors.Unavailable("502")
+    job, submission = after_sweep(rendering, upstream)
+    assert (job.status, submission.state) == ("processing", "rendering")
+    assert submission.due_at is not None
+    assert submission.due_at > database_now()
+
+
+def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    kept = sora.videos.pop(upstream_id(rendering))
+    for seconds in (0, 30, 60, 90):
+        with shifted(timedelta(seconds=seconds)):
+            job, submission = after_sweep(rendering, upstream)
+            assert (job.status, submission.state) == ("processing", "rendering"), seconds
+    sora.videos[kept.id] = kept
+    with shifted(timedelta(seconds=121)):
+        _, submission = after_sweep(rendering, upstream)
+        assert submission.state == "rendering", "seen again: it was not lost"
+    del sora.videos[kept.id]
+    for seconds in (130, 190):
+        with shifted(timedelta(seconds=seconds)):
+            _, submission = after_sweep(rendering, upstream)
+            assert submission.state == "rendering", seconds
+    with shifted(timedelta(seconds=251)):
+        job, submission = after_sweep(rendering, upstream)
+    assert (job.status, job.error_code) == ("failed", "upstream_lost")
+    assert (submission.state, submission.cost_state) == ("lost", "settled")
+
+
+def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, lists=False))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    make_job()
+    submit.submit_next(upstream)
+    sora.complete(next(iter(sora.videos)))
+    sweep(upstream)
+    assert (sora.lists, sora.retrieves) == (0, 1)
+    assert Submission.objects.get().state == "rendered"
+
+
+@pytest.mark.parametrize("phase", [Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED, Phase.CANCELLED])
+def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_as_it_ended(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, phase: Phase
+) -> None:
+    cancel(rendering.job, upstream)
+    sora.set(upstream_id(rendering), phase)
+    job, submission = after_sweep(rendering, upstream)
+    paid = phase in {Phase.COMPLETED, Phase.EXPIRED}
+    assert (job.status, submission.state) == ("cancelled", "dropped")
+    assert submission.cost_state == ("settled" if paid else "released")
+
+
+def test_patience_ends_and_what_was_spent_is_said(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 60)):
+        give_up()
+        rendering.refresh_from_db()
+        assert rendering.state == "rendering"
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+    rendering.refresh_from_db()
+    job = Job.objects.get()
+    assert (rendering.state, rendering.cost_state) == ("given_up", "settled")
+    assert (job.status, job.error_code) == ("failed", "gave_up")
+
+
+def test_a_late_success_is_kept(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+    sora.complete(upstream_id(rendering))
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
+        for _ in range(2):
+            for work in look(upstream):
+                if work.submission_id:
+                    attend(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+    job = Job.objects.get()
+    rendering.refresh_from_db()
+    assert (job.status, rendering.state, rendering.cost_state) == ("completed", "stored", "settled")
+    assert job.error_code == ""
+
+
+def test_late_looks_come_to_an_end(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+    rendering.refresh_from_db()
+    with shifted(timedelta(seconds=2 * settings.JOB_GIVE_UP_AFTER + 3700)):
+        ask_late(rendering, upstream)
+    rendering.refresh_from_db()
+    assert (rendering.due_at, sora.retrieves) == (None, 0)
+
+
+def test_asking_again_after_the_end_changes_nothing(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.complete(upstream_id(rendering))
+    ask(rendering, upstream)
+    events = rendering.job.events.count()
+    ask(rendering, upstream)
+    sora.fail(upstream_id(rendering))
+    ask(rendering, upstream)
+    rendering.refresh_from_db()
+    assert rendering.state == "rendered"
+    assert rendering.job.events.count() == events
+
+
+def test_young_renders_are_asked_after_more_often_than_old_ones(
+    rendering: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    settings.SORA_SYNC_SECONDS_LEAST, settings.SORA_SYNC_SECONDS_MOST = 1, 15
+    pauses = []
+    for age in (0, 25, 1000):
+        with shifted(timedelta(seconds=age)):
+            now = database_now()
+            _, submission = after_sweep(rendering, upstream)
+            assert submission.due_at is not None
+            pauses.append(round((submission.due_at - now).total_seconds()))
+    assert pauses == [1, 5, 15]
