@@ -12,6 +12,10 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     target_class = ApiKeyAuthentication
     name = ["apiKey", "bearer"]
 
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
+        """Either is enough."""
+        return [{"apiKey": []}, {"bearer": []}]
+
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:
         return [
             {"type": "apiKey", "in": "header", "name": "x-api-key"},

@@ -112,7 +112,7 @@ def _refuse_unstorable(value: object, at: str) -> None:
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 has it, in UTF-8, without what could not be stored."""
+    """A JSON object as RFC 8259 has it, in UTF-8, without what could not be stored."""
 
     media_type = "application/json"
 
@@ -131,4 +131,6 @@ class StrictJSONParser(BaseParser):
             raise ParseError("The body is nested too deeply.") from None
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from None
+        if not isinstance(payload, dict):
+            raise ParseError("The body must be a JSON object.")
         return payload

@@ -1,0 +1,198 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.test import Client
+
+from health import checks
+from health.middleware import counts
+from tests.api.test_create import problem
+from tests.videos.scripted import ScriptedClient
+from videos.models import Job, Provider
+from videos.sora import errors
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_probe() -> None:
+    checks.sora_client.forget()
+
+
+@pytest.fixture
+def anybody(api: Client) -> Client:
+    return Client()
+
+
+def test_health_needs_no_key_and_no_database(anybody: Client, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        response = anybody.get("/health")
+    assert response.status_code == 200
+    assert set(response.json()) == {"status", "timestamp", "uptime", "version"}
+    assert response.json()["status"] == "ok"
+    assert response.json()["timestamp"].endswith("Z")
+
+
+def test_ready_says_what_it_checked(anybody: Client) -> None:
+    response = anybody.get("/ready")
+    assert response.status_code == 200
+    assert response.json()["checks"] == {"repository": "healthy", "soraClient": "healthy"}
+    assert response.json()["ready"] is True
+
+
+def test_ready_is_503_and_says_which_check_fails(anybody: Client, sora: ScriptedClient) -> None:
+    sora.probe_error = errors.Unavailable("refused")
+    response = anybody.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["ready"] is False
+    assert response.json()["checks"] == {"repository": "healthy", "soraClient": "unhealthy: Unavailable"}
+
+
+def test_ready_does_not_hammer_the_upstream(anybody: Client, sora: ScriptedClient) -> None:
+    for _ in range(5):
+        anybody.get("/ready")
+    assert sora.probes == 1
+
+
+def test_ready_shows_a_pause(anybody: Client) -> None:
+    Provider.objects.create(name="simulator", paused_at="2026-11-21T10:00:00Z", pause_reason="401")
+    response = anybody.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"]["soraClient"] == "paused: 401"
+
+
+def test_ready_is_503_without_a_database(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "repository", lambda: "unhealthy: the database does not answer")
+    response = anybody.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"]["repository"].startswith("unhealthy")
+
+
+def test_metrics_count_jobs_and_answers(anybody: Client, job: Job, make_job: Any) -> None:
+    make_job()
+    Job.objects.filter(pk=job.pk).update(status="cancelled")
+    before = counts.requests
+    figures = anybody.get("/metrics").json()
+    assert figures["jobs"] == {
+        "total": 2,
+        "pending": 1,
+        "processing": 0,
+        "completed": 0,
+        "failed": 0,
+        "cancelled": 1,
+    }
+    assert counts.requests == before + 1
+    assert set(figures["api"]) == {"requests", "errors"}
+    assert 0 < figures["system"]["memory"]["used"] < figures["system"]["memory"]["total"]
+
+
+def test_an_address_that_leads_nowhere_is_404_in_the_envelope(anybody: Client) -> None:
+    response = anybody.get("/api/v1/nothing")
+    assert response.status_code == 404
+    assert problem(response)["code"] == "not_found"
+
+
+def test_a_bug_is_500_in_the_envelope_and_in_the_log(
+    api: Client, job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def bug(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("videos.views.cancel", bug)
+    api.raise_request_exception = False
+    response = api.delete(f"/api/v1/videos/{job.pk}")
+    assert response.status_code == 500
+    assert problem(response)["code"] == "internal_error"
+    assert "a bug" in caplog.text
+    assert "a bug" not in response.content.decode()
+
+
+def test_an_unknown_host_is_400(anybody: Client) -> None:
+    assert problem(anybody.get("/health", headers={"host": "evil.example"}))["code"] == "bad_request"
+
+
+@pytest.mark.parametrize("given", ["abc-123", "A.b_c:d"])
+def test_a_request_id_is_taken_and_answered(anybody: Client, given: str) -> None:
+    assert anybody.get("/health", headers={"x-request-id": given})["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "ü", "a\tb"])
+def test_an_unusable_request_id_is_replaced(anybody: Client, given: str) -> None:
+    answered = anybody.get("/health", headers={"x-request-id": given})["X-Request-Id"]
+    assert answered != given
+    assert len(answered) == 32
+
+
+def test_the_docs_are_there_without_anything_from_elsewhere(anybody: Client) -> None:
+    page = anybody.get("/docs")
+    assert page.status_code == 200
+    assert b"https://" not in page.content.replace(b"https://github.com/tfranzel", b"")
+
+
+@pytest.fixture
+def schema(anybody: Client) -> dict[str, Any]:
+    return dict(yaml.safe_load(anybody.get("/schema").content))
+
+
+def operations(schema: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_each_operation_has_an_id_a_tag_an_example_and_its_security(schema: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(schema)]
+    assert len(ids) == len(set(ids)) == 11
+    for path, _, operation in operations(schema):
+        assert operation["tags"]
+        assert operation["summary"]
+        if path.startswith("/api/v1"):
+            assert operation["security"] == [{"apiKey": []}, {"bearer": []}]
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["examples"]
+        for status, response in operation["responses"].items():
+            for kind, content in response.get("content", {}).items():
+                if kind == "application/json":
+                    assert "example" in content or "examples" in content, (path, status)
+
+
+def test_each_operation_of_the_api_says_its_errors(schema: dict[str, Any]) -> None:
+    for path, method, operation in operations(schema):
+        if not path.startswith("/api/v1"):
+            continue
+        statuses = set(operation["responses"])
+        assert {"401", "429"} <= statuses
+        assert ("404" in statuses) == ("{id}" in path)
+        if method == "post" and "requestBody" in operation:
+            assert {"400", "413", "415"} <= statuses
+
+
+def test_every_reference_in_the_schema_leads_somewhere(schema: dict[str, Any]) -> None:
+    def references(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for inner in node.values():
+                yield from references(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                yield from references(inner)
+
+    found = set(references(schema))
+    assert found
+    for reference in found:
+        name = reference.removeprefix("#/components/schemas/")
+        assert name in schema["components"]["schemas"], reference
+
+
+def test_the_example_of_the_environment_names_every_setting() -> None:
+    root = Path(__file__).resolve().parents[2]
+    import re
+
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (root / "config/settings.py").read_text()))
+    shown = set(re.findall(r"^#([A-Z_]+)=", (root / ".env.example").read_text(), re.M))
+    assert read - shown == {"TAKEONE_SIMULATOR_URL"}
+    assert shown - read == set()
