@@ -1,0 +1,212 @@
+"""What each answer to a create means."""
+
+import dataclasses
+import pickle
+
+import pytest
+import requests
+import responses
+
+from tests.sora.conftest import KEY, PROMPT, REQUEST
+from videos.sora.dialects import OPENAI
+from videos.sora.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, SoraError
+
+URL = "https://sora.test/v1/videos"
+READABLE = {"error": {"message": "no", "type": "invalid_request_error", "param": "size", "code": "bad"}}
+
+
+@pytest.fixture
+def create(make_client):
+    def outcome(status: int, body: bytes | None = None, json: object = None, **headers: str):
+        with responses.RequestsMock() as mock:
+            content = {"json": json} if body is None else {"body": body}
+            mock.post(URL, status=status, headers=headers, **content)
+            try:
+                return make_client().create(REQUEST)
+            except SoraError as error:
+                return error
+            finally:
+                assert len(mock.calls) == 1
+
+    return outcome
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_accepted(create, status):
+    assert create(status, json={"id": "video_1", "status": "queued"}).id == "video_1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>hello</html>",
+        b"{}",
+        b'{"id": ""}',
+        b'{"id": 5}',
+        b'{"id": "' + b"x" * 10_000 + b'"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"id": "video_1", "pad": "' + b"x" * 1024 * 1024 + b'"}',
+    ],
+    ids=["empty", "html", "no id", "empty id", "integer id", "long id", "deep", "no utf-8", "oversized"],
+)
+def test_accepted_but_unreadable(create, body):
+    error = create(200, body)
+    assert type(error) is OutcomeUnknown
+    assert not error.answered
+
+
+@pytest.mark.parametrize("status", [400, 405, 413, 415, 422, 451])
+@pytest.mark.parametrize(
+    "json",
+    [READABLE, {"error": "no"}, {"error": {"message": "no"}}, {"detail": "no"}, {"detail": [{"msg": "no"}]}],
+)
+def test_readable_refusals(create, status, json):
+    error = create(status, json=json)
+    assert type(error) is Rejected
+    assert (error.status, error.message, str(error)) == (status, "no", "no")
+
+
+@pytest.mark.parametrize(
+    ("json", "code", "param"),
+    [
+        (READABLE, "bad", "size"),
+        ({"error": {"message": "no", "code": 7}}, "7", None),
+        ({"error": "no"}, None, None),
+        (
+            {"detail": [{"loc": ["body", "seconds"], "msg": "no", "type": "enum"}]},
+            "enum",
+            "seconds",
+        ),
+    ],
+)
+def test_refusals_name_code_and_parameter(create, json, code, param):
+    error = create(400, json=json)
+    assert (error.code, error.param) == (code, param)
+
+
+def test_a_refusal_without_message_shows_its_code(create):
+    assert create(400, json={"error": {"message": None, "code": "bad"}}).message == "bad"
+
+
+UNREADABLE = [b"", b"<html>", b"{}", b"[]", b'"no"', b'{"error": null}', b'{"error": {}}', b'{"detail": ""}']
+
+
+@pytest.mark.parametrize("status", [400, 405, 422])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_unreadable_refusals_prove_nothing(create, status, body):
+    error = create(status, body)
+    assert type(error) is OutcomeUnknown
+    assert error.answered
+
+
+@pytest.mark.parametrize("status", [300, 304, 408, 409, 425, 500, 502, 503, 504, 529, 599])
+def test_ambiguous_statuses(create, status):
+    error = create(status, json=READABLE)
+    assert type(error) is OutcomeUnknown
+    assert error.answered
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+@pytest.mark.parametrize("body", [b"<html>", b'{"error": {"message": "no"}}'])
+def test_configuration(create, status, body):
+    error = create(status, body)
+    assert type(error) is Misconfigured
+    assert error.status == status
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"error": {"message": "no"}}'])
+def test_not_found(create, body):
+    error = create(404, body)
+    assert type(error) is NotFound
+    assert error.status == 404
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "3600"}, 3600.0),
+        ({"retry-after-ms": "1500", "Retry-After": "7"}, 1.5),
+        ({"retry-after-ms": "x", "Retry-After": "7"}, 7.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0.0),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "tomorrow"}, None),
+    ],
+)
+def test_busy(create, headers, seconds):
+    error = create(429, b"slow down", **headers)
+    assert type(error) is Busy
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        requests.ConnectionError("refused"),
+        requests.exceptions.SSLError("bare"),
+        requests.ConnectTimeout(),
+        requests.ReadTimeout(),
+        requests.exceptions.InvalidHeader(),
+        OSError(),
+    ],
+)
+@responses.activate
+def test_what_our_own_connections_did_not_see_counts_as_sent(make_client, failure):
+    responses.post(URL, body=failure)
+    with pytest.raises(OutcomeUnknown) as caught:
+        make_client().create(REQUEST)
+    assert not caught.value.answered
+    assert caught.value.__cause__ is failure
+
+
+def test_what_cannot_be_requested_is_misconfigured(make_client):
+    with pytest.raises(Misconfigured) as caught:
+        make_client("https://*.test/v1").create(REQUEST)
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize(
+    "json", [{"error": {"message": f"{KEY} and {PROMPT}"}}, {"detail": f"{KEY}, {PROMPT}"}]
+)
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+def test_no_message_shows_key_or_prompt(create, status, json):
+    error = create(status, json=json)
+    assert KEY not in str(error)
+    assert PROMPT not in str(error)
+    assert "<redacted, 30 characters>" in str(error)
+
+
+def test_long_messages_are_cut(create):
+    assert len(create(400, json={"error": "x" * 10_000}).message) == 501
+
+
+@responses.activate
+def test_multipart_for_those_who_want_it(make_client):
+    responses.post(URL, json={"id": "video_1"})
+    make_client(dialect=dataclasses.replace(OPENAI, body="multipart")).create(REQUEST)
+    sent = responses.calls[0].request
+    assert sent.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert b'name="seconds"\r\n\r\n8\r\n' in sent.body
+    assert b"filename" not in sent.body
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutcomeUnknown("x", answered=True),
+        Busy("x", retry_after=2.0),
+        Misconfigured("x", status=401),
+        Rejected("x", status=422, code="c", param="p"),
+        NotFound("x", code="c"),
+    ],
+)
+def test_errors_survive_pickling(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert vars(copy) == vars(error)
+    assert str(copy) == "x"

@@ -1,0 +1,97 @@
+"""Dialects: what is sent, and what is compared."""
+
+import dataclasses
+
+import pytest
+
+from tests.sora.conftest import REQUEST
+from videos.sora.dialects import DIALECTS, OPENAI
+from videos.sora.types import CreateRequest, Video
+
+ECHO = {
+    "id": "video_1",
+    "status": "queued",
+    "prompt": REQUEST.prompt,
+    "model": REQUEST.model,
+    "seconds": REQUEST.seconds,
+    "size": REQUEST.size,
+}
+FULL = dataclasses.replace(REQUEST, negative_prompt="rain", fps=24, seed=0)
+OPEN_SERVER = dataclasses.replace(
+    OPENAI, name="open", takes=frozenset({"negative_prompt", "fps", "seed"}), body="multipart"
+)
+
+
+@pytest.mark.parametrize("seconds", ["8", 8, 8.0])
+def test_a_request_and_its_video_have_one_key(seconds):
+    key = OPENAI.match_key(REQUEST)
+    assert key is not None
+    assert len(key) == 64
+    assert OPENAI.match_key(Video.parse(ECHO | {"seconds": seconds})) == key
+
+
+@pytest.mark.parametrize("field", ["prompt", "model", "seconds", "size"])
+def test_every_echoed_field_counts(field):
+    other = dataclasses.replace(REQUEST, **{field: "12"})
+    assert OPENAI.match_key(other) != OPENAI.match_key(REQUEST)
+    assert OPENAI.match_key(Video.parse(ECHO | {field: "12"})) == OPENAI.match_key(other)
+
+
+def test_a_request_may_spell_its_seconds_differently():
+    assert OPENAI.match_key(dataclasses.replace(REQUEST, seconds="8.0")) == OPENAI.match_key(REQUEST)
+
+
+def test_fields_cannot_run_into_each_other():
+    swapped = dataclasses.replace(REQUEST, model=REQUEST.size, size=REQUEST.model)
+    assert OPENAI.match_key(swapped) != OPENAI.match_key(REQUEST)
+
+
+def test_fields_without_echo_do_not_count():
+    assert OPENAI.match_key(FULL) == OPENAI.match_key(REQUEST)
+
+
+@pytest.mark.parametrize("field", ["prompt", "model", "seconds", "size"])
+def test_a_video_that_lacks_an_echo_cannot_be_compared(field):
+    assert OPENAI.match_key(Video.parse(ECHO | {field: None})) is None
+
+
+def test_a_dialect_without_echo_compares_nothing():
+    assert dataclasses.replace(OPENAI, echoes=frozenset()).match_key(REQUEST) is None
+
+
+def test_openai_takes_no_extras():
+    assert OPENAI.body_of(FULL) == {
+        "prompt": REQUEST.prompt,
+        "model": "sora-2",
+        "seconds": "8",
+        "size": "1280x720",
+    }
+
+
+def test_extras_go_to_those_who_take_them():
+    body = OPEN_SERVER.body_of(FULL)
+    assert (body["negative_prompt"], body["fps"], body["seed"]) == ("rain", 24, 0)
+
+
+def test_what_was_not_asked_for_is_not_sent():
+    assert OPEN_SERVER.body_of(REQUEST) == OPENAI.body_of(REQUEST)
+
+
+def test_openai_as_published():
+    assert DIALECTS["openai"] is OPENAI
+    assert OPENAI.default_model == "sora-2"
+    assert set(OPENAI.models) == {
+        "sora-2",
+        "sora-2-pro",
+        "sora-2-2025-10-06",
+        "sora-2-2025-12-08",
+        "sora-2-pro-2025-10-06",
+    }
+    assert OPENAI.models["sora-2-2025-12-08"].sizes == ("720x1280", "1280x720")
+    assert "1920x1080" in OPENAI.models["sora-2-pro"].sizes
+    assert all(model.seconds == ("4", "8", "12", "16", "20") for model in OPENAI.models.values())
+
+
+def test_requests_are_values():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CreateRequest("p", "m", "8", "1x1").prompt = "q"

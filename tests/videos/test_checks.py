@@ -1,0 +1,32 @@
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from pytest_django import Settings
+
+
+def ids() -> list[str]:
+    return [str(found.id) for found in run_checks() if str(found.id).startswith("videos.")]
+
+
+def test_the_settings_of_this_run_are_in_order() -> None:
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"SORA_BASE_URL_CHOSEN": True, "SORA_PROVIDER": ""}, "videos.E001"),
+        ({"SORA_BASE_URL_CHOSEN": True, "SORA_PROVIDER": "simulator"}, "videos.E002"),
+        ({"SORA_DIALECT": "klingon"}, "videos.E003"),
+        ({"SORA_MODEL": "veo"}, "videos.E004"),
+        ({"SORA_PRICES": '{"m": {"1x1": -1}}'}, "videos.E005"),
+        ({"SORA_SYNC_SECONDS_LEAST": 20, "SORA_SYNC_SECONDS_MOST": 10}, "videos.E006"),
+    ],
+)
+def test_a_contradiction_between_settings_is_found(
+    settings: Settings, changed: dict[str, Any], expected: str
+) -> None:
+    for name, value in changed.items():
+        setattr(settings, name, value)
+    assert ids() == [expected]

@@ -1,0 +1,166 @@
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django import Settings
+from rest_framework.exceptions import ValidationError
+
+from videos import pricing
+from videos.fitting import Asked, fit
+from videos.models import Priority
+from videos.sora.dialects import OPENAI, Model
+
+PRO = "sora-2-pro"
+
+
+def fitted(**asked: Any) -> tuple[str, str, str]:
+    request = fit(Asked("a boat", **asked), OPENAI).request
+    return request.model, request.size, request.seconds
+
+
+def adjusted(**asked: Any) -> dict[str, Any]:
+    return {made["field"]: made["used"] for made in fit(Asked("a boat", **asked), OPENAI).adjustments}
+
+
+def test_nothing_asked_is_the_cheapest_and_no_adjustment() -> None:
+    assert fitted() == ("sora-2", "1280x720", "4")
+    assert adjusted() == {}
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [
+        (1, "4"),
+        (4, "4"),
+        (5.9, "4"),
+        (6, "8"),
+        (7.5, "8"),
+        (10, "12"),
+        (12, "12"),
+        (14, "16"),
+        (18, "20"),
+        (60, "20"),
+    ],
+)
+def test_the_nearest_length_and_of_two_the_longer(duration: float, seconds: str) -> None:
+    assert fitted(duration=duration)[2] == seconds
+    expected = {} if float(seconds) == duration else {"duration": int(seconds)}
+    assert adjusted(duration=duration) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "ratio", "size"),
+    [
+        ("sora-2", "480p", "16:9", "1280x720"),
+        ("sora-2", "720p", "9:16", "720x1280"),
+        ("sora-2", "1080p", "16:9", "1280x720"),
+        ("sora-2", "720p", "1:1", "1280x720"),
+        ("sora-2", "720p", "4:3", "1280x720"),
+        (PRO, "1080p", "16:9", "1920x1080"),
+        (PRO, "1080p", "9:16", "1080x1920"),
+        (PRO, "720p", "1:1", "1280x720"),
+        (PRO, "480p", "9:16", "720x1280"),
+    ],
+)
+def test_the_nearest_size(model: str, resolution: str, ratio: str, size: str) -> None:
+    assert fitted(model=model, resolution=resolution, aspect_ratio=ratio)[1] == size
+
+
+def test_what_differs_is_said() -> None:
+    assert adjusted(resolution="1080p", aspect_ratio="1:1") == {"resolution": "720p", "aspectRatio": "16:9"}
+    assert adjusted(model=PRO, resolution="1080p", aspect_ratio="9:16") == {}
+    assert adjusted(fps=30, seed=0, negative_prompt="rain") == {
+        "fps": None,
+        "seed": None,
+        "negativePrompt": None,
+    }
+
+
+@pytest.mark.parametrize("asked", ["urgent", "HIGH "])
+def test_an_unknown_priority_is_normal(asked: str) -> None:
+    found = fit(Asked("a boat", priority=asked), OPENAI)
+    assert found.priority == Priority.NORMAL
+    assert found.adjustments[0]["field"] == "priority"
+
+
+def test_a_priority_is_read_in_any_case() -> None:
+    assert fit(Asked("a boat", priority="High"), OPENAI).priority == Priority.HIGH
+
+
+def test_an_unknown_model_becomes_one_that_is_no_dearer() -> None:
+    assert fitted(model="veo")[0] == "sora-2"
+    assert adjusted(model="veo") == {"model": "sora-2"}
+
+
+def test_no_substitute_is_dearer_than_what_was_asked_for(settings: Settings) -> None:
+    only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
+    with pytest.raises(ValidationError, match="none at its price"):
+        fit(Asked("a boat", model="sora-2"), only_pro)
+    settings.SORA_PRICES = '{"sora-2": {"1280x720": "0.30"}, "sora-2-pro": {"1280x720": "0.30"}}'
+    assert fit(Asked("a boat", model="sora-2"), only_pro).request.model == PRO
+
+
+def test_an_unlisted_price_is_no_limit() -> None:
+    only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
+    assert fit(Asked("a boat", model="veo"), only_pro).request.model == PRO
+
+
+def test_strict_refuses_every_difference_at_once() -> None:
+    with pytest.raises(ValidationError) as refused:
+        fit(Asked("a boat", duration=10, model="veo", priority="x", seed=1, strict=True), OPENAI)
+    detail: Any = refused.value.detail
+    assert set(detail) == {"duration", "model", "priority", "seed"}
+    assert "sora-2-pro" in str(detail["model"][0])
+
+
+def test_strict_takes_what_is_offered() -> None:
+    wish = Asked("a boat", duration=8, resolution="720p", aspect_ratio="9:16", priority="low", strict=True)
+    assert fit(wish, OPENAI).adjustments == []
+
+
+def test_a_style_goes_with_the_prompt_and_changes_the_match_key() -> None:
+    plain, styled = (fit(Asked("a boat", style=style), OPENAI) for style in ("", "calm"))
+    assert styled.request.prompt.startswith("a boat\n\n")
+    assert styled.adjustments == []
+    assert OPENAI.match_key(plain.request) != OPENAI.match_key(styled.request)
+
+
+def test_a_fractional_offer_keeps_its_fraction() -> None:
+    dialect = replace(OPENAI, models={"m": Model(("1280x720",), ("2.5", "5"))}, default_model="m")
+    assert fit(Asked("a boat", duration=3), dialect).adjustments[0]["used"] == 2.5
+
+
+def test_prices_are_per_model_and_size() -> None:
+    assert pricing.cost("sora-2", "1280x720", "12") == Decimal("1.20")
+    assert pricing.cost(PRO, "1920x1080", "20") == Decimal("14.00")
+    assert pricing.cost("sora-2", "1920x1080", "4") is None
+    assert pricing.cost("veo", "1280x720", "4") is None
+
+
+def test_own_prices_replace_the_published_ones(settings: Settings) -> None:
+    settings.SORA_PRICES = '{"wan": {"1280x720": 0.015, "720x1280": "0"}}'
+    assert pricing.cost("wan", "1280x720", "4") == Decimal("0.060")
+    assert pricing.cost("wan", "720x1280", "4") == 0
+    assert pricing.cost("sora-2", "1280x720", "4") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"m": 1}',
+        '{"m": {"1x1": "free"}}',
+        '{"m": {"1x1": -1}}',
+        '{"m": {"1x1": "NaN"}}',
+        '{"m": {"1x1": 1001}}',
+    ],
+)
+def test_absurd_prices_are_refused(settings: Settings, text: str) -> None:
+    with pytest.raises(ValueError):
+        pricing.parse(text)
+    settings.SORA_PRICES = text
+    with pytest.raises(ImproperlyConfigured):
+        pricing.per_second("m", "1x1")

@@ -1,0 +1,136 @@
+"""Real threads at a barrier, each with its own connection. Row locks are PostgreSQL's."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+from django.db import connection
+
+from tests.videos.scripted import ScriptedClient
+from videos.lifecycle import submit
+from videos.lifecycle.cancel import NotCancellable, cancel
+from videos.lifecycle.retry import NotRetryable, retry
+from videos.lifecycle.store import store
+from videos.lifecycle.sync import sweep
+from videos.models import Job, JobEvent, Submission
+from videos.upstream import Upstream
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+T = TypeVar("T")
+
+
+def at_once(*calls: Callable[[], T]) -> list[T | Exception]:
+    """Runs all calls in threads that start together; what each returned or raised."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T | Exception:
+        barrier.wait()
+        try:
+            return call()
+        except Exception as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def events(job: Job) -> list[tuple[int, str, str]]:
+    return list(
+        JobEvent.objects.filter(job=job).order_by("number").values_list("number", "subject", "to_state")
+    )
+
+
+def test_concurrent_claims_respect_the_limit_and_take_each_job_once(
+    make_job: Callable[..., Job], upstream: Upstream
+) -> None:
+    upstream = replace(upstream, concurrency=5)
+    upstream.provider()
+    for _ in range(30):
+        make_job()
+    found = at_once(*[lambda: submit.claim(upstream)] * 12)
+    claimed = [each for each in found if isinstance(each, Submission)]
+    assert not [each for each in found if isinstance(each, Exception)]
+    assert len(claimed) == 5
+    assert len({submission.job_id for submission in claimed}) == 5
+
+
+def test_concurrent_claims_take_one_job_per_match_key(
+    make_job: Callable[..., Job], upstream: Upstream
+) -> None:
+    upstream = replace(upstream, concurrency=50)
+    upstream.provider()
+    for _ in range(10):
+        make_job("the same")
+    found = at_once(*[lambda: submit.claim(upstream)] * 8)
+    assert not [each for each in found if isinstance(each, Exception)]
+    assert len([each for each in found if each is not None]) == 1
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_cancel_against_a_submit_leaves_one_story(
+    job: Job, upstream: Upstream, sora: ScriptedClient, turn: int
+) -> None:
+    upstream.provider()
+    at_once(lambda: submit.submit_next(upstream), lambda: cancel(job, upstream))
+    job.refresh_from_db()
+    assert job.status == "cancelled"
+    states = list(job.submissions.values_list("state", flat=True))
+    assert states in ([], ["unsent"], ["rendering"])
+    assert len(sora.creates) == (states == ["rendering"])
+    numbers = [number for number, _, _ in events(job)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_of_concurrent_cancels_and_retries_each_wins_once(job: Job, upstream: Upstream, turn: int) -> None:
+    cancels = at_once(*[lambda: cancel(job, upstream)] * 4)
+    assert len([each for each in cancels if isinstance(each, NotCancellable)]) == 3
+    retries = at_once(*[lambda: retry(job)] * 4)
+    assert len([each for each in retries if isinstance(each, NotRetryable)]) == 3
+    assert [to for _, _, to in events(job)] == ["pending", "cancelled", "pending"]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_cancel_against_a_store_leaves_one_story(
+    job: Job, upstream: Upstream, sora: ScriptedClient, turn: int
+) -> None:
+    submit.submit_next(upstream)
+    sora.complete(str(job.submissions.get().upstream_id))
+    sweep(upstream)
+    submission = job.submissions.get()
+    at_once(lambda: store(submission, upstream), lambda: cancel(job, upstream))
+    job.refresh_from_db()
+    submission.refresh_from_db()
+    assert (job.status, submission.state) in {("completed", "stored"), ("cancelled", "rendered")}
+    assert bool(job.video) == (job.status == "completed")
+
+
+def test_concurrent_sweeps_record_an_end_once(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    upstream = replace(upstream, concurrency=20)
+    jobs = [make_job() for _ in range(10)]
+    for _ in jobs:
+        submit.submit_next(upstream)
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    at_once(*[lambda: sweep(upstream)] * 6)
+    for job in jobs:
+        assert [to for _, _, to in events(job)].count("rendered") == 1
+
+
+def test_concurrent_stores_complete_a_job_once(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    submit.submit_next(upstream)
+    sora.complete(str(job.submissions.get().upstream_id))
+    sweep(upstream)
+    submission = job.submissions.get()
+    at_once(*[lambda: store(Submission.objects.get(pk=submission.pk), upstream)] * 5)
+    assert [to for _, _, to in events(job)].count("completed") == 1
+    job.refresh_from_db()
+    assert job.video.storage.exists(job.video.name)

@@ -1,0 +1,107 @@
+import threading
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from tests.videos.scripted import ScriptedClient
+from videos import tasks
+from videos.lifecycle.look import Work, look
+from videos.management.commands import work as command
+from videos.models import Job, Submission
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _tasks_use_the_scripted_upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
+    monkeypatch.setattr("videos.management.commands.work.configured", lambda: upstream)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr("videos.tasks.publish", lambda task, **kwargs: found.append((task, kwargs)))
+    return found
+
+
+def test_the_tasks_carry_a_job_from_the_look_to_its_file(
+    job: Job, sora: ScriptedClient, upstream: Upstream, published: list[tuple[str, dict[str, Any]]]
+) -> None:
+    for _ in range(4):
+        tasks.look()
+        for task, kwargs in published:
+            getattr(tasks, task)(**kwargs)
+        published.clear()
+        for video_id in sora.videos:
+            sora.complete(video_id)
+        Submission.objects.filter(state="rendering").update(due_at="2026-01-01T00:00:00Z")
+    job.refresh_from_db()
+    assert job.status == "completed"
+    assert len(sora.creates) == 1
+
+
+def test_a_doubled_or_lost_message_changes_nothing(job: Job, sora: ScriptedClient) -> None:
+    tasks.submit()
+    tasks.submit()
+    tasks.attend(submission_id=job.submissions.get().pk)
+    tasks.attend(submission_id=10**9)
+    assert len(sora.creates) == 1
+
+
+def test_a_task_takes_arguments_that_it_does_not_know_yet(job: Job) -> None:
+    tasks.look(from_a_newer_release=True)
+    tasks.submit(from_a_newer_release=True)
+    tasks.sweep(from_a_newer_release=True)
+    tasks.probe(from_a_newer_release=True)
+    tasks.attend(submission_id=1, from_a_newer_release=True)
+
+
+def test_every_kind_of_work_has_a_task_of_its_name(job: Job, upstream: Upstream) -> None:
+    from config.celery import app
+
+    for name in ("look", "submit", "sweep", "attend", "probe"):
+        assert f"videos.{name}" in app.tasks
+    assert [work.task for work in look(upstream)] == ["submit"] * 4
+
+
+def test_one_failing_task_does_not_end_the_work(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(**_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(command, "connections", type("None", (), {"close_all": staticmethod(lambda: None)}))
+    monkeypatch.setattr("videos.tasks.sweep", fails)
+    running = {Work("sweep")}
+    command._do(Work("sweep"), running)
+    assert running == set()
+    assert "a bug" in caplog.text
+
+
+def test_the_work_outlasts_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+    stopping: list[Any] = []
+
+    def away(upstream: Upstream) -> list[Work]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            stopping[1](None, None)
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(command, "look", away)
+    monkeypatch.setattr(command.signal, "signal", lambda number, stop: stopping.append(stop))
+    monkeypatch.setattr(command, "connections", type("None", (), {"close_all": staticmethod(lambda: None)}))
+    running = threading.Thread(
+        target=lambda: command.Command().handle(every=0.01, threads=1), name="work under test"
+    )
+    running.start()
+    running.join(10)
+    assert not running.is_alive()
+    assert looks == 2
+    assert "away" in caplog.text

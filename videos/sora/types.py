@@ -1,0 +1,221 @@
+"""What the upstream says and what it is asked, as plain values.
+
+Servers that speak the protocol disagree about types, so parsing is tolerant: an unusable field is None, and
+only a video without a usable id is refused.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Self
+
+ID_MAX_LENGTH = 255
+# Codes and messages are stored and shown: nothing that an upstream sends may outgrow the column or the page.
+CODE_MAX_LENGTH = 100
+MESSAGE_MAX_LENGTH = 2000
+NO_CODE = "upstream_error"
+
+_NUMBER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
+
+
+class Unreadable(ValueError):
+    """The payload is not what it should be."""
+
+
+class Phase(StrEnum):
+    """Where a video stands, whatever words its server uses for it."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+_ENDED = {
+    "completed": Phase.COMPLETED,
+    "failed": Phase.FAILED,
+    "error": Phase.FAILED,
+    "expired": Phase.EXPIRED,
+    "cancelled": Phase.CANCELLED,
+    "canceled": Phase.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoError:
+    """Why a video failed. Codes are open: the protocol never listed them."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def parse(cls, payload: object) -> Self | None:
+        """Read an object, a bare string or a bare code: servers send all three. None where there is none."""
+        match payload:
+            case {"code": code, **rest}:
+                return cls(_code(code), _stored(rest.get("message"), MESSAGE_MAX_LENGTH))
+            case {"message": message}:
+                return cls(NO_CODE, _stored(message, MESSAGE_MAX_LENGTH))
+            case str() if payload:
+                return cls(NO_CODE, _stored(payload, MESSAGE_MAX_LENGTH))
+            case int() if not isinstance(payload, bool):
+                return cls(_code(payload), "")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video as the upstream describes it. `poll_after` is its hint in seconds, where it gives one."""
+
+    id: str
+    status: str
+    phase: Phase
+    progress: int | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    expires_at: datetime | None = None
+    model: str | None = None
+    prompt: str | None = None
+    size: str | None = None
+    seconds: str | None = None
+    error: VideoError | None = None
+    poll_after: float | None = None
+
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """Read a decoded `Video` object; absent keys are as null. Raises Unreadable without a usable id."""
+        if not isinstance(payload, dict):
+            raise Unreadable("a video must be an object")
+        if (video_id := usable_id(payload.get("id"))) is None:
+            raise Unreadable("a video must have an id")
+        status = _text(payload.get("status")) or ""
+        return cls(
+            id=video_id,
+            status=status,
+            # Everything that is not known to be an end is still running, until our own patience ends.
+            phase=_ENDED.get(status.strip().lower(), Phase.RUNNING),
+            progress=_progress(payload.get("progress")),
+            created_at=_moment(payload.get("created_at")),
+            completed_at=_moment(payload.get("completed_at")),
+            expires_at=_moment(payload.get("expires_at")),
+            model=_text(payload.get("model")),
+            prompt=_text(payload.get("prompt")),
+            size=_text(payload.get("size")),
+            seconds=canonical_seconds(payload.get("seconds")),
+            error=VideoError.parse(payload.get("error")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPage:
+    """One page of the list. `next_after` is None where the list ends.
+
+    `unreadable` counts entries that could not be read: a page that has any proves no video's absence.
+    """
+
+    videos: tuple[Video, ...]
+    next_after: str | None
+    unreadable: int = 0
+
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """Read a decoded list. Raises Unreadable where there is none.
+
+        The list goes on while `has_more` is not false, `data` is not empty and `last_id` is there, as in
+        openai-python's `ConversationCursorPage`.
+        """
+        if not isinstance(payload, dict) or not isinstance(payload.get("data"), list):
+            raise Unreadable("a list must be an object with data")
+        videos = []
+        unreadable = 0
+        for entry in payload["data"]:
+            try:
+                videos.append(Video.parse(entry))
+            except Unreadable:
+                unreadable += 1
+        goes_on = payload.get("has_more") is not False and bool(payload["data"])
+        return cls(tuple(videos), usable_id(payload.get("last_id")) if goes_on else None, unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """What a create asks for. A None is not sent."""
+
+    prompt: str
+    model: str
+    seconds: str
+    size: str
+    negative_prompt: str | None = None
+    fps: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file being downloaded. `length` is in bytes, None where the upstream did not say.
+
+    `chunks` can be read once, inside the `with` that gave it, and raises Unavailable where the file is cut
+    short.
+    """
+
+    content_type: str
+    length: int | None
+    chunks: Iterator[bytes]
+
+
+def usable_id(value: object) -> str | None:
+    """The value if it can name a video in a URL and in a column, else None."""
+    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX_LENGTH:
+        return None
+    # "." and ".." survive percent-quoting and would be resolved away in a path.
+    if not value.isprintable() or any(c.isspace() or c in "/\\" for c in value) or value in {".", ".."}:
+        return None
+    return value
+
+
+def canonical_seconds(value: object) -> str | None:
+    """One spelling for a duration: 8, "8" and 8.0 are "8", "7.50" is "7.5"; None where it is no duration."""
+    if not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int) and abs(value) >= 10**6:
+        return None  # before str(), which refuses huge integers
+    if (match := _NUMBER.fullmatch(str(value).strip())) is None:
+        return None
+    whole, fraction = match[1].lstrip("0") or "0", (match[2] or "").rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _progress(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        return None
+    return int(value)
+
+
+def _moment(value: object) -> datetime | None:
+    """Unix seconds; 0 and less are some servers' way to say never."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC) if value > 0 else None
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _text(value: object) -> str | None:
+    """A non-empty string that a database column can hold: without NUL and lone surrogates."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value.replace("\x00", "").encode("utf-8", "replace").decode() or None
+
+
+def _stored(value: object, limit: int) -> str:
+    return (_text(value) or "")[:limit]
+
+
+def _code(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        value = str(value)
+    return _stored(value, CODE_MAX_LENGTH) or NO_CODE
