@@ -9,8 +9,8 @@ import pytest
 
 from tests.sora.conftest import REQUEST
 from tests.sora.upstream import (
-    CERTIFICATE,
     VIDEO,
+    authority,
     drip,
     raw,
     refused_port,
@@ -101,15 +101,20 @@ def test_untrusted_certificate_is_not_sent(serve, make_client):
     assert upstream.requests == []
 
 
-def test_create_over_tls(serve, make_client, monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+@pytest.fixture
+def trusting(monkeypatch, tmp_path):
+    bundle = tmp_path / "authority.pem"
+    authority().cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+
+
+def test_create_over_tls(serve, make_client, trusting):
     upstream = serve(reply(), tls=True)
     assert make_client(upstream.url).create(REQUEST).id == "video_1"
     assert len(upstream.requests) == 1
 
 
-def test_deadline_holds_over_tls(serve, make_client, monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+def test_deadline_holds_over_tls(serve, make_client, trusting):
     upstream = serve(drip(HEAD + b"\r\n", b" "), tls=True)
     with pytest.raises(OutcomeUnknown):
         make_client(upstream.url).create(REQUEST, deadline=0.4)

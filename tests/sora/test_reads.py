@@ -269,6 +269,16 @@ def test_deadline_is_wall_clock(serve, make_client, handler):
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("call", [lambda client, **at: client.retrieve("video_1", **at), SoraClient.probe])
+def test_a_call_may_bring_its_own_deadline(serve, make_client, call):
+    upstream = serve(silence)
+    client = make_client(upstream.url, deadline=60, retries=5, clock=time.monotonic)
+    begun = time.monotonic()
+    with pytest.raises(Unavailable):
+        call(client, deadline=0.2)
+    assert time.monotonic() - begun < 1.5
+
+
 def test_deadline_holds_on_a_kept_alive_connection(serve, make_client):
     slow = drip(HEAD + b"Content-Length: 100000\r\n\r\n", b" ")
     upstream = serve(

@@ -7,13 +7,25 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from typing import Self
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
+import trustme
+
 VIDEO = {"id": "video_1", "object": "video", "status": "queued", "progress": 0}
 
 Handler = Callable[["Upstream", socket.socket], None]
+
+
+@cache
+def authority() -> trustme.CA:
+    """Signs the certificate of servers with TLS; nobody trusts it unless told to."""
+    return trustme.CA()
+
+
+@cache
+def _certificate() -> trustme.LeafCert:
+    return authority().issue_cert("localhost")
 
 
 class Upstream:
@@ -27,7 +39,7 @@ class Upstream:
         self._tls: ssl.SSLContext | None = None
         if tls:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._tls.load_cert_chain(CERTIFICATE)
+            _certificate().configure_cert(self._tls)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []

@@ -94,15 +94,21 @@ class SoraClient:
             )
         return _with_hint(answers.created(answer, redactor), answer)
 
-    def retrieve(self, video_id: str) -> Video:
+    def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
         """The video as it stands. As all reads: NotFound, Rejected, Misconfigured, Busy or Unavailable."""
         return self._repeat(
             self._request("GET", _path(video_id)),
             lambda answer: _with_hint(Video.parse(answers.decoded(answer)), answer),
+            deadline=deadline,
         )
 
     def list(
-        self, after: str | None = None, limit: int = 100, order: Literal["asc", "desc"] = "desc"
+        self,
+        after: str | None = None,
+        limit: int = 100,
+        order: Literal["asc", "desc"] = "desc",
+        *,
+        deadline: float | None = None,
     ) -> VideoPage:
         """One page of the list, by creation; `after` is the last page's `next_after`."""
         params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
@@ -110,6 +116,7 @@ class SoraClient:
             self._request("GET", "/videos", params=params),
             lambda answer: VideoPage.parse(answers.decoded(answer)),
             cap=PAGE_MAX_BYTES,
+            deadline=deadline,
         )
         if after is not None and page.next_after == after:
             # A server that ignores `after` would send the same page for ever. It must not pass for the end.
@@ -123,9 +130,9 @@ class SoraClient:
         """
         self._repeat(self._request("DELETE", _path(video_id)), lambda answer: None)
 
-    def probe(self) -> None:
+    def probe(self, *, deadline: float | None = None) -> None:
         """Find out whether the upstream answers us: lists one video, as the protocol has no health path."""
-        self.list(limit=1)
+        self.list(limit=1, deadline=deadline)
 
     @contextlib.contextmanager
     def download(
@@ -170,7 +177,12 @@ class SoraClient:
             return read(response, cap=cap, redactor=redactor)
 
     def _repeat(
-        self, request: requests.Request, parse: Callable[[Answer], _T], *, cap: int = VIDEO_MAX_BYTES
+        self,
+        request: requests.Request,
+        parse: Callable[[Answer], _T],
+        *,
+        cap: int = VIDEO_MAX_BYTES,
+        deadline: float | None = None,
     ) -> _T:
         """Ask until there is a usable answer, a refusal, or no time or try left."""
         redactor = Redactor(self._api_key)
@@ -183,7 +195,7 @@ class SoraClient:
             except (NotSent, OutcomeUnknown, Unreadable) as error:
                 raise Unavailable(str(error)) from error
 
-        return self._patiently(attempt, seconds=self._deadline)
+        return self._patiently(attempt, seconds=self._deadline if deadline is None else deadline)
 
     def _patiently(self, attempt: Callable[[float], _T], *, seconds: float) -> _T:
         """Repeat what is Busy or Unavailable, with full jitter or as the upstream asks, within `seconds`."""
