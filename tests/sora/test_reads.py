@@ -10,6 +10,7 @@ import requests
 import responses
 
 from tests.sora.upstream import VIDEO, drip, refused_port, reply, silence, then_close, then_reset
+from videos.sora.client import SoraClient
 from videos.sora.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
 
 ROOT = "https://sora.test/v1/videos"
