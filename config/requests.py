@@ -35,6 +35,13 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
+class MeantAnswersFilter(logging.Filter):
+    """Keeps out of the log what Django takes for an error and we answered on purpose: 503."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503
+
+
 class RequestIdMiddleware:
     """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
 

@@ -5,6 +5,7 @@ web server, which runs the Celery worker and beat as threads.
 """
 
 import argparse
+import io
 import os
 import shlex
 import signal
@@ -110,7 +111,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
 
     try:
         django.setup()
-        call_command("check")
+        call_command("check", stdout=io.StringIO())
         call_command("migrate", verbosity=0, interactive=False)
     except (ImproperlyConfigured, SystemCheckError, ValueError) as error:
         fail(f"the settings cannot be used. {error}")
@@ -196,4 +197,8 @@ Docs: {values["TAKEONE_URL"]}/docs
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        # Ctrl-C before the web server has taken over.
+        raise SystemExit(130) from None

@@ -38,7 +38,9 @@ class Outcome:
 
 def main(arguments: list[str]) -> int:
     """Runs everything and sums up; 1 if anything failed."""
-    signal.signal(signal.SIGTERM, _end)
+    # Handled, SIGINT is not ignored by pytest either, as it is by what a shell starts in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     choice = os.environ.get("TAKEONE_TEST_SERVICES", "") or "any"
     if choice not in services.CHOICES:
         print(f"TAKEONE_TEST_SERVICES must be one of {', '.join(services.CHOICES)}, not {choice!r}.")
@@ -67,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds like Ctrl-C, so that what was started is stopped."""
+    """A signal unwinds like an exception, so that what was started is stopped."""
     raise SystemExit(128 + number)
 
 
@@ -91,8 +93,12 @@ def _static(bare: dict[str, str], scratch: Path) -> list[Outcome]:
     schema = ["--validate", "--fail-on-warn", "--file", str(scratch / "schema.yml")]
     checks: list[tuple[str, list[str], dict[str, str]]] = [
         ("mypy", [*python, "-m", "mypy"], bare),
-        ("ruff check", [*python, "-m", "ruff", "check", "."], bare),
-        ("ruff format", [*python, "-m", "ruff", "format", "--check", "."], bare),
+        ("ruff check", [*python, "-m", "ruff", "check", "--output-format", "concise", "."], bare),
+        (
+            "ruff format",
+            [*python, "-m", "ruff", "format", "--check", "--output-format", "concise", "."],
+            bare,
+        ),
         ("import order", [str(Path(sys.executable).parent / "lint-imports")], bare),
         ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], bare),
         ("deployment", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),

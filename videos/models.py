@@ -62,6 +62,10 @@ class Provider(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def is_held(self) -> bool:
+        """Whether nothing may be sent yet."""
+        return self.held_until is not None and self.held_until > database_now()
+
 
 class Job(models.Model):
     """What a caller asked for."""

@@ -18,7 +18,7 @@ class Upstream:
     client: SoraClient
     dialect: Dialect
     concurrency: int
-    # The wall clock of one create, in seconds, and the lease that covers it.
+    # The wall clock of one call, in seconds, and the lease under which it is made.
     deadline: float
     lease: float
 
@@ -38,6 +38,7 @@ def configured() -> Upstream:
         timeout=settings.SORA_TIMEOUT,
         retries=settings.SORA_MAX_RETRIES,
         retry_delay=settings.SORA_RETRY_DELAY,
+        deadline=settings.SORA_TIMEOUT,
     )
     return Upstream(
         name=settings.SORA_PROVIDER,

@@ -19,8 +19,6 @@ _programs = pytest.StashKey[list[Program]]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure comes with what the processes have printed."""
     report = yield
     if report.failed:

@@ -18,7 +18,6 @@ from videos.wake import wake
 
 logger = logging.getLogger(__name__)
 
-_LEASE_SECONDS: Final = 120
 _TRIES_MOST: Final = 10
 
 
@@ -63,7 +62,7 @@ def cancel(job: Job, upstream: Upstream) -> str:
 
 def drop(submission: Submission, upstream: Upstream) -> None:
     """Deletes upstream what belongs to a cancelled job, if that is due."""
-    if not submission.claim_due(_LEASE_SECONDS):
+    if not submission.claim_due(upstream.lease):
         return
     with locked(submission) as (job, submission):
         if submission.state != SubmissionState.DROPPING:
@@ -72,7 +71,7 @@ def drop(submission: Submission, upstream: Upstream) -> None:
             allowed = {SubmissionState.RENDERED} | (
                 {SubmissionState.RENDERING} if upstream.dialect.cancels else set()
             )
-            due = database_now() + timedelta(seconds=_LEASE_SECONDS)
+            due = database_now() + timedelta(seconds=upstream.lease)
             if not submission.move(SubmissionState.DROPPING, only_from=allowed, due_at=due, looks=0):
                 return
     assert submission.upstream_id is not None

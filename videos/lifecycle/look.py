@@ -26,6 +26,8 @@ class Work:
 
     task: str
     submission_id: int | None = None
+    # Tells equal pieces of work apart that may run side by side.
+    turn: int = 0
 
     @property
     def arguments(self) -> dict[str, int]:
@@ -43,10 +45,13 @@ def look(upstream: Upstream) -> list[Work]:
     work: list[Work] = []
     if provider.paused_at is not None:
         work.append(Work("probe"))
-    elif Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists():
+    elif (
+        not provider.is_held()
+        and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
+    ):
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - mine.filter(state__in=LIVE).count()
-        work += [Work("submit")] * min(free, _SUBMITTERS_MOST)
+        work += [Work("submit", turn=turn) for turn in range(min(free, _SUBMITTERS_MOST))]
     due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
     if upstream.dialect.cancels:
         swept = due.filter(state=SubmissionState.RENDERING).exclude(job__status=JobStatus.CANCELLED)

@@ -18,8 +18,6 @@ from videos.wake import wake
 
 logger = logging.getLogger(__name__)
 
-# Of one look, which walks pages under the client's own deadlines.
-LEASE_SECONDS = 120
 # Between looks that could not be finished.
 _AGAIN_SECONDS = 5
 # After the last look of the window, while something on the list still keeps absence from being proven.
@@ -41,7 +39,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
         # A person decides; until then it is neither sent again nor forgotten.
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
         return
-    if not submission.claim_due(LEASE_SECONDS):
+    if not submission.claim_due(upstream.lease):
         return
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()

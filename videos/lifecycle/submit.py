@@ -40,7 +40,7 @@ def claim(upstream: Upstream) -> Submission | None:
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().get(pk=provider.pk)
         now = database_now()
-        if provider.paused_at is not None or (provider.held_until is not None and provider.held_until > now):
+        if provider.paused_at is not None or provider.is_held():
             return None
         live = Submission.objects.filter(provider=provider, state__in=LIVE)
         if live.count() >= upstream.concurrency:

@@ -23,7 +23,6 @@ from videos.wake import wake
 
 logger = logging.getLogger(__name__)
 
-_SWEEP_LEASE_SECONDS = 120
 _PAGES_MOST = 50
 # Asked for one by one in a sweep, at most.
 _STRAGGLERS_MOST = 20
@@ -41,7 +40,7 @@ def sweep(upstream: Upstream) -> None:
     provider = upstream.provider()
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
-    ).update(sweep_due_at=in_database(_SWEEP_LEASE_SECONDS))
+    ).update(sweep_due_at=in_database(upstream.lease))
     if not leased:
         return
     try:

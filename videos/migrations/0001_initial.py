@@ -7,182 +7,366 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Provider',
+            name="Provider",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('held_until', models.DateTimeField(null=True)),
-                ('paused_at', models.DateTimeField(null=True)),
-                ('pause_reason', models.TextField(blank=True)),
-                ('probe_due_at', models.DateTimeField(null=True)),
-                ('failures', models.PositiveIntegerField(default=0)),
-                ('sweep_due_at', models.DateTimeField(null=True)),
-                ('echoes_exactly', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("held_until", models.DateTimeField(null=True)),
+                ("paused_at", models.DateTimeField(null=True)),
+                ("pause_reason", models.TextField(blank=True)),
+                ("probe_due_at", models.DateTimeField(null=True)),
+                ("failures", models.PositiveIntegerField(default=0)),
+                ("sweep_due_at", models.DateTimeField(null=True)),
+                ("echoes_exactly", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.UUIDField(default=videos.models.new_id, editable=False, primary_key=True, serialize=False)),
-                ('prompt', models.TextField()),
-                ('negative_prompt', models.TextField(blank=True)),
-                ('duration', models.FloatField(null=True)),
-                ('resolution', models.CharField(blank=True, max_length=10)),
-                ('aspect_ratio', models.CharField(blank=True, max_length=10)),
-                ('fps', models.PositiveSmallIntegerField(null=True)),
-                ('seed', models.PositiveBigIntegerField(null=True)),
-                ('style', models.CharField(blank=True, max_length=20)),
-                ('model', models.CharField(blank=True, max_length=100)),
-                ('priority', models.PositiveSmallIntegerField(choices=[(0, 'Low'), (1, 'Normal'), (2, 'High')], default=1)),
-                ('metadata', models.JSONField(default=dict)),
-                ('fitted', models.JSONField()),
-                ('adjustments', models.JSONField(default=list)),
-                ('match_key', models.CharField(max_length=64)),
-                ('estimated_cost', models.DecimalField(decimal_places=4, max_digits=12, null=True)),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('processing', 'Processing'), ('completed', 'Completed'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='pending', max_length=10)),
-                ('due_at', models.DateTimeField()),
-                ('progress', models.PositiveSmallIntegerField(default=0)),
-                ('error_code', models.CharField(blank=True, max_length=100)),
-                ('error_message', models.TextField(blank=True)),
-                ('error_details', models.JSONField(null=True)),
-                ('video', models.FileField(blank=True, max_length=255, upload_to='')),
-                ('thumbnail', models.FileField(blank=True, max_length=255, upload_to='')),
-                ('result_seconds', models.FloatField(null=True)),
-                ('width', models.PositiveIntegerField(null=True)),
-                ('height', models.PositiveIntegerField(null=True)),
-                ('format', models.CharField(blank=True, max_length=10)),
-                ('file_size', models.PositiveBigIntegerField(null=True)),
-                ('created_at', models.DateTimeField()),
-                ('updated_at', models.DateTimeField()),
-                ('started_at', models.DateTimeField(null=True)),
-                ('completed_at', models.DateTimeField(null=True)),
-                ('failed_at', models.DateTimeField(null=True)),
-                ('cancelled_at', models.DateTimeField(null=True)),
-                ('api_key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='accounts.apikey')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='jobs', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=videos.models.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("prompt", models.TextField()),
+                ("negative_prompt", models.TextField(blank=True)),
+                ("duration", models.FloatField(null=True)),
+                ("resolution", models.CharField(blank=True, max_length=10)),
+                ("aspect_ratio", models.CharField(blank=True, max_length=10)),
+                ("fps", models.PositiveSmallIntegerField(null=True)),
+                ("seed", models.PositiveBigIntegerField(null=True)),
+                ("style", models.CharField(blank=True, max_length=20)),
+                ("model", models.CharField(blank=True, max_length=100)),
+                (
+                    "priority",
+                    models.PositiveSmallIntegerField(
+                        choices=[(0, "Low"), (1, "Normal"), (2, "High")], default=1
+                    ),
+                ),
+                ("metadata", models.JSONField(default=dict)),
+                ("fitted", models.JSONField()),
+                ("adjustments", models.JSONField(default=list)),
+                ("match_key", models.CharField(max_length=64)),
+                ("estimated_cost", models.DecimalField(decimal_places=4, max_digits=12, null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("processing", "Processing"),
+                            ("completed", "Completed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                ("due_at", models.DateTimeField()),
+                ("progress", models.PositiveSmallIntegerField(default=0)),
+                ("error_code", models.CharField(blank=True, max_length=100)),
+                ("error_message", models.TextField(blank=True)),
+                ("error_details", models.JSONField(null=True)),
+                ("video", models.FileField(blank=True, max_length=255, upload_to="")),
+                ("thumbnail", models.FileField(blank=True, max_length=255, upload_to="")),
+                ("result_seconds", models.FloatField(null=True)),
+                ("width", models.PositiveIntegerField(null=True)),
+                ("height", models.PositiveIntegerField(null=True)),
+                ("format", models.CharField(blank=True, max_length=10)),
+                ("file_size", models.PositiveBigIntegerField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField()),
+                ("started_at", models.DateTimeField(null=True)),
+                ("completed_at", models.DateTimeField(null=True)),
+                ("failed_at", models.DateTimeField(null=True)),
+                ("cancelled_at", models.DateTimeField(null=True)),
+                (
+                    "api_key",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="accounts.apikey",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="jobs",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='JobEvent',
+            name="JobEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('subject', models.CharField(max_length=10)),
-                ('submission_number', models.PositiveIntegerField(null=True)),
-                ('from_state', models.CharField(blank=True, max_length=10)),
-                ('to_state', models.CharField(max_length=10)),
-                ('detail', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField()),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='videos.job')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("subject", models.CharField(max_length=10)),
+                ("submission_number", models.PositiveIntegerField(null=True)),
+                ("from_state", models.CharField(blank=True, max_length=10)),
+                ("to_state", models.CharField(max_length=10)),
+                ("detail", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField()),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="videos.job"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Submission',
+            name="Submission",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('match_key', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('sending', 'Sending'), ('unsent', 'Unsent'), ('rejected', 'Rejected'), ('unknown', 'Unknown'), ('absent', 'Absent'), ('rendering', 'Rendering'), ('rendered', 'Rendered'), ('stored', 'Stored'), ('failed', 'Failed'), ('lost', 'Lost'), ('dropping', 'Dropping'), ('dropped', 'Dropped'), ('given_up', 'Given Up')], default='sending', max_length=10)),
-                ('due_at', models.DateTimeField(null=True)),
-                ('lease_until', models.DateTimeField()),
-                ('give_up_at', models.DateTimeField()),
-                ('request', models.JSONField()),
-                ('upstream_id', models.CharField(max_length=255, null=True)),
-                ('price', models.DecimalField(decimal_places=4, max_digits=12, null=True)),
-                ('cost_state', models.CharField(choices=[('reserved', 'Reserved'), ('returned', 'Returned'), ('released', 'Released'), ('settled', 'Settled')], default='reserved', max_length=10)),
-                ('answered', models.BooleanField(default=False)),
-                ('looks', models.PositiveIntegerField(default=0)),
-                ('unknown_at', models.DateTimeField(null=True)),
-                ('missing_since', models.DateTimeField(null=True)),
-                ('missing_looks', models.PositiveIntegerField(default=0)),
-                ('error_code', models.CharField(blank=True, max_length=100)),
-                ('error_message', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField()),
-                ('accepted_at', models.DateTimeField(null=True)),
-                ('rendered_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='submissions', to='videos.job')),
-                ('provider', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='submissions', to='videos.provider')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("match_key", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("sending", "Sending"),
+                            ("unsent", "Unsent"),
+                            ("rejected", "Rejected"),
+                            ("unknown", "Unknown"),
+                            ("absent", "Absent"),
+                            ("rendering", "Rendering"),
+                            ("rendered", "Rendered"),
+                            ("stored", "Stored"),
+                            ("failed", "Failed"),
+                            ("lost", "Lost"),
+                            ("dropping", "Dropping"),
+                            ("dropped", "Dropped"),
+                            ("given_up", "Given Up"),
+                        ],
+                        default="sending",
+                        max_length=10,
+                    ),
+                ),
+                ("due_at", models.DateTimeField(null=True)),
+                ("lease_until", models.DateTimeField()),
+                ("give_up_at", models.DateTimeField()),
+                ("request", models.JSONField()),
+                ("upstream_id", models.CharField(max_length=255, null=True)),
+                ("price", models.DecimalField(decimal_places=4, max_digits=12, null=True)),
+                (
+                    "cost_state",
+                    models.CharField(
+                        choices=[
+                            ("reserved", "Reserved"),
+                            ("returned", "Returned"),
+                            ("released", "Released"),
+                            ("settled", "Settled"),
+                        ],
+                        default="reserved",
+                        max_length=10,
+                    ),
+                ),
+                ("answered", models.BooleanField(default=False)),
+                ("looks", models.PositiveIntegerField(default=0)),
+                ("unknown_at", models.DateTimeField(null=True)),
+                ("missing_since", models.DateTimeField(null=True)),
+                ("missing_looks", models.PositiveIntegerField(default=0)),
+                ("error_code", models.CharField(blank=True, max_length=100)),
+                ("error_message", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField()),
+                ("accepted_at", models.DateTimeField(null=True)),
+                ("rendered_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="submissions",
+                        to="videos.job",
+                    ),
+                ),
+                (
+                    "provider",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="submissions",
+                        to="videos.provider",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('status', 'pending')), fields=['-priority', 'created_at', 'id'], name='job_claim'),
+            model_name="job",
+            index=models.Index(
+                condition=models.Q(("status", "pending")),
+                fields=["-priority", "created_at", "id"],
+                name="job_claim",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['owner', '-id'], name='job_owner_list'),
+            model_name="job",
+            index=models.Index(fields=["owner", "-id"], name="job_owner_list"),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['owner', 'status', '-id'], name='job_owner_status_list'),
+            model_name="job",
+            index=models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['status'], name='job_status'),
+            model_name="job",
+            index=models.Index(fields=["status"], name="job_status"),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'processing', 'completed', 'failed', 'cancelled'])), name='job_status_known'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["pending", "processing", "completed", "failed", "cancelled"])
+                ),
+                name="job_status_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'completed'), _negated=True), models.Q(('video', ''), _negated=True), _connector='OR'), name='job_completed_has_video'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "completed"), _negated=True),
+                    models.Q(("video", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="job_completed_has_video",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', 'failed'), _negated=True), models.Q(('error_code', ''), _negated=True), _connector='OR'), name='job_failed_has_error'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("status", "failed"), _negated=True),
+                    models.Q(("error_code", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="job_failed_has_error",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(('progress__lte', 100)), name='job_progress_percent'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("progress__lte", 100)), name="job_progress_percent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='jobevent',
-            constraint=models.UniqueConstraint(fields=('job', 'number'), name='job_event_number'),
+            model_name="jobevent",
+            constraint=models.UniqueConstraint(fields=("job", "number"), name="job_event_number"),
         ),
         migrations.AddIndex(
-            model_name='submission',
-            index=models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at', 'state'], name='submission_due'),
+            model_name="submission",
+            index=models.Index(
+                condition=models.Q(("due_at__isnull", False)),
+                fields=["due_at", "state"],
+                name="submission_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='submission',
-            index=models.Index(condition=models.Q(('state__in', ['dropping', 'rendered', 'rendering', 'sending', 'unknown'])), fields=['provider', 'state'], name='submission_live'),
+            model_name="submission",
+            index=models.Index(
+                condition=models.Q(
+                    ("state__in", ["dropping", "rendered", "rendering", "sending", "unknown"])
+                ),
+                fields=["provider", "state"],
+                name="submission_live",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.UniqueConstraint(fields=('job', 'number'), name='submission_number'),
+            model_name="submission",
+            constraint=models.UniqueConstraint(fields=("job", "number"), name="submission_number"),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['dropping', 'rendered', 'rendering', 'sending', 'unknown'])), fields=('job',), name='submission_one_live'),
+            model_name="submission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ["dropping", "rendered", "rendering", "sending", "unknown"])
+                ),
+                fields=("job",),
+                name="submission_one_live",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['sending', 'unknown'])), fields=('provider', 'match_key'), name='submission_one_undecided'),
+            model_name="submission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ["sending", "unknown"])),
+                fields=("provider", "match_key"),
+                name="submission_one_undecided",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.UniqueConstraint(condition=models.Q(('upstream_id__isnull', False)), fields=('provider', 'upstream_id'), name='submission_upstream_id'),
+            model_name="submission",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("upstream_id__isnull", False)),
+                fields=("provider", "upstream_id"),
+                name="submission_upstream_id",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['dropped', 'dropping', 'failed', 'lost', 'rendered', 'rendering', 'stored']), _negated=True), ('upstream_id__isnull', False), _connector='OR'), name='submission_accepted_has_id'),
+            model_name="submission",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        (
+                            "state__in",
+                            ["dropped", "dropping", "failed", "lost", "rendered", "rendering", "stored"],
+                        ),
+                        _negated=True,
+                    ),
+                    ("upstream_id__isnull", False),
+                    _connector="OR",
+                ),
+                name="submission_accepted_has_id",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='submission',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('cost_state__in', ['reserved']), ('state', 'sending')), models.Q(('cost_state__in', ['returned']), ('state', 'unsent')), models.Q(('cost_state__in', ['released']), ('state', 'rejected')), models.Q(('cost_state__in', ['reserved']), ('state', 'unknown')), models.Q(('cost_state__in', ['returned']), ('state', 'absent')), models.Q(('cost_state__in', ['reserved', 'settled']), ('state', 'rendering')), models.Q(('cost_state__in', ['settled']), ('state', 'rendered')), models.Q(('cost_state__in', ['settled']), ('state', 'stored')), models.Q(('cost_state__in', ['released', 'settled']), ('state', 'failed')), models.Q(('cost_state__in', ['settled']), ('state', 'lost')), models.Q(('cost_state__in', ['reserved', 'settled']), ('state', 'dropping')), models.Q(('cost_state__in', ['released', 'settled']), ('state', 'dropped')), models.Q(('cost_state__in', ['settled']), ('state', 'given_up')), _connector='OR'), name='submission_cost_of_state'),
+            model_name="submission",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("cost_state__in", ["reserved"]), ("state", "sending")),
+                    models.Q(("cost_state__in", ["returned"]), ("state", "unsent")),
+                    models.Q(("cost_state__in", ["released"]), ("state", "rejected")),
+                    models.Q(("cost_state__in", ["reserved"]), ("state", "unknown")),
+                    models.Q(("cost_state__in", ["returned"]), ("state", "absent")),
+                    models.Q(("cost_state__in", ["reserved", "settled"]), ("state", "rendering")),
+                    models.Q(("cost_state__in", ["settled"]), ("state", "rendered")),
+                    models.Q(("cost_state__in", ["settled"]), ("state", "stored")),
+                    models.Q(("cost_state__in", ["released", "settled"]), ("state", "failed")),
+                    models.Q(("cost_state__in", ["settled"]), ("state", "lost")),
+                    models.Q(("cost_state__in", ["reserved", "settled"]), ("state", "dropping")),
+                    models.Q(("cost_state__in", ["released", "settled"]), ("state", "dropped")),
+                    models.Q(("cost_state__in", ["settled"]), ("state", "given_up")),
+                    _connector="OR",
+                ),
+                name="submission_cost_of_state",
+            ),
         ),
     ]

@@ -1,0 +1,64 @@
+# Take One's commands; `make` alone lists them. Each installs what it needs into .venv first.
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+
+BIN := .venv/bin
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
+	--extra simulator
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help up test lint fmt lock
+
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
+	@exec $(BIN)/python -m config.up --port $(PORT)
+
+test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
+	@exec $(BIN)/python -m tests.run $(ARGS)
+
+# mypy imports the settings, which would otherwise make a secret key and keep it in var/.
+lint: .venv/dev.installed ## Look for mistakes without running anything.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	SECRET_KEY=unused $(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: .venv/dev.installed ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/dev.installed ## Pin what pyproject.toml asks for, with hashes.
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
+
+# A stamp is written after its install has ended, so an interrupted one is done again.
+.venv/runtime.installed: requirements/runtime.txt $(BIN)/python
+	@echo "Installing what Take One needs into .venv ..."
+	@$(INSTALL) $<
+	@touch $@
+
+# What tests need includes what runs, in the same versions (tests.locks keeps that so).
+.venv/dev.installed: requirements/dev.txt $(BIN)/python
+	@echo "Installing what the tests need into .venv ..."
+	@$(INSTALL) $<
+	@touch .venv/runtime.installed $@
+
+# Made anew where it is missing, unfinished, or its Python is gone.
+ifneq ($(shell $(BIN)/python -c 'import pip; $(RECENT)' 2>/dev/null && echo usable),usable)
+.PHONY: $(BIN)/python
+endif
+$(BIN)/python:
+	@$(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
+		echo "Take One needs Python 3.11 or later, and $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>/dev/null || echo missing). Name another: make PYTHON=python3.12 ..." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) comes without venv; Debian and Ubuntu have it in the package python3-venv." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
