@@ -27,7 +27,7 @@ def start() -> None:
         without_heartbeat=True,
     )
     threading.Thread(target=_controller.start, name="celery-worker", daemon=True).start()
-    beat = EmbeddedService(app, thread=True)
+    beat = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
     assert isinstance(beat, threading.Thread)
     beat.start()
 

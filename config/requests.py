@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import uuid_utils.compat as uuid_utils
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
@@ -23,6 +23,7 @@ from config.errors import respond
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
+_DRAIN_MAX_BYTES: Final = 33_554_432
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -70,6 +71,7 @@ class BodyLimitMiddleware:
         most = settings.REQUEST_BODY_MAX_BYTES
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:
+            _drain(request, int(length))
             return respond(
                 request, 413, "payload_too_large", f"The body has {length} bytes; at most {most} are taken."
             )
@@ -79,6 +81,31 @@ class BodyLimitMiddleware:
                 request, 411, "length_required", "Send the body with a Content-Length, not in chunks."
             )
         return self.get_response(request)
+
+
+def _drain(request: HttpRequest, length: int) -> None:
+    """Reads what a client is about to send anyway: most do not see an answer that comes before they are done."""
+    left = length if length <= _DRAIN_MAX_BYTES else 0
+    while left and (chunk := request.read(min(left, 65_536))):
+        left -= len(chunk)
+
+
+class HeadMiddleware:
+    """Answers HEAD with the headers of GET alone."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.method == "HEAD":
+            if isinstance(response, StreamingHttpResponse):
+                response.close()
+                response.streaming_content = []
+            elif isinstance(response, HttpResponse):
+                response.headers.setdefault("Content-Length", str(len(response.content)))
+                response.content = b""
+        return response
 
 
 class AlwaysJSON(BaseContentNegotiation):

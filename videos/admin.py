@@ -51,6 +51,13 @@ class JobAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ("owner",)
     show_full_result_count = False
     inlines = (_Submissions, _Events)
+    # Their names only: the files are served to their owners, by the API.
+    exclude = ("video", "thumbnail")
+    readonly_fields = ("files",)
+
+    @admin.display
+    def files(self, job: Job) -> str:
+        return ", ".join(str(file.name) for file in (job.video, job.thumbnail) if file)
 
 
 @admin.register(Submission)

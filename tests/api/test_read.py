@@ -110,6 +110,14 @@ def test_the_file_is_served_to_its_owner(api: Client, completed: Job) -> None:
     assert api.get(f"{URL}/{completed.pk}/content?variant=spritesheet").status_code == 400
 
 
+def test_a_head_has_the_headers_of_a_get_and_no_body(api: Client, completed: Job) -> None:
+    job = api.head(f"{URL}/{completed.pk}")
+    assert (job.status_code, job.content) == (200, b"")
+    assert job["Content-Length"] == str(len(api.get(f"{URL}/{completed.pk}").content))
+    file = api.head(f"{URL}/{completed.pk}/content")
+    assert (file["Content-Length"], b"".join(file.streaming_content)) == (str(len(clip())), b"")
+
+
 def test_a_failure_says_why(api: Client, job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     submit.submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))

@@ -73,7 +73,7 @@ def ledger(upstream: str) -> list[dict[str, Any]]:
     """The creates that the simulator at this base URL counts as paid."""
     answer = requests.get(f"{upstream.removesuffix('/v1')}/_simulator/ledger", timeout=_SECONDS)
     assert answer.status_code == 200, answer.text
-    entries: list[dict[str, Any]] = answer.json()["entries"]
+    entries: list[dict[str, Any]] = answer.json()["data"]
     return entries
 
 
