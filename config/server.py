@@ -6,7 +6,7 @@ With TAKEONE_EMBEDDED set, as `make up` does, the one web process also runs the 
 import contextlib
 import os
 import signal
-from typing import Any
+from typing import Any, NoReturn
 
 _EMBEDDED = bool(os.environ.get("TAKEONE_EMBEDDED"))
 
@@ -24,6 +24,8 @@ graceful_timeout = 4 if _EMBEDDED else 30
 
 def post_worker_init(worker: Any) -> None:
     """The application is loaded: start the embedded work, and say once that all is up."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, _leave)
     if not _EMBEDDED:
         return
     from config import embedded
@@ -33,10 +35,16 @@ def post_worker_init(worker: Any) -> None:
         print(greeting, flush=True)
 
 
-def worker_int(worker: Any) -> None:
-    """Leave quickly; a second signal must not interrupt that."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _leave(number: int, frame: Any) -> NoReturn:
+    """Leaves quickly, and once.
+
+    Ctrl-C brings two signals: the terminal's SIGINT and the master's SIGQUIT. Gunicorn's own handler holds
+    a lock that the second of them would wait for until the master kills the worker.
+    """
+    for later in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        # Not SIG_IGN: for a signal that has arrived already, that prints an error.
+        signal.signal(later, lambda *_: None)
+    raise SystemExit(0)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -1,105 +1,19 @@
 """The wire: what callers send, strictly read, and what they get."""
 
-import json
-import math
 from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from videos import pricing
+from videos.fields import Choice, JSONObject, Number, Strict, Text, Whole
 from videos.fitting import ASPECT_RATIOS, PRIORITIES, RESOLUTIONS, STYLES, Asked
 from videos.models import PROMPT_MAX, Job, Submission
 from videos.states import LIVE, JobStatus
 
-METADATA_MAX_BYTES: Final = 16 * 1024
 PAGE_MAX: Final = 100
 # Counting stops here, and so do pages: beyond, a cursor costs what it returns.
 COUNT_MAX: Final = 10_000
-
-
-class Text(serializers.CharField):
-    """A JSON string, and nothing that merely could be written as one."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return str(super().to_internal_value(data))
-
-
-class Choice(serializers.ChoiceField):
-    """One of a few strings."""
-
-    default_error_messages = {"invalid_choice": "{input} is not one of {allowed}."}
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str) or data not in self.choices:
-            self.fail("invalid_choice", input=json.dumps(data)[:50], allowed=", ".join(self.choices))
-        return data
-
-
-class Whole(serializers.IntegerField):
-    """A JSON number without a fraction."""
-
-    default_error_messages = {"invalid": "A whole number is required."}
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
-            self.fail("invalid")
-        return data
-
-
-class Number(serializers.FloatField):
-    """A finite JSON number."""
-
-    def to_internal_value(self, data: Any) -> float:
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            self.fail("invalid")
-        try:
-            value = float(data)
-        except OverflowError:
-            value = math.inf
-        if not math.isfinite(value):
-            self.fail("invalid")
-        return value
-
-
-@extend_schema_field({"type": "object", "additionalProperties": True})
-class JSONObject(serializers.Field):  # type: ignore[type-arg]
-    """A JSON object of at most METADATA_MAX_BYTES bytes."""
-
-    default_error_messages = {
-        "invalid": "A JSON object is required.",
-        "too_long": f"It has {{length}} bytes as compact JSON; at most {METADATA_MAX_BYTES} are kept.",
-    }
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict):
-            self.fail("invalid")
-        length = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
-        if length > METADATA_MAX_BYTES:
-            self.fail("too_long", length=length)
-        return data
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
-class Strict(serializers.Serializer):  # type: ignore[type-arg]
-    """Refuses fields that it does not know, by name."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if hasattr(data, "keys"):
-            allowed = {name for name, field in self.fields.items() if not field.read_only}
-            if unknown := sorted(str(key) for key in data if key not in allowed):
-                message = f"There is no such field; there are {', '.join(sorted(allowed))}."
-                raise serializers.ValidationError(
-                    {
-                        name[:100]: [serializers.ErrorDetail(message, code="unknown_field")]
-                        for name in unknown[:20]
-                    }
-                )
-        return super().to_internal_value(data)
 
 
 class CreateVideo(Strict):

@@ -65,10 +65,9 @@ def store(submission: Submission, upstream: Upstream) -> None:
 
 def _complete(submission: Submission, found: Probe, video: str, thumbnail: str) -> bool:
     with locked(submission) as (job, submission):
-        if job.status == JobStatus.CANCELLED:
-            return False
-        if job.status == JobStatus.FAILED and job.error_code != "gave_up":
-            return False
+        late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
+        if job.status != JobStatus.PROCESSING and not late:
+            return job.video.name == video
         size = default_storage.size(video)
         if not submission.move(SubmissionState.STORED, detail={"bytes": size}):
             # Another worker stored it, under the same name.
@@ -76,7 +75,7 @@ def _complete(submission: Submission, found: Probe, video: str, thumbnail: str) 
         return job.move(
             JobStatus.COMPLETED,
             only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
-            detail={"late": True} if job.status == JobStatus.FAILED else None,
+            detail={"late": True} if late else None,
             progress=100,
             video=video,
             thumbnail=thumbnail,
