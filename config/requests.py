@@ -100,7 +100,7 @@ class HeadMiddleware:
         response = self.get_response(request)
         if request.method == "HEAD":
             if isinstance(response, StreamingHttpResponse):
-                response.close()
+                # The file stays with the response, which closes it when the server closes the response.
                 response.streaming_content = []
             elif isinstance(response, HttpResponse):
                 response.headers.setdefault("Content-Length", str(len(response.content)))

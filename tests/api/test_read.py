@@ -106,7 +106,7 @@ def test_the_file_is_served_to_its_owner(api: Client, completed: Job) -> None:
     assert b"".join(response.streaming_content) == clip()  # type: ignore[arg-type]
     thumbnail = api.get(f"{URL}/{completed.pk}/content?variant=thumbnail")
     assert thumbnail["Content-Type"] == "image/webp"
-    thumbnail.close()
+    assert b"".join(thumbnail.streaming_content) == b"RIFF....WEBP"  # type: ignore[arg-type]
     assert api.get(f"{URL}/{completed.pk}/content?variant=spritesheet").status_code == 400
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.caller import ledger
 from tests.e2e.conftest import Up
 from tests.e2e.processes import Program, members
+from tests.services import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -40,7 +41,9 @@ def test_a_chosen_upstream_is_used_and_no_simulator_starts(
 ) -> None:
     _, chosen = start_simulator()
 
-    service = up(SORA_BASE_URL=chosen, SORA_PROVIDER="other", SORA_API_KEY="a-key")
+    service = up(
+        SORA_BASE_URL=chosen, SORA_PROVIDER="other", SORA_API_KEY="a-key", SORA_SYNC_SECONDS_LEAST="1"
+    )
 
     assert service.upstream == chosen
     assert not [line for line in members(service.program.session).values() if "-m simulator" in line]
@@ -52,7 +55,7 @@ def test_a_chosen_upstream_is_used_and_no_simulator_starts(
 def test_an_upstream_without_a_name_is_one_error(start: Callable[..., Program], tmp_path: Path) -> None:
     settings = {"TAKEONE_VAR": str(tmp_path / "var"), "SORA_BASE_URL": _NOWHERE}
 
-    program = start(["-m", "config.up", "--port", "8999"], settings)
+    program = start(["-m", "config.up", "--port", str(free_port())], settings)
 
     assert program.ends(within=15) == 1
     assert program.output.startswith("make up: ")
