@@ -61,6 +61,17 @@ def test_high_before_normal_before_low_and_old_before_young(make_job: MakeJob, u
     assert order == [jobs[2].pk, jobs[4].pk, jobs[1].pk, jobs[3].pk, jobs[0].pk]
 
 
+def test_a_job_that_is_not_due_waits_while_others_go(make_job: MakeJob, upstream: Upstream) -> None:
+    waiting, due = make_job(priority="high"), make_job()
+    Job.objects.filter(pk=waiting.pk).update(due_at=database_now() + timedelta(seconds=30))
+    first = submit.claim(upstream)
+    assert first is not None
+    assert first.job_id == due.pk
+    assert submit.claim(upstream) is None
+    with shifted(timedelta(seconds=31)):
+        assert submit.claim(upstream) is not None
+
+
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
 def test_every_live_submission_counts_for_the_concurrency(
     make_job: MakeJob, upstream: Upstream, state: str
