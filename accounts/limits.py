@@ -36,7 +36,8 @@ class CallerThrottle(BaseThrottle):
         except RedisError as error:
             logger.warning("Rate limits are off: the cache does not answer (%s).", error)
             return True
-        if usage is None or not usage["should_limit"]:
+        # A counter that the cache lost in between counts as used up, with a time left below zero.
+        if usage is None or not usage["should_limit"] or usage["time_left"] < 0:
             return True
         self._wait = float(usage["time_left"])
         return False

@@ -84,7 +84,7 @@ class BodyLimitMiddleware:
 
 
 def _drain(request: HttpRequest, length: int) -> None:
-    """Reads what a client is about to send anyway: most do not see an answer that comes before they are done."""
+    """Reads what a client sends anyway: most see no answer that comes before they are done."""
     left = length if length <= _DRAIN_MAX_BYTES else 0
     while left and (chunk := request.read(min(left, 65_536))):
         left -= len(chunk)

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
+from redis.exceptions import RedisError
 
 from accounts.models import ApiKey, User
 from tests.api.test_create import problem
@@ -165,8 +166,13 @@ def test_an_unknown_job_is_404(api: Client, job_id: str, address: str) -> None:
 def test_another_owners_job_is_404_for_every_operation(api: Client, make_job: MakeJob) -> None:
     theirs = make_job(by=User.objects.create_user("grace"))
     for method, address in (
-        ("get", ""), ("get", "/result"), ("get", "/content"), ("delete", ""), ("post", "/retry"), ("post", "/sync"),
-    ):  # fmt: skip
+        ("get", ""),
+        ("get", "/result"),
+        ("get", "/content"),
+        ("delete", ""),
+        ("post", "/retry"),
+        ("post", "/sync"),
+    ):
         assert getattr(api, method)(f"{URL}/{theirs.pk}{address}").status_code == 404
     assert get(api, "")["data"] == []
     theirs.refresh_from_db()
@@ -241,7 +247,8 @@ def test_counting_stops_and_says_so(api: Client, make_job: MakeJob, monkeypatch:
     "query",
     [
         "page=0", "page=x", "limit=0", "limit=101", "status=lost", "status=%00", "priority=urgent",
-        "createdAfter=yesterday", "createdAfter=%00", "cursor=x", "page=1&cursor=0195f8a2-c3d4-7e1f-8a2b-000000000000",
+        "createdAfter=yesterday", "createdAfter=%00", "cursor=x",
+        "page=1&cursor=0195f8a2-c3d4-7e1f-8a2b-000000000000",
         "page=501&limit=20", "page=99999999999999999999", "colour=red", "batchId=1",
     ],
 )  # fmt: skip
@@ -329,6 +336,20 @@ def test_an_unsupported_method_is_405(api: Client, method: str, address: str) ->
     response = getattr(api, method)(f"{URL}{address}")
     assert response.status_code == 405
     assert problem(response)["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("broken", [RedisError("away"), None])
+def test_a_cache_that_is_away_or_forgets_limits_nobody(
+    api: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, broken: RedisError | None
+) -> None:
+    def get_usage(*_: Any, **__: Any) -> dict[str, Any]:
+        if broken:
+            raise broken
+        return {"count": 0, "limit": 0, "should_limit": True, "time_left": -1}
+
+    settings.RATE_LIMIT_PER_MINUTE = 1
+    monkeypatch.setattr("accounts.limits.get_usage", get_usage)
+    assert [api.get(URL).status_code for _ in range(3)] == [200, 200, 200]
 
 
 def test_too_many_calls_are_429_with_the_wait(api: Client, settings: Settings) -> None:
