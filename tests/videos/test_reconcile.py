@@ -264,6 +264,18 @@ def test_silence_alone_never_fails_a_job(
     assert job.status == "pending"
 
 
+def test_silent_tries_do_not_count_as_answered_ones(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_MAX_RETRIES = 1
+    for attempt, answered in enumerate([False, False, True]):
+        sora.before = raising(errors.OutcomeUnknown("no", answered=answered))
+        with shifted(timedelta(minutes=attempt)):
+            assert submit.submit_next(upstream)
+            look_at(job, upstream, 16)
+    assert job.status == "pending"
+
+
 def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -177,6 +177,16 @@ def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
     assert (submission.state, submission.cost_state) == ("lost", "settled")
 
 
+def test_two_looks_do_not_lose_a_render_however_far_apart(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.videos.clear()
+    for seconds, state in ((0, "rendering"), (600, "rendering"), (601, "lost")):
+        with shifted(timedelta(seconds=seconds)):
+            _, submission = after_sweep(rendering, upstream)
+        assert submission.state == state, seconds
+
+
 def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job]) -> None:
     upstream = scripted(replace(OPENAI, lists=False))
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
