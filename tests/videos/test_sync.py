@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -14,7 +15,7 @@ from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.look import attend, look
 from videos.lifecycle.sync import ask, ask_late, give_up, sweep
-from videos.models import Job, Provider, Submission
+from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
 from videos.sora.types import CreateRequest, Phase
@@ -240,6 +241,34 @@ def test_a_late_success_is_kept(
     rendering.refresh_from_db()
     assert (job.status, rendering.state, rendering.cost_state) == ("completed", "stored", "settled")
     assert job.error_code == ""
+
+
+def test_a_late_success_is_not_taken_by_a_job_that_failed_of_something_else(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+    Job.objects.update(error_code="moderation_blocked")
+    sora.complete(upstream_id(rendering))
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
+        rendering.refresh_from_db()
+        ask_late(rendering, upstream)
+    rendering.refresh_from_db()
+    assert (rendering.state, rendering.due_at) == ("given_up", None)
+
+
+def test_a_render_revived_in_the_same_moment_is_not_given_up(
+    rendering: Submission, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revived_first(submission: Submission) -> Any:
+        Submission.objects.update(give_up_at=database_now() + timedelta(hours=1))
+        return locked(submission)
+
+    monkeypatch.setattr("videos.lifecycle.sync.locked", revived_first)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        give_up()
+    rendering.refresh_from_db()
+    assert rendering.state == "rendering"
 
 
 def test_late_looks_come_to_an_end(

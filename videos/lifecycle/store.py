@@ -197,7 +197,6 @@ def _lose(submission: Submission, reason: str) -> None:
     with locked(submission) as (job, submission):
         if submission.move(
             SubmissionState.LOST,
-            only_from=[SubmissionState.RENDERED],
             cost_state=CostState.SETTLED,
             error_code="result_lost",
             error_message=reason,
