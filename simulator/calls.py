@@ -1,0 +1,43 @@
+"""One request as the operations see it, and the order that it comes down to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from simulator import bodies
+from simulator.bodies import Body
+from simulator.faults import Armed
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request with its body read, and the faults that it met."""
+
+    request: web.Request
+    raw: bytes
+    fault: Armed | None
+    fates: Sequence[Armed]
+
+    @property
+    def body(self) -> Body:
+        return bodies.parse(self.raw, self.request.headers.get("Content-Type", ""))
+
+    @property
+    def video_id(self) -> str:
+        return self.request.match_info["video_id"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job to make; `paid_seconds` is what it generates, `seconds` the length of its clip."""
+
+    kind: str
+    prompt: str
+    model: str
+    size: str
+    seconds: int
+    paid_seconds: int
+    source_id: str | None = None
+    extensions: int = 0
+    reference: bytes | None = None

@@ -1,0 +1,18 @@
+"""How often each operation was called."""
+
+from collections import Counter
+
+from simulator.faults import OPERATIONS
+
+
+class Counts:
+    """Calls per operation since the start, and how they were answered ("dropped" where they were not)."""
+
+    def __init__(self) -> None:
+        self.received: Counter[str] = Counter()
+        self.answered: dict[str, Counter[str]] = {operation: Counter() for operation in OPERATIONS}
+
+    def clear(self) -> None:
+        self.received.clear()
+        for counter in self.answered.values():
+            counter.clear()

@@ -1,0 +1,281 @@
+"""The state file: jobs, the ledger of paid creates, characters and webhook events, in SQLite."""
+
+import fcntl
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from simulator.jobs import Fate, Job
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    model TEXT NOT NULL,
+    seconds INTEGER NOT NULL,
+    size TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    source_id TEXT,
+    extensions INTEGER NOT NULL,
+    render_seconds REAL NOT NULL,
+    expires_seconds REAL NOT NULL,
+    settles_at REAL,
+    awaits_file INTEGER NOT NULL,
+    has_reference INTEGER NOT NULL,
+    deleted_at REAL,
+    fate TEXT NOT NULL,
+    announced INTEGER NOT NULL DEFAULT 0
+);
+-- What the announcer looks for: the next end that no event was made of.
+CREATE INDEX IF NOT EXISTS jobs_to_announce ON jobs (settles_at)
+    WHERE announced = 0 AND settles_at IS NOT NULL;
+-- What a start looks for: clips still to be made.
+CREATE INDEX IF NOT EXISTS jobs_to_render ON jobs (number) WHERE awaits_file = 1;
+CREATE TABLE IF NOT EXISTS ledger (
+    number INTEGER PRIMARY KEY,
+    method TEXT NOT NULL,
+    path TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL,
+    model TEXT NOT NULL,
+    seconds INTEGER NOT NULL,
+    size TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    price TEXT
+);
+CREATE TABLE IF NOT EXISTS characters (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS events (
+    webhook_id TEXT PRIMARY KEY,
+    video_id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_at REAL
+);
+-- What the sender looks for: the next delivery; a settled event has no due_at.
+CREATE INDEX IF NOT EXISTS events_due ON events (due_at) WHERE due_at IS NOT NULL;
+"""
+_FIELDS = tuple(field.name for field in fields(Job))
+_LOCK_WAIT_SECONDS = 3.0
+_NUMBER_MOST = 2**63 - 1
+
+
+class StateTaken(Exception):
+    """Another simulator holds the state file."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was paid for, and the raw request that asked for it; `price` in dollars, None if unpublished."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    seconds: int
+    price: str | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One webhook event; `webhook_id` stays the same over all its deliveries."""
+
+    webhook_id: str
+    video_id: str
+    body: str
+    created_at: float
+    attempts: int
+    due_at: float
+
+
+class Store:
+    """Opens and locks `path` for this process; raises StateTaken after 3 s of another's lock."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path.with_name(path.name + ".lock"))
+        self._db = sqlite3.connect(path, isolation_level=None)
+        # WAL with NORMAL loses nothing to SIGKILL; only a power cut may cost the last instants.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def add(self, job: Job, receipt: Receipt) -> Job:
+        """Makes a job and its ledger entry in one step; returns the job with its number."""
+        row = (
+            *(job.id, job.kind, job.created_at, job.model, job.seconds, job.size, job.prompt, job.source_id),
+            *(job.extensions, job.render_seconds, job.expires_seconds, job.settles_at, job.awaits_file),
+            *(job.has_reference, job.deleted_at, job.fate.dump()),
+        )
+        with self._transaction() as db:
+            number = db.execute(
+                "INSERT INTO jobs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", row
+            ).lastrowid
+            assert number is not None
+            db.execute(
+                "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(number, receipt.method, receipt.path, json.dumps(receipt.headers), receipt.body),
+                    *(job.model, receipt.seconds, job.size, job.prompt, receipt.price),
+                ),
+            )
+        return replace(job, number=number)
+
+    def job(self, video_id: str) -> Job | None:
+        """The job, also a deleted one."""
+        found = self._jobs("SELECT * FROM jobs WHERE id = ?", video_id)
+        return found[0] if found else None
+
+    def page(self, *, now: float, after: int | None, limit: int, descending: bool) -> list[Job]:
+        """Up to `limit` jobs that the list shows, by creation."""
+        if descending:
+            statement = (
+                "SELECT * FROM jobs WHERE deleted_at IS NULL AND number < ? ORDER BY number DESC LIMIT ?"
+            )
+        else:
+            statement = "SELECT * FROM jobs WHERE deleted_at IS NULL AND number > ? ORDER BY number LIMIT ?"
+        beyond = after if after is not None else (_NUMBER_MOST if descending else 0)
+        shown: list[Job] = []
+        while len(shown) < limit:
+            rows = self._jobs(statement, beyond, limit)
+            shown += [
+                job for job in rows if not job.fate.unlisted and now >= job.created_at + job.fate.listed_after
+            ]
+            if len(rows) < limit:
+                break
+            beyond = rows[-1].number
+        return shown[:limit]
+
+    def to_render(self) -> list[Job]:
+        """Jobs whose clip is still to be made, oldest first."""
+        return self._jobs("SELECT * FROM jobs WHERE awaits_file = 1 AND deleted_at IS NULL ORDER BY number")
+
+    def ready(self, job: Job, now: float) -> None:
+        """The clip is there: the job ends when its render time is over."""
+        self._db.execute(
+            "UPDATE jobs SET awaits_file = 0, settles_at = max(created_at + render_seconds, ?)"
+            " WHERE number = ? AND awaits_file = 1",
+            (now, job.number),
+        )
+
+    def decide(self, job: Job, fate: Fate, settles_at: float | None) -> None:
+        """Gives a job another fate."""
+        self._db.execute(
+            "UPDATE jobs SET fate = ?, settles_at = ?, awaits_file = ? WHERE number = ?",
+            (fate.dump(), settles_at, fate.needs_file and settles_at is None, job.number),
+        )
+
+    def delete(self, job: Job, now: float) -> None:
+        self._db.execute("UPDATE jobs SET deleted_at = ? WHERE number = ?", (now, job.number))
+
+    def ledger(self, *, after: int = 0, limit: int = -1) -> Iterator[tuple[Job, Receipt]]:
+        """The paid creates, oldest first; `limit` -1 is all."""
+        rows = self._db.execute(
+            "SELECT ledger.method, ledger.path, ledger.headers, ledger.body, ledger.seconds, ledger.price,"
+            " jobs.* FROM ledger JOIN jobs USING (number)"
+            " WHERE ledger.number > ? ORDER BY ledger.number LIMIT ?",
+            (after, limit),
+        )
+        for row in rows:
+            method, path, headers, body, seconds, price = row[:6]
+            yield _job(row[6:]), Receipt(method, path, json.loads(headers), body, seconds, price)
+
+    def add_character(self, character_id: str, name: str, now: float) -> None:
+        self._db.execute("INSERT INTO characters VALUES (?, ?, ?)", (character_id, name, now))
+
+    def character(self, character_id: str) -> tuple[str, float] | None:
+        """Name and creation time."""
+        row: tuple[str, float] | None = self._db.execute(
+            "SELECT name, created_at FROM characters WHERE id = ?", (character_id,)
+        ).fetchone()
+        return row
+
+    def next_end(self) -> tuple[Job, float] | None:
+        """The job that ends first among those not announced, and when."""
+        found = self._jobs(
+            "SELECT * FROM jobs WHERE announced = 0 AND settles_at IS NOT NULL ORDER BY settles_at LIMIT 1"
+        )
+        return (found[0], found[0].settles_at) if found and found[0].settles_at is not None else None
+
+    def announce(self, job: Job, event: Event | None) -> None:
+        """Marks a job's end as announced, with the event to deliver if there is one."""
+        with self._transaction() as db:
+            db.execute("UPDATE jobs SET announced = 1 WHERE number = ?", (job.number,))
+            if event is not None:
+                db.execute(
+                    "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                    (event.webhook_id, event.video_id, event.body, event.created_at, 0, event.due_at),
+                )
+
+    def next_events(self, limit: int) -> list[Event]:
+        """The events whose delivery is due first."""
+        rows = self._db.execute(
+            "SELECT webhook_id, video_id, body, created_at, attempts, due_at FROM events"
+            " WHERE due_at IS NOT NULL ORDER BY due_at LIMIT ?",
+            (limit,),
+        )
+        return [Event(*row) for row in rows]
+
+    def attempted(self, event: Event, due_at: float | None) -> None:
+        """Counts a delivery; `due_at` None settles the event."""
+        self._db.execute(
+            "UPDATE events SET attempts = attempts + 1, due_at = ? WHERE webhook_id = ?",
+            (due_at, event.webhook_id),
+        )
+
+    def attempts(self, video_id: str) -> int:
+        """Deliveries tried for a job's events."""
+        row = self._db.execute("SELECT sum(attempts) FROM events WHERE video_id = ?", (video_id,)).fetchone()
+        return int(row[0] or 0)
+
+    def _jobs(self, statement: str, *values: Any) -> list[Job]:
+        return [_job(row) for row in self._db.execute(statement, values)]
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    # The table's columns are the fields of a Job, in their order, and `announced`.
+    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+    for flag in ("awaits_file", "has_reference"):
+        values[flag] = bool(values[flag])
+    return Job(**values | {"fate": Fate.load(values["fate"])})
+
+
+def _locked(path: Path) -> BinaryIO:
+    # A file of its own: closing any handle on the database would drop SQLite's locks on it.
+    handle = path.open("ab")
+    waits_until = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= waits_until:
+                handle.close()
+                raise StateTaken("another simulator uses it") from None
+        # A predecessor may just be dying.
+        time.sleep(0.05)
