@@ -55,7 +55,7 @@ def _flatten(detail: Any, field: str = "") -> list[dict[str, str]]:
         ]
     if isinstance(detail, list):
         return [problem for inner in detail for problem in _flatten(inner, field)]
-    return [{"field": field, "code": getattr(detail, "code", "invalid"), "message": str(detail)}]
+    return [{"field": field or "", "code": getattr(detail, "code", "invalid"), "message": str(detail)}]
 
 
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:

@@ -126,6 +126,15 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ParseError(f"The body is not JSON: {name} is no JSON number.")
 
 
+def _refuse_doubled_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ParseError(f"{doubled[:100]!r} is there more than once; which one is meant?")
+    return found
+
+
 def _refuse_unstorable(value: object, at: str) -> None:
     """Raises for what PostgreSQL cannot keep or JSON cannot say again: NUL, lone surrogates, infinity."""
     if isinstance(value, str):
@@ -159,7 +168,9 @@ class StrictJSONParser(BaseParser):
         except UnicodeDecodeError:
             raise ParseError("The body is not UTF-8.") from None
         try:
-            payload = json.loads(text, parse_constant=_refuse_constant)
+            payload = json.loads(
+                text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubled_names
+            )
             _refuse_unstorable(payload, "The body")
         except RecursionError:
             raise ParseError("The body is nested too deeply.") from None

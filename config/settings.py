@@ -189,6 +189,8 @@ CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
     "look": {"task": "videos.look", "schedule": LOOK_SECONDS, "options": {"expires": 5 * LOOK_SECONDS}},
 }
+# Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
+HINTS_ARE_TAKEN = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
 WORK_THREADS = env.integer("WORK_THREADS", 8, least=1, most=64)
 
 # The upstream ------------------------------------------------------------------------------------------

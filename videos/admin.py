@@ -86,4 +86,4 @@ class SubmissionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 class ProviderAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Upstreams, and whether they are held back or paused."""
 
-    list_display = ("name", "held_until", "paused_at", "pause_reason", "failures", "echoes_exactly")
+    list_display = ("name", "held_until", "paused_at", "pause_reason", "failures", "proves_absence")

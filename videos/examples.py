@@ -108,5 +108,5 @@ LIST: Final = [
     OpenApiExample("Answer", value={"success": True, "data": [_JOB], "pagination": _PAGE}, response_only=True)
 ]
 CANCELLED: Final = [
-    _answer({"jobId": _ID, "status": "cancelled", "message": "Nothing had been sent; nothing is paid."})
+    _answer({"jobId": _ID, "status": "cancelled", "message": "Nothing runs upstream for it."})
 ]

@@ -84,10 +84,11 @@ class Strict(serializers.Serializer):  # type: ignore[type-arg]
         if hasattr(data, "keys"):
             allowed = {name for name, field in self.fields.items() if not field.read_only}
             if unknown := sorted(str(key) for key in data if key not in allowed):
-                message = f"There is no such field; there are {', '.join(sorted(allowed))}."
+                there_are = f"there are {', '.join(sorted(allowed))}" if allowed else "this call takes none"
+                message = f"There is no such field; {there_are}."
                 raise serializers.ValidationError(
                     {
-                        name[:100]: [serializers.ErrorDetail(message, code="unknown_field")]
+                        name[:100] or "(empty name)": [serializers.ErrorDetail(message, code="unknown_field")]
                         for name in unknown[:20]
                     }
                 )

@@ -55,8 +55,9 @@ class Provider(models.Model):
     failures = models.PositiveIntegerField(default=0)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
-    # False once it has echoed other fields than it was sent: its list then proves no absence.
-    echoes_exactly = models.BooleanField(default=True)
+    # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
+    # list does not show may then be there all the same.
+    proves_absence = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -112,6 +113,8 @@ class Job(models.Model):
     file_size = models.PositiveBigIntegerField(null=True)
 
     created_at = models.DateTimeField()
+    # When it was last asked for: at its creation or by a retry.
+    asked_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     completed_at = models.DateTimeField(null=True)
@@ -147,8 +150,8 @@ class Job(models.Model):
         return f"{self.id} {self.status}"
 
     def age(self) -> float:
-        """Seconds since it was asked for."""
-        return (timezone.now() - self.created_at).total_seconds()
+        """Seconds since it was last asked for."""
+        return (timezone.now() - self.asked_at).total_seconds()
 
     @property
     def overdue(self) -> bool:
@@ -209,6 +212,9 @@ class Submission(models.Model):
     # Complete looks at the list while unknown; tries to fetch or to drop afterwards.
     looks = models.PositiveIntegerField(default=0)
     unknown_at = models.DateTimeField(null=True)
+    # Since when the upstream gives no answer about it.
+    silent_since = models.DateTimeField(null=True)
+    # Since when, and in how many looks, the upstream says that it does not know it.
     missing_since = models.DateTimeField(null=True)
     missing_looks = models.PositiveIntegerField(default=0)
     error_code = models.CharField(max_length=100, blank=True)

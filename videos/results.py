@@ -25,7 +25,7 @@ class Probe:
 def probe(path: Path) -> Probe:
     """Reads a video's shape and decodes its first frame and the last part of it; raises Unplayable."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise Unplayable("It has no video stream.")
             stream = container.streams.video[0]
@@ -49,7 +49,7 @@ def probe(path: Path) -> Probe:
 def jpeg_of_first_frame(path: Path) -> bytes:
     """The first frame as a JPEG; raises Unplayable."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             frame = next(container.decode(container.streams.video[0]))
             encoder = av.CodecContext.create("mjpeg", "w")
             encoder.width, encoder.height = frame.width, frame.height

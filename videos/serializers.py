@@ -131,7 +131,9 @@ def dollars(amount: Any) -> str | None:
 
 @extend_schema_serializer(component_name="Job")
 class JobView(serializers.ModelSerializer[Job]):
-    """A job as its caller sees it. Expects its submissions to be prefetched where many are shown."""
+    """A job and all that is known of it."""
+
+    # Many are shown from querysets with their submissions prefetched: queries.visible_to.
 
     stage = serializers.SerializerMethodField(help_text="The state of the live submission.")
     negativePrompt = serializers.SerializerMethodField()
@@ -187,6 +189,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "startedAt",
             "completedAt",
         )
+        read_only_fields = fields
 
     def _submissions(self, job: Job) -> list[Submission]:
         return sorted(job.submissions.all(), key=lambda submission: submission.number)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from videos import examples
+from videos.fields import Strict
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.pace import sync_after
@@ -37,6 +39,8 @@ from videos.serializers import (
 from videos.states import JOB_OPEN, JobStatus
 from videos.upstream import configured
 
+logger = logging.getLogger(__name__)
+
 
 class NotCompleted(APIException):
     """400: there is no result yet, or there will be none."""
@@ -47,6 +51,14 @@ class NotCompleted(APIException):
     def __init__(self, job: Job) -> None:
         super().__init__(f"The job is {job.status}; its result is there once it is completed.")
         self.extra = {"status": job.status}
+
+
+class FileMissing(APIException):
+    """410: the file was kept, and is not there any more."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "file_missing"
+    default_detail = "The file is no longer in this service's media; ask its operator to restore it."
 
 
 class IdempotencyNotBuilt(APIException):
@@ -68,6 +80,14 @@ class VideoViewSet(GenericViewSet[Job]):
     serializer_class = JobView
     lookup_value_converter = "uuid"
     pagination_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        if self.action not in {"list", "content"}:
+            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        if self.action not in {"create", None}:
+            Strict(data=request.data).is_valid(raise_exception=True)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -234,4 +254,8 @@ class VideoViewSet(GenericViewSet[Job]):
         kept = job.video if variant == "video" else job.thumbnail
         if not kept:
             raise ValidationError({"variant": f"This job has no {variant}."})
-        return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
+        try:
+            return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
+        except FileNotFoundError as error:
+            logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
+            raise FileMissing from error

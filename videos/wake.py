@@ -1,10 +1,12 @@
 """A hint to the workers to look now. Losing or doubling it changes nothing but latency."""
 
 import logging
+import time
 from functools import partial
 from typing import Any
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -13,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 # Long before this, the periodic look has found the same work.
 _STALE_AFTER_SECONDS = 30
+# After a broker that does not answer.
+_SILENT_SECONDS = 10.0
+_silent_until = 0.0
 
 
 def wake(task: str) -> None:
@@ -22,9 +27,14 @@ def wake(task: str) -> None:
 
 def publish(task: str, **kwargs: Any) -> None:
     """Hands a task of videos.tasks to the broker. A broker that does not take it costs latency only."""
+    global _silent_until
+    if not settings.HINTS_ARE_TAKEN or time.monotonic() < _silent_until:
+        return
     try:
         current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=_STALE_AFTER_SECONDS, retry=False)
     except (OperationalError, RedisError, OSError) as error:
+        # Each try may take seconds, and the look comes anyway.
+        _silent_until = time.monotonic() + _SILENT_SECONDS
         logger.warning(
             "No hint to %s: the broker does not take it (%s). The next look finds the work.", task, error
         )

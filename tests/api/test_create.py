@@ -122,6 +122,7 @@ BAD: list[tuple[Any, str]] = [
     ({"prompt": "boat", "metadata": {"a": "x" * 16_384}}, "metadata"),
     ({"prompt": "boat", "fit": "loose"}, "fit"),
     ({"prompt": "boat", "durration": 10}, "durration"),
+    ({"prompt": "boat", "": 1}, "(empty name)"),
 ]
 
 
@@ -146,6 +147,8 @@ def test_a_bad_field_is_named_and_nothing_is_made(api: Client, body: Any, field:
         b'{"prompt": "boat", "duration": -Infinity}',
         b'{"prompt": "boat", "duration": 1e999}',
         b'{"prompt": "boat", "metadata": {"deep": [1e999]}}',
+        b'{"prompt": "boat", "prompt": "kite"}',
+        b'{"prompt": "boat", "metadata": {"a": 1, "a": 2}}',
         b'{"prompt": "boat\\u0000"}',
         b'{"prompt": "boat", "metadata": {"a\\u0000": 1}}',
         b'{"prompt": "boat", "metadata": {"a": ["\\u0000"]}}',
@@ -155,7 +158,7 @@ def test_a_bad_field_is_named_and_nothing_is_made(api: Client, body: Any, field:
         b'{"prompt": "boat", "seed": ' + b"9" * 5000 + b"}",
         b'{"prompt": "boat", "metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
-    ids=range(15),
+    ids=range(17),
 )
 def test_what_is_not_json_or_cannot_be_stored_is_one_clear_error(api: Client, raw: bytes) -> None:
     response = post(api, raw)
@@ -226,9 +229,10 @@ def test_a_job_that_is_accepted_has_no_price_limit_where_none_is_listed(
 
 
 def test_nothing_is_published_before_the_job_is_committed(
-    api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+    api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     published: list[str] = []
+    settings.HINTS_ARE_TAKEN = True
     monkeypatch.setattr("videos.wake.current_app.send_task", lambda name, **_: published.append(name))
     with django_capture_on_commit_callbacks() as callbacks:
         post(api, {"prompt": "boat"})
@@ -238,16 +242,35 @@ def test_nothing_is_published_before_the_job_is_committed(
     assert published == ["videos.submit"]
 
 
-def test_a_broker_that_is_away_refuses_no_job(
+def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
     api: Client,
     django_capture_on_commit_callbacks: Any,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def away(*_: Any, **__: Any) -> None:
+    tries: list[str] = []
+
+    def away(name: str, **_: Any) -> None:
+        tries.append(name)
         raise ConnectionRefusedError("no broker")
 
+    settings.HINTS_ARE_TAKEN = True
+    monkeypatch.setattr("videos.wake._silent_until", 0.0)
     monkeypatch.setattr("videos.wake.current_app.send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "boat"}).status_code == 201
+        assert post(api, {"prompt": "kite"}).status_code == 201
     assert "The next look finds the work" in caplog.text
+    assert tries == ["videos.submit"]
+
+
+def test_nothing_is_published_where_nobody_takes_it(
+    api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    published: list[str] = []
+    settings.HINTS_ARE_TAKEN = False
+    monkeypatch.setattr("videos.wake.current_app.send_task", lambda name, **_: published.append(name))
+    with django_capture_on_commit_callbacks(execute=True):
+        post(api, {"prompt": "boat"})
+    assert published == []

@@ -34,6 +34,10 @@ def completed(job: Job, upstream: Upstream, sora: ScriptedClient) -> Job:
     return job
 
 
+def post(api: Client, address: str, **more: Any) -> Any:
+    return api.post(f"{URL}{address}", content_type="application/json", **more)
+
+
 def get(api: Client, address: str, **params: Any) -> Any:
     response = api.get(f"{URL}{address}", params)
     assert response.status_code == 200, response.content
@@ -150,7 +154,7 @@ def test_a_job_past_its_expected_time_is_flagged_and_goes_on(
 ) -> None:
     assert get(api, f"/{job.pk}")["data"]["overdue"] is False
     settings.JOB_OVERDUE_AFTER = 1
-    Job.objects.filter(pk=job.pk).update(created_at=timezone.now() - timedelta(seconds=5))
+    Job.objects.filter(pk=job.pk).update(asked_at=timezone.now() - timedelta(seconds=5))
     shown = get(api, f"/{job.pk}")["data"]
     assert (shown["overdue"], shown["status"]) == (True, "pending")
 
@@ -173,7 +177,8 @@ def test_another_owners_job_is_404_for_every_operation(api: Client, make_job: Ma
         ("post", "/retry"),
         ("post", "/sync"),
     ):
-        assert getattr(api, method)(f"{URL}/{theirs.pk}{address}").status_code == 404
+        answer = api.generic(method.upper(), f"{URL}/{theirs.pk}{address}")
+        assert answer.status_code == 404
     assert get(api, "")["data"] == []
     theirs.refresh_from_db()
     assert theirs.status == "pending"
@@ -273,12 +278,37 @@ def test_a_list_costs_the_same_queries_however_long_it_is(
         assert len(get(api, "")["data"]) == 10
 
 
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [("GET", ""), ("GET", "/result"), ("DELETE", ""), ("POST", "/retry"), ("POST", "/sync")],
+)
+def test_what_a_call_does_not_take_is_refused_by_name(
+    api: Client, job: Job, method: str, address: str
+) -> None:
+    asked = api.generic(method, f"{URL}/{job.pk}{address}?force=1")
+    assert (asked.status_code, problem(asked)["details"][0]["field"]) == (400, "force")
+    if method != "GET":
+        sent = api.generic(method, f"{URL}/{job.pk}{address}", b'{"force": 1}', "application/json")
+        assert (sent.status_code, problem(sent)["details"][0]["field"]) == (400, "force")
+        garbage = api.generic(method, f"{URL}/{job.pk}{address}", b"{", "application/json")
+        assert problem(garbage)["code"] == "malformed_body"
+    job.refresh_from_db()
+    assert job.status == "pending"
+
+
+def test_a_file_that_went_missing_is_said(api: Client, completed: Job) -> None:
+    completed.video.storage.delete(str(completed.video.name))
+    response = api.get(f"{URL}/{completed.pk}/content")
+    assert response.status_code == 410
+    assert problem(response)["code"] == "file_missing"
+
+
 def test_cancel_answers_what_became_of_it(api: Client, job: Job) -> None:
     response = api.delete(f"{URL}/{job.pk}")
     assert response.status_code == 200
     data = response.json()["data"]
     assert (data["jobId"], data["status"]) == (str(job.pk), "cancelled")
-    assert data["message"] == "Nothing had been sent; nothing is paid."
+    assert data["message"] == "Nothing runs upstream for it."
     again = api.delete(f"{URL}/{job.pk}")
     assert again.status_code == 409
     error = problem(again)
@@ -286,21 +316,21 @@ def test_cancel_answers_what_became_of_it(api: Client, job: Job) -> None:
 
 
 def test_retry_puts_a_cancelled_job_back(api: Client, job: Job) -> None:
-    assert api.post(f"{URL}/{job.pk}/retry").status_code == 409
+    assert post(api, f"/{job.pk}/retry").status_code == 409
     api.delete(f"{URL}/{job.pk}")
-    keyed = api.post(f"{URL}/{job.pk}/retry", headers={"idempotency-key": "k"})
+    keyed = post(api, f"/{job.pk}/retry", headers={"idempotency-key": "k"})
     assert problem(keyed)["code"] == "idempotency_key_not_supported"
-    response = api.post(f"{URL}/{job.pk}/retry")
+    response = post(api, f"/{job.pk}/retry")
     assert (response.status_code, response.json()["data"]["status"]) == (200, "pending")
 
 
 def test_sync_asks_the_upstream_at_once(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    assert api.post(f"{URL}/{job.pk}/sync").json()["data"]["status"] == "pending"
+    assert post(api, f"/{job.pk}/sync").json()["data"]["status"] == "pending"
     submit.submit_next(upstream)
     sora.complete(str(job.submissions.get().upstream_id))
-    shown = api.post(f"{URL}/{job.pk}/sync").json()["data"]
+    shown = post(api, f"/{job.pk}/sync").json()["data"]
     assert (shown["status"], shown["stage"]) == ("processing", "rendered")
 
 
@@ -309,7 +339,7 @@ def test_sync_of_a_silent_upstream_is_503_and_loses_nothing(
 ) -> None:
     submit.submit_next(upstream)
     sora.retrieve_error = errors.Unavailable("502", retry_after=7)
-    response = api.post(f"{URL}/{job.pk}/sync")
+    response = post(api, f"/{job.pk}/sync")
     assert (response.status_code, response["Retry-After"]) == (503, "7")
     assert problem(response)["code"] == "upstream_unavailable"
     job.refresh_from_db()
@@ -317,7 +347,7 @@ def test_sync_of_a_silent_upstream_is_503_and_loses_nothing(
 
 
 def test_sync_of_a_finished_job_is_409(api: Client, completed: Job) -> None:
-    response = api.post(f"{URL}/{completed.pk}/sync")
+    response = post(api, f"/{completed.pk}/sync")
     assert response.status_code == 409
     assert problem(response)["code"] == "job_not_syncable"
 

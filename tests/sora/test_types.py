@@ -221,6 +221,11 @@ def test_where_a_list_ends(fields, next_after):
     assert page(**fields).next_after == next_after
 
 
+def test_a_list_that_goes_on_without_a_way_to_go_on_is_not_whole():
+    assert page(has_more=True, last_id=None).unreadable == 1
+    assert page(has_more=False, last_id=None).unreadable == 0
+
+
 def test_a_list_without_last_id_ends():
     assert VideoPage.parse({"object": "list", "data": [{"id": "a"}]}).next_after is None
 

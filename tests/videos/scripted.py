@@ -23,10 +23,11 @@ PAGE = 100
 
 
 @cache
-def clip(width: int = 64, height: int = 48, seconds: int = 1) -> bytes:
+def clip(width: int = 64, height: int = 48, seconds: int = 1, title: str = "") -> bytes:
     """A small real mp4."""
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
+        container.metadata["title"] = title
         stream = container.add_stream("libx264", rate=8)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = Fraction(1, 8)

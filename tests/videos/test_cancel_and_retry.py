@@ -17,6 +17,7 @@ from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
+from videos.sora.types import CreateRequest
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
@@ -39,7 +40,7 @@ def work(upstream: Upstream, *, later: float = 0) -> None:
 def test_a_pending_job_is_cancelled_and_never_sent(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    assert "Nothing had been sent" in cancel(job, upstream)
+    assert "Nothing runs upstream" in cancel(job, upstream)
     work(upstream)
     job.refresh_from_db()
     assert (job.status, sora.creates) == ("cancelled", [])
@@ -116,6 +117,17 @@ def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
     assert Job.objects.get().status == "cancelled"
 
 
+def test_a_cancel_says_what_earlier_attempts_cost(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_BILLS_FAILED = True
+    submit.submit_next(upstream)
+    sora.fail(str(only(job).upstream_id))
+    sweep(upstream)
+    job.refresh_from_db()
+    assert "stays paid" in cancel(retry(job), upstream)
+
+
 @pytest.mark.parametrize("status", ["pending", "processing", "completed"])
 def test_only_what_failed_or_was_cancelled_is_retried(job: Job, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4")
@@ -167,12 +179,12 @@ def test_a_retry_revives_what_was_given_up_with_an_id(
     submit.submit_next(upstream)
     patience = settings.JOB_GIVE_UP_AFTER
     with shifted(timedelta(seconds=patience + 1)):
-        look(upstream)
+        work(upstream)
         assert only(job).state == "given_up"
         job.refresh_from_db()
         assert retry(job).status == "processing"
         assert (only(job).state, only(job).cost_state) == ("rendering", "settled")
-        look(upstream)
+        work(upstream)
         assert only(job).state == "rendering", "its clock was restarted"
     assert len(sora.creates) == 1
 
@@ -183,10 +195,35 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     sora.list_error = errors.Unavailable("502")
     submit.submit_next(upstream)
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
+    work(upstream, later=settings.JOB_GIVE_UP_AFTER + 1)
+    assert only(job).state == "unknown", "the list is given an hour to answer first"
+    work(upstream, later=settings.JOB_GIVE_UP_AFTER + 3700)
     assert only(job).state == "given_up"
     assert retry(job).status == "pending"
+
+
+def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_up(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    video = sora.add(CreateRequest(**submission.request))
+    for later in (1, 10, 20):
+        work(upstream, later=3 * settings.JOB_GIVE_UP_AFTER + later)
+    assert (only(job).state, only(job).upstream_id) == ("rendering", video.id)
+
+
+def test_what_cannot_be_proven_absent_is_given_up_after_a_last_look(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    sora.add(CreateRequest("a stranger", "sora-2", "4", "1280x720"))
+    for later in (20, settings.JOB_GIVE_UP_AFTER - 1):
+        work(upstream, later=later)
+        assert only(job).state == "unknown"
+    work(upstream, later=settings.JOB_GIVE_UP_AFTER + 700)
+    assert (only(job).state, Job.objects.get().error_code) == ("given_up", "gave_up")
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "dropping"])

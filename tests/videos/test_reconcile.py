@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -12,10 +13,11 @@ from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.look import attend, look
 from videos.lifecycle.reconcile import reconcile
+from videos.lifecycle.retry import retry
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Video
+from videos.sora.types import CreateRequest, Video, VideoPage
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
@@ -215,7 +217,42 @@ def test_a_provider_that_echoes_otherwise_proves_no_absence(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit.submit_next(upstream)
-    Provider.objects.update(echoes_exactly=False)
+    Provider.objects.update(proves_absence=False)
+    assert through_the_window(job, upstream).state == "unknown"
+
+
+def test_a_list_that_is_not_newest_first_proves_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = datetime.now(UTC) - timedelta(hours=1)
+    for age in (3, 2, 1):
+        sora.add(
+            CreateRequest(f"old {age}", "sora-2", "4", "1280x720"), created_at=old - timedelta(hours=age)
+        )
+    sora.after = dropped
+    submit.submit_next(upstream)
+    newest_first = sora.list
+
+    def oldest_first(**asked: Any) -> VideoPage:
+        page = newest_first(**asked)
+        # The lost one is beyond the page's end.
+        return replace(page, videos=tuple(reversed(page.videos))[:3], next_after=None)
+
+    monkeypatch.setattr(sora, "list", oldest_first)
+    assert through_the_window(job, upstream).state == "unknown"
+
+
+def test_a_video_that_is_dated_outside_its_create_ends_the_trust_in_the_list(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    make_job()
+    slow = timedelta(seconds=settings.SORA_CLOCK_SKEW + 5)
+    sora.after = lambda video: replace(video, created_at=datetime.now(UTC) - slow)
+    submit.submit_next(upstream)
+    assert not Provider.objects.get().proves_absence
+    job = make_job()
+    sora.after, sora.before = None, raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
     assert through_the_window(job, upstream).state == "unknown"
 
 
@@ -264,6 +301,22 @@ def test_silence_alone_never_fails_a_job(
     assert job.status == "pending"
 
 
+def test_a_retry_begins_to_count_anew(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_MAX_RETRIES = 0
+    sora.before = raising(errors.OutcomeUnknown("500", answered=True))
+    submit.submit_next(upstream)
+    assert through_the_window(job, upstream).state == "absent"
+    assert job.status == "failed"
+    settings.SORA_MAX_RETRIES = 1
+    with shifted(timedelta(minutes=1)):
+        retry(job)
+        assert submit.submit_next(upstream)
+        look_at(job, upstream, 16)
+    assert job.status == "pending"
+
+
 def test_silent_tries_do_not_count_as_answered_ones(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
@@ -307,6 +360,26 @@ def test_a_late_answer_for_what_was_declared_absent_is_taken_or_said(
         assert submit.accept(locked_job, submission, video, upstream, how="answered")
     job.refresh_from_db()
     assert (job.status, only(job).state, only(job).cost_state) == ("processing", "rendering", "reserved")
+
+
+def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    sora.list_error = errors.Unavailable("502")
+    submit.submit_next(upstream)
+    for later in (settings.JOB_GIVE_UP_AFTER + 1, settings.JOB_GIVE_UP_AFTER + 3700):
+        look_at(job, upstream, later)
+    lost = only(job)
+    assert lost.state == "given_up"
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
+        retry(job)
+        assert submit.claim(upstream)
+        video = sora.add(CreateRequest(**job.fitted))
+        with locked(lost) as (locked_job, submission):
+            assert not submit.accept(locked_job, submission, video, upstream, how="answered")
+    lost.refresh_from_db()
+    assert (lost.state, lost.upstream_id, lost.cost_state) == ("given_up", video.id, "settled")
 
 
 def test_a_late_answer_that_nobody_waits_for_is_settled(

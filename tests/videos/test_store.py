@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -162,19 +163,77 @@ def test_without_an_upstream_thumbnail_there_is_our_own(
         assert file.read(2) == b"\xff\xd8"
 
 
-def test_what_an_earlier_try_left_behind_is_replaced(
+def test_what_crashed_tries_left_behind_goes_by_its_age(
     rendered: Submission, upstream: Upstream, settings: Settings
 ) -> None:
-    job = rendered.job
-    folder = Path(settings.MEDIA_ROOT)
-    (folder / "unfinished").mkdir(parents=True)
-    (folder / "unfinished" / f"{rendered.pk}-9").write_bytes(b"half")
-    kept = folder / f"videos/{job.created_at:%Y/%m}/{job.pk}-1.mp4"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"never recorded")
+    folder = Path(settings.MEDIA_ROOT) / "unfinished"
+    folder.mkdir(parents=True)
+    old, young = folder / "1-old", folder / "1-young"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
     store(rendered, upstream)
-    assert kept.read_bytes() == clip()
-    assert len(files(settings)) == 2
+    assert not old.exists()
+    assert young.exists(), "another worker may be writing it"
+
+
+def test_two_who_store_at_once_do_not_touch_each_others_file(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sora.download
+    nested = False
+
+    @contextmanager
+    def overtaken(video_id: str, variant: str = "video", **_: object) -> Iterator[Content]:
+        nonlocal nested
+        with whole(video_id, variant) as content:
+            if variant == "thumbnail" and not nested:
+                nested = True
+                with shifted(timedelta(hours=1)):
+                    store(Submission.objects.get(pk=rendered.pk), upstream)
+            yield content
+
+    monkeypatch.setattr(sora, "download", overtaken)
+    store(rendered, upstream)
+    job = Job.objects.get()
+    assert nested
+    assert job.status == "completed"
+    with job.video.open() as file:
+        assert file.read() == clip()
+
+
+def test_a_media_folder_that_cannot_be_written_is_tried_again_and_ends_with_our_patience(
+    rendered: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    Path(settings.MEDIA_ROOT).parent.mkdir(parents=True, exist_ok=True)
+    Path(settings.MEDIA_ROOT).write_text("a file in its place")
+    store(rendered, upstream)
+    rendered.refresh_from_db()
+    assert (rendered.state, rendered.looks) == ("rendered", 1)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        store(rendered, upstream)
+    assert Job.objects.get().error_code == "result_lost"
+
+
+def test_a_video_that_is_unknown_upstream_is_lost_only_after_two_minutes(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.videos.clear()
+    for seconds in (0, 20, 40, 80):
+        with shifted(timedelta(seconds=seconds)):
+            store(rendered, upstream)
+        rendered.refresh_from_db()
+        assert rendered.state == "rendered", seconds
+    with shifted(timedelta(seconds=200)):
+        store(rendered, upstream)
+    assert Job.objects.get().error_code == "result_lost"
+
+
+def test_a_title_in_another_encoding_is_no_fault_of_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(clip(96, 64, 2, title="Caf\u00e9").replace("Caf\u00e9".encode(), b"Caf\xe9!"))
+    assert probe(path).seconds == 2.0
+    assert jpeg_of_first_frame(path)
 
 
 def test_a_probe_reads_a_video_and_refuses_what_is_none(tmp_path: Path) -> None:

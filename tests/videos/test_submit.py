@@ -231,6 +231,50 @@ def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
         assert job.status == "processing"
 
 
+def test_a_job_that_alone_is_forbidden_does_not_stop_the_others(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    forbidden, *others = [make_job() for _ in range(4)]
+
+    def forbid(request: CreateRequest) -> None:
+        if request.prompt == forbidden.prompt:
+            raise errors.Misconfigured("403", status=403)
+
+    sora.before = forbid
+    for seconds in range(0, 60, 3):
+        with shifted(timedelta(seconds=seconds)):
+            probe(upstream)
+            while submit.submit_next(upstream):
+                pass
+    for job in others:
+        job.refresh_from_db()
+        assert job.status == "processing"
+
+
+def test_probes_of_an_upstream_that_goes_on_refusing_grow_rare(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.Misconfigured("401", status=401))
+    submit.submit_next(upstream)
+    sora.probe_error = errors.Misconfigured("401", status=401)
+    for seconds in range(0, 3600, 5):
+        with shifted(timedelta(seconds=seconds)):
+            probe(upstream)
+    assert 10 < sora.probes < 25
+
+
+@pytest.mark.parametrize("asked", [1e9, 1e14])
+def test_no_upstream_holds_us_back_for_ever(
+    job: Job, upstream: Upstream, sora: ScriptedClient, asked: float
+) -> None:
+    sora.before = raising(errors.Busy("429", retry_after=asked))
+    submit.submit_next(upstream)
+    sora.before = None
+    assert only(job).state == "unsent"
+    with shifted(timedelta(hours=1, minutes=7)):
+        assert submit.submit_next(upstream)
+
+
 def test_a_404_is_a_refusal_where_the_list_answers(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
@@ -304,7 +348,7 @@ def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, 
     submit.submit_next(upstream)
     job.refresh_from_db()
     assert job.status == "processing"
-    assert not Provider.objects.get().echoes_exactly
+    assert not Provider.objects.get().proves_absence
 
 
 def test_the_price_is_reserved_as_listed_and_unknown_where_it_is_not(

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -14,7 +15,7 @@ from videos.clock import database_now, shifted
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.look import attend, look
-from videos.lifecycle.sync import ask, ask_late, give_up, sweep
+from videos.lifecycle.sync import ask, ask_late, sweep
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
@@ -84,7 +85,8 @@ def test_a_sweep_stops_where_its_oldest_render_begins(
     for number in range(300):
         sora.add(CreateRequest(f"old {number}", "sora-2", "4", "1280x720"), created_at=old)
     sora.hidden = {upstream_id(rendering)}
-    sweep(upstream)
+    with shifted(timedelta(seconds=2)):
+        sweep(upstream)
     assert sora.lists == 1
     assert sora.retrieves == 1, "what the list does not show is asked for by itself"
 
@@ -158,31 +160,34 @@ def test_a_poll_that_fails_is_no_failure_of_the_job(
 def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    kept = sora.videos.pop(upstream_id(rendering))
-    for seconds in (0, 30, 60, 90):
+    sora.videos.clear()
+    for seconds in (2, 30, 63, 90):
         with shifted(timedelta(seconds=seconds)):
             job, submission = after_sweep(rendering, upstream)
             assert (job.status, submission.state) == ("processing", "rendering"), seconds
-    sora.videos[kept.id] = kept
-    with shifted(timedelta(seconds=121)):
-        _, submission = after_sweep(rendering, upstream)
-        assert submission.state == "rendering", "seen again: it was not lost"
-    del sora.videos[kept.id]
-    for seconds in (130, 190):
-        with shifted(timedelta(seconds=seconds)):
-            _, submission = after_sweep(rendering, upstream)
-            assert submission.state == "rendering", seconds
-    with shifted(timedelta(seconds=251)):
+    assert sora.retrieves == 2, "it is asked after once a minute"
+    with shifted(timedelta(seconds=124)):
         job, submission = after_sweep(rendering, upstream)
     assert (job.status, job.error_code) == ("failed", "upstream_lost")
     assert (submission.state, submission.cost_state) == ("lost", "settled")
+
+
+def test_an_id_that_is_seen_again_was_not_missing(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    kept = dict(sora.videos)
+    for seconds, known in ((2, False), (63, False), (124, True), (130, False), (191, False)):
+        sora.videos = dict(kept) if known else {}
+        with shifted(timedelta(seconds=seconds)):
+            _, submission = after_sweep(rendering, upstream)
+        assert submission.state == "rendering", seconds
 
 
 def test_two_looks_do_not_lose_a_render_however_far_apart(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.videos.clear()
-    for seconds, state in ((0, "rendering"), (600, "rendering"), (601, "lost")):
+    for seconds, state in ((2, "rendering"), (600, "rendering"), (661, "lost")):
         with shifted(timedelta(seconds=seconds)):
             _, submission = after_sweep(rendering, upstream)
         assert submission.state == state, seconds
@@ -194,7 +199,8 @@ def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job
     make_job()
     submit.submit_next(upstream)
     sora.complete(next(iter(sora.videos)))
-    sweep(upstream)
+    with shifted(timedelta(seconds=2)):
+        sweep(upstream)
     assert (sora.lists, sora.retrieves) == (0, 1)
     assert Submission.objects.get().state == "rendered"
 
@@ -211,26 +217,125 @@ def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_a
     assert submission.cost_state == ("settled" if paid else "released")
 
 
-def test_patience_ends_and_what_was_spent_is_said(
-    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
-) -> None:
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 60)):
-        give_up()
-        rendering.refresh_from_db()
-        assert rendering.state == "rendering"
+def given_up(rendering: Submission, upstream: Upstream) -> None:
+    """What the look and the sweep do with a render that outlasted our patience."""
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
         look(upstream)
+        sweep(upstream)
     rendering.refresh_from_db()
+    assert rendering.state == "given_up"
+
+
+def test_patience_ends_and_what_was_spent_is_said(rendering: Submission, upstream: Upstream) -> None:
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 60)):
+        _, submission = after_sweep(rendering, upstream)
+        assert submission.state == "rendering"
+    given_up(rendering, upstream)
     job = Job.objects.get()
-    assert (rendering.state, rendering.cost_state) == ("given_up", "settled")
+    rendering.refresh_from_db()
+    assert rendering.cost_state == "settled"
     assert (job.status, job.error_code) == ("failed", "gave_up")
+
+
+def test_a_render_that_finished_while_we_were_away_is_not_given_up(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.complete(upstream_id(rendering))
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(upstream)
+        _, submission = after_sweep(rendering, upstream)
+    assert submission.state == "rendered"
+
+
+def test_a_silent_upstream_is_waited_for_an_hour_longer(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.list_error = errors.Unavailable("refused")
+    past = settings.JOB_GIVE_UP_AFTER + 1
+    for seconds, state in ((past, "rendering"), (past + 3500, "rendering"), (past + 3601, "given_up")):
+        with shifted(timedelta(seconds=seconds)):
+            look(upstream)
+            _, submission = after_sweep(rendering, upstream)
+        assert submission.state == state, seconds
+
+
+def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, sora: ScriptedClient) -> None:
+    sora.list_error = errors.Unavailable("refused")
+    _, submission = after_sweep(rendering, upstream)
+    assert submission.silent_since is not None
+    sora.list_error = None
+    _, submission = after_sweep(rendering, upstream)
+    assert submission.silent_since is None
+
+
+@pytest.mark.parametrize(
+    ("state", "job_status", "after", "job_after"),
+    [
+        ("unknown", "pending", "given_up", "failed"),
+        ("rendering", "processing", "given_up", "failed"),
+        ("rendered", "processing", "lost", "failed"),
+        ("dropping", "cancelled", "dropped", "cancelled"),
+    ],
+)
+def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
+    job: Job, upstream: Upstream, state: str, job_status: str, after: str, job_after: str
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    Submission.objects.update(
+        state=state,
+        cost_state="settled" if state == "rendered" else "reserved",
+        upstream_id=None if state == "unknown" else "video_1",
+    )
+    Job.objects.update(status=job_status)
+    other = replace(upstream, name="another")
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 1)):
+        look(other)
+        submission.refresh_from_db()
+        assert submission.state == state
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        look(other)
+    submission.refresh_from_db()
+    assert (submission.state, submission.cost_state, Job.objects.get().status) == (
+        after,
+        "settled",
+        job_after,
+    )
+
+
+@pytest.mark.parametrize("error", [errors.Unavailable("500"), errors.Rejected("410"), errors.Busy("429")])
+def test_one_video_that_cannot_be_asked_after_hides_no_other(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, error: errors.SoraError
+) -> None:
+    jobs = [make_job(), make_job()]
+    for _ in jobs:
+        submit.submit_next(upstream)
+    bad, good = (str(each.submissions.get().upstream_id) for each in jobs)
+    sora.hidden, sora.retrieve_error = {bad}, error
+    sora.complete(good)
+    with shifted(timedelta(seconds=5)):
+        sweep(upstream)
+    assert [each.submissions.get().state for each in jobs] == ["rendering", "rendered"]
+
+
+def test_of_many_that_are_asked_one_by_one_none_starves(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, lists=False), concurrency=50)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    for _ in range(45):
+        make_job()
+        submit.submit_next(upstream)
+    for video_id in sora.videos:
+        sora.set(video_id, Phase.RUNNING, progress=7)
+    for seconds in (2, 4, 6):
+        with shifted(timedelta(seconds=seconds)):
+            sweep(upstream)
+    assert Job.objects.filter(progress=7).count() == 45
 
 
 def test_a_late_success_is_kept(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
+    given_up(rendering, upstream)
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
         for _ in range(2):
@@ -246,8 +351,7 @@ def test_a_late_success_is_kept(
 def test_a_late_success_is_not_taken_by_a_job_that_failed_of_something_else(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
+    given_up(rendering, upstream)
     Job.objects.update(error_code="moderation_blocked")
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
@@ -258,15 +362,15 @@ def test_a_late_success_is_not_taken_by_a_job_that_failed_of_something_else(
 
 
 def test_a_render_revived_in_the_same_moment_is_not_given_up(
-    rendering: Submission, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    rendering: Submission, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def revived_first(submission: Submission) -> Any:
         Submission.objects.update(give_up_at=database_now() + timedelta(hours=1))
         return locked(submission)
 
-    monkeypatch.setattr("videos.lifecycle.sync.locked", revived_first)
+    monkeypatch.setattr("videos.lifecycle.patience.locked", revived_first)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        give_up()
+        look(replace(upstream, name="another"))
     rendering.refresh_from_db()
     assert rendering.state == "rendering"
 
@@ -274,9 +378,8 @@ def test_a_render_revived_in_the_same_moment_is_not_given_up(
 def test_late_looks_come_to_an_end(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
-    rendering.refresh_from_db()
+    given_up(rendering, upstream)
+    sora.retrieves = 0
     with shifted(timedelta(seconds=2 * settings.JOB_GIVE_UP_AFTER + 3700)):
         ask_late(rendering, upstream)
     rendering.refresh_from_db()

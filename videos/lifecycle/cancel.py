@@ -12,7 +12,8 @@ from videos.clock import database_now
 from videos.lifecycle.pace import backoff
 from videos.models import Job, Submission, locked
 from videos.sora import errors
-from videos.states import CostState, JobStatus, SubmissionState
+from videos.states import LIVE, CostState, JobStatus
+from videos.states import SubmissionState as _S
 from videos.upstream import Upstream
 from videos.wake import wake
 
@@ -38,26 +39,27 @@ def cancel(job: Job, upstream: Upstream) -> str:
         job = Job.lock(pk=job.pk)
         if not job.move(JobStatus.CANCELLED, detail={"by": "caller"}, cancelled_at=database_now()):
             raise NotCancellable(job)
-        submission = job.submissions.filter(state=SubmissionState.RENDERING).first()
-        rendered = job.submissions.filter(state=SubmissionState.RENDERED).first()
-        undecided = job.submissions.filter(
-            state__in=[SubmissionState.SENDING, SubmissionState.UNKNOWN]
-        ).exists()
-        drop_now = rendered or (submission if upstream.dialect.cancels else None)
-        if drop_now is not None:
-            Submission.objects.filter(pk=drop_now.pk).update(due_at=database_now(), looks=0)
+        live = job.submissions.filter(state__in=LIVE).first()
+        if live is not None and (
+            live.state == _S.RENDERED or (live.state == _S.RENDERING and upstream.dialect.cancels)
+        ):
+            Submission.objects.filter(pk=live.pk).update(due_at=database_now(), looks=0)
             wake("look")
-        if rendered is not None:
-            return "It had been rendered already and is paid; its file is dropped."
-        if submission is not None and upstream.dialect.cancels:
-            return "The render is being stopped upstream."
-        if submission is not None:
-            return "This upstream cannot stop a render: it runs on there and is paid if it completes."
-        if undecided:
-            return (
-                "It was being sent: if the upstream accepted it, it runs there and is paid if it completes."
+    match live.state if live else None:
+        case None:
+            paid = job.submissions.filter(cost_state=CostState.SETTLED).exists()
+            return "Nothing runs upstream for it" + (
+                "; what earlier attempts cost stays paid." if paid else "."
             )
-        return "Nothing had been sent; nothing is paid."
+        case _S.RENDERED:
+            return "It had been rendered already and is paid; its file is dropped."
+        case _S.RENDERING if upstream.dialect.cancels:
+            return "The render is being stopped upstream."
+        case _S.RENDERING:
+            return "This upstream cannot stop a render: it runs on there and is paid if it completes."
+        case _S.DROPPING:
+            return "Its earlier render is being dropped upstream already."
+    return "It was being sent: if the upstream accepted it, it runs there and is paid if it completes."
 
 
 def drop(submission: Submission, upstream: Upstream) -> None:
@@ -65,14 +67,12 @@ def drop(submission: Submission, upstream: Upstream) -> None:
     if not submission.claim_due(upstream.lease):
         return
     with locked(submission) as (job, submission):
-        if submission.state != SubmissionState.DROPPING:
+        if submission.state != _S.DROPPING:
             if job.status != JobStatus.CANCELLED:
                 return
-            allowed = {SubmissionState.RENDERED} | (
-                {SubmissionState.RENDERING} if upstream.dialect.cancels else set()
-            )
+            allowed = {_S.RENDERED} | ({_S.RENDERING} if upstream.dialect.cancels else set())
             due = database_now() + timedelta(seconds=upstream.lease)
-            if not submission.move(SubmissionState.DROPPING, only_from=allowed, due_at=due, looks=0):
+            if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, looks=0):
                 return
     assert submission.upstream_id is not None
     try:
@@ -83,12 +83,10 @@ def drop(submission: Submission, upstream: Upstream) -> None:
         if submission.looks + 1 < _TRIES_MOST:
             logger.warning("%s could not be dropped upstream: %s", submission, error)
             due = database_now() + timedelta(seconds=backoff(submission.looks + 1, most=600))
-            Submission.objects.filter(pk=submission.pk, state=SubmissionState.DROPPING).update(
+            Submission.objects.filter(pk=submission.pk, state=_S.DROPPING).update(
                 looks=submission.looks + 1, due_at=due
             )
             return
         logger.error("%s is left upstream, which will not drop it: %s", submission, error)
     with locked(submission) as (_, submission):
-        submission.move(
-            SubmissionState.DROPPED, only_from=[SubmissionState.DROPPING], cost_state=CostState.SETTLED
-        )
+        submission.move(_S.DROPPED, only_from=[_S.DROPPING], cost_state=CostState.SETTLED)

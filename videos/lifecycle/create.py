@@ -49,6 +49,7 @@ def create(
             estimated_cost=pricing.cost(request.model, request.size, request.seconds),
             due_at=now,
             created_at=now,
+            asked_at=now,
             updated_at=now,
         )
         JobEvent.record(job, "job", "", JobStatus.PENDING, now)

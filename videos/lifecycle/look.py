@@ -3,12 +3,15 @@
 import logging
 from dataclasses import dataclass
 
+from django.db.models import F
+
 from videos.clock import in_database
 from videos.lifecycle.cancel import drop
+from videos.lifecycle.patience import give_up
 from videos.lifecycle.reconcile import reconcile
 from videos.lifecycle.store import store
 from videos.lifecycle.submit import expire_leases, probe_after
-from videos.lifecycle.sync import ask_late, give_up
+from videos.lifecycle.sync import ask_late
 from videos.models import Job, Provider, Submission
 from videos.sora import errors
 from videos.states import LIVE, JobStatus, SubmissionState
@@ -39,7 +42,7 @@ def look(upstream: Upstream) -> list[Work]:
     """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
     the work claims it first."""
     expire_leases()
-    give_up()
+    give_up(upstream)
     provider = upstream.provider()
     mine = Submission.objects.filter(provider=provider)
     work: list[Work] = []
@@ -95,7 +98,9 @@ def probe(upstream: Upstream) -> None:
         upstream.client.probe()
     except errors.SoraError as error:
         logger.warning("%s stays paused: %s", provider.name, error)
-        Provider.objects.filter(pk=provider.pk).update(probe_due_at=in_database(probe_after(provider)))
+        Provider.objects.filter(pk=provider.pk).update(
+            failures=F("failures") + 1, probe_due_at=in_database(probe_after(provider))
+        )
     else:
         logger.warning("%s answers again; work goes on.", provider.name)
         Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)

@@ -1,5 +1,6 @@
 """A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from videos.clock import database_now, in_database
+from videos.lifecycle.patience import end_patience, hear
 from videos.lifecycle.submit import accept, fail
 from videos.models import Job, Submission, locked
 from videos.sora import errors
-from videos.sora.types import Video
+from videos.sora.types import Video, VideoPage
 from videos.states import CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 from videos.wake import wake
@@ -69,37 +71,40 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
     end = submission.lease_until + skew
     within: dict[str, Video] = {}
     complete = False
-    for video in _newest_first(upstream):
-        if video is None:
-            # An entry that cannot be read may be the one that is looked for.
-            return _Look(complete=False, unowned=tuple(_unowned(submission, within)))
-        if video.created_at is not None and video.created_at < start:
+    before: datetime | None = None
+    for page in _pages(upstream):
+        dated = [video.created_at for video in page.videos if video.created_at is not None]
+        for video in page.videos:
+            if video.created_at is None or start <= video.created_at <= end:
+                within[video.id] = video
+        if page.unreadable or not _newest_first([before, *dated] if before else dated):
+            # What cannot be read may be what is looked for; what is not in order has no known end.
+            break
+        before = min([before, *dated] if before else dated, default=None)
+        if page.next_after is None or (before is not None and before < start):
             complete = True
             break
-        if video.created_at is None or video.created_at <= end:
-            within[video.id] = video
-    else:
-        complete = True
     return _Look(complete, tuple(_unowned(submission, within)))
 
 
-def _newest_first(upstream: Upstream) -> Iterator[Video | None]:
-    """The list's videos; None for an entry that cannot be read, or where the list runs in a circle."""
+def _newest_first(moments: list[datetime]) -> bool:
+    """Whether they fall, give or take the second in which two were made side by side."""
+    second = timedelta(seconds=1)
+    return all(later <= earlier + second for earlier, later in itertools.pairwise(moments))
+
+
+def _pages(upstream: Upstream) -> Iterator[VideoPage]:
+    """The pages of the list; ends early where it runs in a circle."""
     after: str | None = None
     seen: set[str] = set()
     for _ in range(_PAGES_MOST):
         page = upstream.client.list(after=after, limit=100, order="desc")
-        yield from page.videos
-        if page.unreadable:
-            yield None
+        yield page
         after = page.next_after
-        if after is None:
-            return
-        if after in seen:
+        if after is None or after in seen:
             break
         seen.add(after)
     logger.error("The list of %s does not end.", upstream.name)
-    yield None
 
 
 def _unowned(submission: Submission, videos: dict[str, Video]) -> Iterable[Video]:
@@ -116,6 +121,7 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
     window = settings.SORA_RECONCILE_SECONDS
     assert submission.unknown_at is not None
     looks = submission.looks
+    hear(submission, look.complete, began)
     if look.complete:
         # A late look stands for the earlier ones that it missed.
         past = (began - submission.unknown_at).total_seconds()
@@ -129,7 +135,10 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         _again(submission, looks, due)
     elif not look.complete:
         _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
-    elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.echoes_exactly:
+    elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
+        if submission.give_up_at <= began:
+            end_patience(job, submission)
+            return
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",
             submission,
@@ -150,7 +159,9 @@ def _record_absent(job: Job, submission: Submission) -> None:
     reason = submission.error_message
     if not submission.move(SubmissionState.ABSENT, cost_state=CostState.RETURNED, detail={"how": "proven"}):
         return
-    refused = job.submissions.filter(state=SubmissionState.ABSENT, answered=True).count()
+    refused = job.submissions.filter(
+        state=SubmissionState.ABSENT, answered=True, created_at__gte=job.asked_at
+    ).count()
     if submission.answered and refused > settings.SORA_MAX_RETRIES:
         fail(
             job,

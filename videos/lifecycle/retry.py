@@ -37,6 +37,7 @@ def retry(job: Job) -> Job:
         to = JobStatus.PROCESSING if _has_render(job) else JobStatus.PENDING
         cleared: dict[str, Any] = {
             "due_at": now,
+            "asked_at": now,
             "progress": 0,
             "error_code": "",
             "error_message": "",

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import secrets
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -26,10 +29,11 @@ from videos.upstream import Upstream
 logger = logging.getLogger(__name__)
 
 _MARGIN_SECONDS: Final = 60
+_MISSING_SECONDS: Final = 120
 _PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
 
 
-class _Draft(File):  # type: ignore[type-arg]
+class _Finished(File):  # type: ignore[type-arg]
     """A finished temporary file, which the file system storage renames instead of copying."""
 
     def temporary_file_path(self) -> str:
@@ -43,35 +47,34 @@ def store(submission: Submission, upstream: Upstream) -> None:
     job = Job.objects.get(pk=submission.job_id)
     if job.status == JobStatus.CANCELLED:
         return
-    with _draft_path(submission) as path:
-        try:
-            _download(submission, upstream, path)
+    try:
+        with _draft(submission) as path:
+            size = _download(submission, upstream, path)
             found = probe(path)
-        except errors.NotFound as error:
-            _content_refused(submission, upstream, str(error))
-            return
-        except (errors.SoraError, Unplayable) as error:
-            _try_again(submission, str(error))
-            return
-        picture, suffix = _thumbnail(submission, upstream, path)
-        name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}"
-        video = _save(f"{name}.{found.format}", path)
-        thumbnail = _save_bytes(f"{name}.{suffix}", picture) if picture else ""
-    if not _complete(submission, found, video, thumbnail):
+            picture, suffix = _thumbnail(submission, upstream, path)
+            # The token keeps two who store the same video, one of them long past its lease, apart.
+            name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
+            video = _keep(f"{name}.{found.format}", path)
+            thumbnail = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
+    except errors.NotFound as error:
+        _content_refused(submission, upstream, str(error))
+        return
+    except (errors.SoraError, Unplayable, OSError) as error:
+        _try_again(submission, str(error))
+        return
+    if not _complete(submission, found, size, video, thumbnail):
         for kept in (video, thumbnail):
             if kept:
                 default_storage.delete(kept)
 
 
-def _complete(submission: Submission, found: Probe, video: str, thumbnail: str) -> bool:
+def _complete(submission: Submission, found: Probe, size: int, video: str, thumbnail: str) -> bool:
     with locked(submission) as (job, submission):
         late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
         if job.status != JobStatus.PROCESSING and not late:
-            return job.video.name == video
-        size = default_storage.size(video)
+            return False
         if not submission.move(SubmissionState.STORED, detail={"bytes": size}):
-            # Another worker stored it, under the same name.
-            return job.video.name == video
+            return False
         return job.move(
             JobStatus.COMPLETED,
             only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
@@ -93,20 +96,28 @@ def _complete(submission: Submission, found: Probe, video: str, thumbnail: str) 
 
 
 @contextmanager
-def _draft_path(submission: Submission) -> Iterator[Path]:
-    """A name for the unfinished file, on the media's own disk. What an earlier try left there goes first."""
+def _draft(submission: Submission) -> Iterator[Path]:
+    """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
     folder = settings.MEDIA_ROOT / "unfinished"
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"{submission.pk}-*"):
-        leftover.unlink(missing_ok=True)
-    path = folder / f"{submission.pk}-{submission.looks}"
+    oldest = time.time() - 2 * (settings.SORA_DOWNLOAD_SECONDS + _MARGIN_SECONDS)
+    for leftover in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if leftover.stat().st_mtime < oldest:
+                leftover.unlink()
+    number, name = tempfile.mkstemp(prefix=f"{submission.pk}-", dir=folder)
+    os.close(number)
+    path = Path(name)
+    # As the storage's own files: mkstemp's are for their owner only.
+    path.chmod(0o644)
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _download(submission: Submission, upstream: Upstream, path: Path) -> None:
+def _download(submission: Submission, upstream: Upstream, path: Path) -> int:
+    """Streams the file to the path and to the disk; its length in bytes."""
     assert submission.upstream_id is not None
     got = 0
     with (
@@ -120,6 +131,7 @@ def _download(submission: Submission, upstream: Upstream, path: Path) -> None:
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+    return got
 
 
 def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:
@@ -148,16 +160,16 @@ def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[
         return b"", ""
 
 
-def _save(name: str, path: Path) -> str:
-    # Whoever left a file under this name held the lease before us and did not record it.
-    default_storage.delete(name)
+def _keep(name: str, path: Path) -> str:
+    """Renames a whole file into the media, so that it is there after a power cut as well; its name there."""
     with path.open("rb") as file:
-        return default_storage.save(name, _Draft(file, name=str(path)))
-
-
-def _save_bytes(name: str, content: bytes) -> str:
-    default_storage.delete(name)
-    return default_storage.save(name, ContentFile(content))
+        kept = default_storage.save(name, _Finished(file, name=str(path)))
+    folder = os.open((settings.MEDIA_ROOT / kept).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return kept
 
 
 def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:
@@ -171,14 +183,24 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
             video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now()
         )
     except errors.NotFound:
-        # Both say so; an upstream that forgets for a moment is asked again first.
-        gone = submission.looks >= 2
+        _not_known(submission, reason)
+        return
     except errors.SoraError as error:
         reason = str(error)
     if gone:
         _lose(submission, reason)
     else:
         _try_again(submission, reason)
+
+
+def _not_known(submission: Submission, reason: str) -> None:
+    """Neither file nor video is known upstream: gone once that has been said for two minutes."""
+    now = database_now()
+    if submission.missing_since and (now - submission.missing_since).total_seconds() >= _MISSING_SECONDS:
+        _lose(submission, reason)
+        return
+    Submission.objects.filter(pk=submission.pk, missing_since=None).update(missing_since=now)
+    _try_again(submission, reason)
 
 
 def _try_again(submission: Submission, reason: str) -> None:

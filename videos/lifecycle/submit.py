@@ -2,7 +2,7 @@
 
 import logging
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,9 @@ from videos.states import LIVE, UNDECIDED, CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
+
+# However long an upstream asks to be left alone, it is tried again within the hour.
+_RETRY_AFTER_MOST = 3600.0
 
 
 def submit_next(upstream: Upstream) -> bool:
@@ -121,13 +124,15 @@ def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *
         return _enter_unknown(
             submission, "The upstream answered with an id that it gave before.", answered=False
         )
-    if submission.match_key != upstream.dialect.match_key(video):
-        Provider.objects.filter(pk=submission.provider_id, echoes_exactly=True).update(echoes_exactly=False)
     now = database_now()
+    if submission.match_key != upstream.dialect.match_key(video) or not _dated_within(video, submission, now):
+        Provider.objects.filter(pk=submission.provider_id, proves_absence=True).update(proves_absence=False)
     fields: dict[str, Any] = {
         "upstream_id": video.id,
         "accepted_at": now,
         "due_at": now + timedelta(seconds=sync_after(0)),
+        # Our patience with the render begins when it does, not when we found out whether it had.
+        "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
         "cost_state": CostState.RESERVED,
     }
     detail = {"upstreamId": video.id, "how": how}
@@ -137,12 +142,24 @@ def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *
         # It was accepted after all, and nobody waits for it: what it cost is said.
         fields |= {"cost_state": CostState.SETTLED, "due_at": None}
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
-    if not submission.move(SubmissionState.RENDERING, detail=detail, **fields):
+    if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
+        # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
+        Submission.objects.filter(pk=submission.pk).update(upstream_id=video.id, due_at=now)
+        return False
+    before = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
+    if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):
         logger.error("The upstream accepted %s as %s as well.", submission, video.id)
         return False
     job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], started_at=now)
-    Provider.objects.filter(pk=submission.provider_id).update(failures=0)
+    # After the job's row, against the usual order: claims hold the provider's row but never wait for a job's.
+    Provider.objects.filter(pk=submission.provider_id, failures__gt=0).update(failures=0)
     return True
+
+
+def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
+    """Whether the upstream dates the video as ours do, as far as the clocks may differ."""
+    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    return video.created_at is None or submission.created_at - skew <= video.created_at <= now + skew
 
 
 def record_unknown(submission: Submission, reason: str, *, answered: bool) -> None:
@@ -181,7 +198,10 @@ def _record_unsent(submission: Submission, reason: str, *, wait: float) -> None:
 def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
     """The upstream is busy or away: nothing is sent for a while."""
     provider = submission.provider
-    wait = backoff(provider.failures) if retry_after is None else retry_after * random.uniform(1, 1.1)
+    if retry_after is None:
+        wait = backoff(provider.failures)
+    else:
+        wait = min(retry_after, _RETRY_AFTER_MOST) * random.uniform(1, 1.1)
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1, held_until=in_database(wait))
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
     _record_unsent(submission, reason, wait=wait)
@@ -197,7 +217,9 @@ def _pause(submission: Submission, reason: str) -> None:
         probe_due_at=in_database(probe_after(provider)),
     )
     logger.error("%s is paused until a probe succeeds: %s", provider.name, reason)
-    _record_unsent(submission, reason, wait=0)
+    # If it is this job that the upstream does not allow, the others must get their turn first.
+    tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
+    _record_unsent(submission, reason, wait=probe_after(provider) + backoff(tries + 3, most=3600))
 
 
 def probe_after(provider: Provider) -> float:

@@ -13,6 +13,7 @@ from rest_framework.exceptions import APIException
 
 from videos.clock import database_now, in_database
 from videos.lifecycle.pace import sync_after
+from videos.lifecycle.patience import LATE_SECONDS, end_patience, hear
 from videos.lifecycle.submit import fail
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
@@ -31,8 +32,6 @@ _ASK_NOW_SECONDS = 10
 _ASK_AGAIN_SECONDS = 5
 _MISSING_LOOKS = 3
 _MISSING_SECONDS = 120
-# Between looks at a render that was given up, which may finish after all.
-LATE_SECONDS = 3600
 
 
 def sweep(upstream: Upstream) -> None:
@@ -44,37 +43,54 @@ def sweep(upstream: Upstream) -> None:
     if not leased:
         return
     try:
-        rendering = list(
-            Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING).select_related(
-                "job"
-            )
-        )
+        waiting = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
+        rendering = list(waiting.select_related("job"))
         if rendering:
             _sweep(rendering, upstream)
-    except errors.SoraError as error:
-        # A poll that fails says nothing about the render.
-        logger.warning("%s could not be asked after its renders: %s", provider.name, error)
-        _ask_again(rendering)
     finally:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database())
 
 
 def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> None:
+    now = database_now()
     mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
     seen: dict[str, Video] = {}
-    if upstream.dialect.lists:
-        seen = _listed(mine, upstream)
-    missing = [submission for video_id, submission in mine.items() if video_id not in seen]
-    for submission in missing[:_STRAGGLERS_MOST]:
-        ask(submission, upstream)
+    asked: list[Submission] = []
+    silent: list[Submission] = []
+    try:
+        if upstream.dialect.lists:
+            seen = _listed(mine, upstream)
+    except errors.SoraError as error:
+        # A poll that fails says nothing about the render.
+        logger.warning("%s could not be asked after its renders: %s", upstream.name, error)
+        asked = silent = list(rendering)
+    else:
+        # First what the list shows: one video that cannot be asked after must not hide the others.
+        _observe_listed(mine, seen)
+        due = (each for each in rendering if each.upstream_id not in seen and (each.due_at or now) <= now)
+        missing = sorted(due, key=lambda each: each.due_at or now)
+        asked = [*(mine[video_id] for video_id in seen), *missing[:_STRAGGLERS_MOST]]
+        for submission in missing[:_STRAGGLERS_MOST]:
+            try:
+                ask(submission, upstream)
+            except errors.SoraError as error:
+                logger.warning("%s could not be asked after: %s", submission, error)
+                silent.append(submission)
+    for submission in silent:
+        hear(submission, False, now)
+    _ask_again(asked)
+
+
+def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> None:
     _write_progress(
         (mine[video_id], video) for video_id, video in seen.items() if video.phase == Phase.RUNNING
     )
+    now = database_now()
     for video_id, video in seen.items():
-        if video.phase != Phase.RUNNING:
+        waited_out = mine[video_id].give_up_at <= now
+        if video.phase != Phase.RUNNING or waited_out:
             with locked(mine[video_id]) as (job, submission):
                 observe(job, submission, video)
-    _ask_again(rendering)
 
 
 def _listed(mine: dict[str, Submission], upstream: Upstream) -> dict[str, Video]:
@@ -98,7 +114,7 @@ def _write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
     jobs_at: dict[int, list[UUID]] = defaultdict(list)
     found = []
     for submission, video in running:
-        if submission.missing_looks:
+        if submission.missing_looks or submission.silent_since is not None:
             found.append(submission.pk)
         if video.progress is not None and video.progress > submission.job.progress:
             # 100 is said once the file is here.
@@ -108,7 +124,7 @@ def _write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
             progress=progress, updated_at=in_database()
         )
     if found:
-        Submission.objects.filter(pk__in=found).update(missing_looks=0, missing_since=None)
+        Submission.objects.filter(pk__in=found).update(missing_looks=0, missing_since=None, silent_since=None)
 
 
 def _ask_again(rendering: Iterable[Submission]) -> None:
@@ -134,10 +150,8 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
         return
     with locked(submission) as (job, submission):
         if video.phase == Phase.RUNNING:
-            submission.job = job
             _write_progress([(submission, video)])
-        else:
-            observe(job, submission, video)
+        observe(job, submission, video)
 
 
 class NotSyncable(APIException):
@@ -179,10 +193,15 @@ def ask_now(job: Job, upstream: Upstream) -> None:
 
 
 def observe(job: Job, submission: Submission, video: Video) -> None:
-    """Records that a video has ended. Called under the job's lock; what is already known changes nothing."""
-    if video.phase == Phase.COMPLETED:
+    """Records that a video has ended, or that it runs past our patience.
+
+    Called under the job's lock; what is already known changes nothing.
+    """
+    if video.phase == Phase.RUNNING:
+        end_patience(job, submission)
+    elif video.phase == Phase.COMPLETED:
         _observe_completed(job, submission, video)
-    elif video.phase != Phase.RUNNING:
+    else:
         _observe_failed(job, submission, video)
 
 
@@ -206,6 +225,9 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
         rendered_at=now,
         expires_at=video.expires_at,
         looks=0,
+        missing_since=None,
+        missing_looks=0,
+        silent_since=None,
         give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
     ):
         wake("look")
@@ -265,20 +287,6 @@ def _observe_missing(job: Job, submission: Submission) -> None:
         SubmissionState.LOST, cost_state=CostState.SETTLED, error_code="upstream_lost", error_message=reason
     ):
         fail(job, "upstream_lost", reason)
-
-
-def give_up() -> None:
-    """Ends our patience with submissions that outlasted JOB_GIVE_UP_AFTER; what they cost counts as paid."""
-    waiting = [SubmissionState.UNKNOWN, SubmissionState.RENDERING]
-    for late in Submission.objects.filter(state__in=waiting, give_up_at__lte=in_database()):
-        with locked(late) as (job, submission):
-            now = database_now()
-            if submission.state not in waiting or submission.give_up_at > now:
-                continue
-            again = now + timedelta(seconds=LATE_SECONDS) if submission.upstream_id else None
-            if submission.move(SubmissionState.GIVEN_UP, cost_state=CostState.SETTLED, due_at=again):
-                hours = settings.JOB_GIVE_UP_AFTER / 3600
-                fail(job, "gave_up", f"The upstream did not finish it within {hours:g} hours.")
 
 
 def ask_late(submission: Submission, upstream: Upstream) -> None:

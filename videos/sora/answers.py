@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from videos.sora.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
 from videos.sora.exchange import Answer
 from videos.sora.redaction import Redactor
-from videos.sora.types import Unreadable, Video
+from videos.sora.types import Unreadable, Video, storable
 
 _CONFIGURATION = frozenset({401, 402, 403})
 # A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
@@ -133,4 +133,4 @@ def _number(value: str | None) -> float | None:
 def _label(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)[:100]
-    return value[:100] if isinstance(value, str) and value else None
+    return (storable(value) or "")[:100] or None

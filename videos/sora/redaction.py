@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from videos.sora.types import storable
+
 TEXT_MAX_LENGTH = 500
 _MAX_DEPTH = 8
 # Of anything else only the name is shown: cookies, signatures and the like come under many names.
@@ -31,6 +33,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without secrets, cut to 500 characters."""
+        text = storable(text) or ""
         if self._pattern is not None:
             text = self._pattern.sub(lambda match: self._secrets[match[0]], text)
         return text if len(text) <= TEXT_MAX_LENGTH else f"{text[:TEXT_MAX_LENGTH]}…"

@@ -91,7 +91,7 @@ class Video:
             raise Unreadable("a video must be an object")
         if (video_id := usable_id(payload.get("id"))) is None:
             raise Unreadable("a video must have an id")
-        status = _text(payload.get("status")) or ""
+        status = storable(payload.get("status")) or ""
         return cls(
             id=video_id,
             status=status,
@@ -101,9 +101,9 @@ class Video:
             created_at=_moment(payload.get("created_at")),
             completed_at=_moment(payload.get("completed_at")),
             expires_at=_moment(payload.get("expires_at")),
-            model=_text(payload.get("model")),
-            prompt=_text(payload.get("prompt")),
-            size=_text(payload.get("size")),
+            model=storable(payload.get("model")),
+            prompt=storable(payload.get("prompt")),
+            size=storable(payload.get("size")),
             seconds=canonical_seconds(payload.get("seconds")),
             error=VideoError.parse(payload.get("error")),
         )
@@ -113,7 +113,8 @@ class Video:
 class VideoPage:
     """One page of the list. `next_after` is None where the list ends.
 
-    `unreadable` counts entries that could not be read: a page that has any proves no video's absence.
+    `unreadable` counts entries that could not be read, and a rest of the list that cannot be asked for:
+    a page that has any proves no video's absence.
     """
 
     videos: tuple[Video, ...]
@@ -137,7 +138,11 @@ class VideoPage:
             except Unreadable:
                 unreadable += 1
         goes_on = payload.get("has_more") is not False and bool(payload["data"])
-        return cls(tuple(videos), usable_id(payload.get("last_id")) if goes_on else None, unreadable)
+        next_after = usable_id(payload.get("last_id")) if goes_on else None
+        if goes_on and payload.get("has_more") is True and next_after is None:
+            # There is more, and no way to it.
+            unreadable += 1
+        return cls(tuple(videos), next_after, unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +209,7 @@ def _moment(value: object) -> datetime | None:
         return None
 
 
-def _text(value: object) -> str | None:
+def storable(value: object) -> str | None:
     """A non-empty string that a database column can hold: without NUL and lone surrogates."""
     if not isinstance(value, str) or not value:
         return None
@@ -212,7 +217,7 @@ def _text(value: object) -> str | None:
 
 
 def _stored(value: object, limit: int) -> str:
-    return (_text(value) or "")[:limit]
+    return (storable(value) or "")[:limit]
 
 
 def _code(value: object) -> str:

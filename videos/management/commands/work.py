@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=settings.WORK_THREADS)
 
     def handle(self, *args: Any, every: float, threads: int, **options: Any) -> None:
-        """Runs until SIGINT or SIGTERM; work in flight is finished first."""
+        """Runs until SIGINT or SIGTERM; what has begun is finished first."""
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
@@ -49,6 +49,7 @@ class Command(BaseCommand):
                         running.add(work)
                         pool.submit(_do, work, running)
                 stopping.wait(every)
+            pool.shutdown(cancel_futures=True)
 
 
 def _do(work: Work, running: set[Work]) -> None:
