@@ -33,6 +33,11 @@ _SAYS: Final = {
         "job_not_cancellable",
         "The job is completed; only a pending or processing job can be cancelled.",
     ),
+    "410": (
+        "The file was kept, and is not there any more.",
+        "file_missing",
+        "The file is no longer in this service's media; ask its operator to restore it.",
+    ),
     "411": (
         "The body has no length.",
         "length_required",
@@ -64,7 +69,7 @@ _MORE: Final = {
     "retryVideo": ["400", "409"],
     "syncVideo": ["409", "503"],
     "getVideoResult": ["400"],
-    "getVideoContent": ["400"],
+    "getVideoContent": ["400", "410"],
 }
 
 
@@ -115,7 +120,12 @@ def _add_errors(address: str, operation: dict[str, Any]) -> None:
             )
         example = {
             "success": False,
-            "error": {"code": code, "message": message, "details": None, "requestId": "0195f8a2c3d47e1f8a2b"},
+            "error": {
+                "code": code,
+                "message": message,
+                "details": _details(code, message),
+                "requestId": "0195f8a2c3d47e1f8a2b3c4d5e6f7a8b",
+            },
         }
         operation["responses"][status] = {
             "description": description,
@@ -123,6 +133,15 @@ def _add_errors(address: str, operation: dict[str, Any]) -> None:
                 "application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "example": example}
             },
         }
+
+
+def _details(code: str, message: str) -> object:
+    if code == "validation_failed":
+        field, _, problem = message.partition(": ")
+        return [{"field": field, "code": "max_value", "message": problem}]
+    if code.startswith("job_"):
+        return {"status": message.removeprefix("The job is ").partition(";")[0]}
+    return None
 
 
 def _conflict(operation_id: str, code: str, message: str) -> tuple[str, str]:

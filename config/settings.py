@@ -162,6 +162,11 @@ if REDIS_URL:
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "retry_on_timeout": False,
+        # A publish to a Redis that is away fails at once; by default it waits 6 s first.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
         "visibility_timeout": 3600,
     }
 else:

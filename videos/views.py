@@ -8,7 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.http import FileResponse, Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.helpers import forced_singular_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, ValidationError
@@ -74,6 +75,11 @@ def _refuse_idempotency_key(request: Request) -> None:
         raise IdempotencyNotBuilt
 
 
+def _header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
+    """A header of an answer."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
+
+
 class VideoViewSet(GenericViewSet[Job]):
     """Jobs of the caller."""
 
@@ -107,6 +113,7 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="createVideo",
         summary="Ask for a video",
         request=CreateVideo,
+        parameters=[_header("Location", [201], "The job's address.")],
         responses={201: Accepted},
         examples=examples.CREATE,
     )
@@ -138,7 +145,7 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="listVideos",
         summary="List jobs",
         parameters=[ListQuery],
-        responses={200: JobPage},
+        responses={200: forced_singular_serializer(JobPage)},  # type: ignore[no-untyped-call]
         examples=examples.LIST,
     )
     def list(self, request: Request) -> Response:
@@ -162,7 +169,16 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="getVideo",
         summary="Follow a job",
-        responses={200: JobView},
+        parameters=[
+            OpenApiParameter(
+                "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag."
+            ),
+            _header("ETag", [200, 304], "Changes when the job does."),
+            _header(
+                "Retry-After", [200], "Seconds until it is worth asking again; not once the job has ended."
+            ),
+        ],
+        responses={200: JobView, 304: OpenApiResponse(description="Nothing has changed.")},
         examples=examples.JOB,
     )
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -240,7 +256,7 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="getVideoContent",
         summary="Download the video or its thumbnail",
         parameters=[ContentQuery],
-        responses={(200, "video/mp4"): bytes},
+        responses={(200, kind): bytes for kind in ("video/mp4", "image/webp", "image/jpeg", "image/png")},
     )
     @action(detail=True, methods=["get"])
     def content(self, request: Request, pk: str) -> Response | FileResponse:
