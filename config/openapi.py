@@ -53,6 +53,11 @@ _SAYS: Final = {
         "unsupported_media_type",
         'Unsupported media type "text/plain" in request.',
     ),
+    "422": (
+        "The Idempotency-Key came before, with another request.",
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another request; a new request needs a new key.",
+    ),
     "429": (
         "Too many requests; Retry-After says when to go on.",
         "rate_limited",
@@ -66,7 +71,8 @@ _SAYS: Final = {
 }
 _MORE: Final = {
     "cancelVideo": ["409"],
-    "retryVideo": ["400", "409"],
+    "retryVideo": ["400", "409", "422"],
+    "createVideo": ["422"],
     "syncVideo": ["409", "503"],
     "getVideoResult": ["400"],
     "getVideoContent": ["400", "410"],

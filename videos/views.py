@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.idempotency import once
 from videos import examples
 from videos.fields import Strict
 from videos.lifecycle.cancel import cancel
@@ -62,22 +63,19 @@ class FileMissing(APIException):
     default_detail = "The file is no longer in this service's media; ask its operator to restore it."
 
 
-class IdempotencyNotBuilt(APIException):
-    """400: a promise that is not kept yet must not be taken for one."""
-
-    status_code = status.HTTP_400_BAD_REQUEST
-    default_code = "idempotency_key_not_supported"
-    default_detail = "Idempotency-Key is not supported yet; leave it out, and do not repeat a create blindly."
-
-
-def _refuse_idempotency_key(request: Request) -> None:
-    if "Idempotency-Key" in request.headers:
-        raise IdempotencyNotBuilt
-
-
 def _header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
     """A header of an answer."""
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
+
+
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters, such as a UUID; kept for 24 hours. The same "
+    "request under the same key is carried out once and answered alike.",
+)
+_REPLAYED = _header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
 
 
 class VideoViewSet(GenericViewSet[Job]):
@@ -113,13 +111,15 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="createVideo",
         summary="Ask for a video",
         request=CreateVideo,
-        parameters=[_header("Location", [201], "The job's address.")],
+        parameters=[_IDEMPOTENCY_KEY, _REPLAYED, _header("Location", [201], "The job's address.")],
         responses={201: Accepted},
         examples=examples.CREATE,
     )
     def create(self, request: Request) -> Response:
         """The job is committed when this answers. Follow it at the address in `Location`."""
-        _refuse_idempotency_key(request)
+        return once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
         wish = CreateVideo(data=request.data)
         wish.is_valid(raise_exception=True)
         job = create(
@@ -227,6 +227,7 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="retryVideo",
         summary="Retry a job",
+        parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
         request=None,
         responses={200: JobView},
         examples=examples.JOB,
@@ -234,7 +235,9 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Works for a failed or cancelled job; what was paid for and still renders is not paid again."""
-        _refuse_idempotency_key(request)
+        return once(request, lambda: self._retry())
+
+    def _retry(self) -> Response:
         job = retry(self.get_object())
         return self._job(self.get_queryset().get(pk=job.pk))
 

@@ -214,13 +214,6 @@ def test_json_with_a_charset_is_json(api: Client) -> None:
     assert response.status_code == 201
 
 
-def test_an_idempotency_key_is_refused_rather_than_ignored(api: Client) -> None:
-    response = post(api, {"prompt": "boat"}, headers={"Idempotency-Key": "1"})
-    assert response.status_code == 400
-    assert problem(response)["code"] == "idempotency_key_not_supported"
-    assert Job.objects.count() == 0
-
-
 def test_a_job_that_is_accepted_has_no_price_limit_where_none_is_listed(
     api: Client, settings: Settings
 ) -> None:

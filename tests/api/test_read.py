@@ -318,8 +318,6 @@ def test_cancel_answers_what_became_of_it(api: Client, job: Job) -> None:
 def test_retry_puts_a_cancelled_job_back(api: Client, job: Job) -> None:
     assert post(api, f"/{job.pk}/retry").status_code == 409
     api.delete(f"{URL}/{job.pk}")
-    keyed = post(api, f"/{job.pk}/retry", headers={"idempotency-key": "k"})
-    assert problem(keyed)["code"] == "idempotency_key_not_supported"
     response = post(api, f"/{job.pk}/retry")
     assert (response.status_code, response.json()["data"]["status"]) == (200, "pending")
 
