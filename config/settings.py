@@ -213,6 +213,10 @@ SORA_TIMEOUT = env.number("SORA_TIMEOUT", 60_000, least=100, most=3_600_000) / 1
 SORA_RETRY_DELAY = env.number("SORA_RETRY_DELAY", 1_000, least=1, most=60_000) / 1000
 SORA_MAX_RETRIES = env.integer("SORA_MAX_RETRIES", 3, least=0, most=20)
 SORA_CONCURRENCY = env.integer("SORA_CONCURRENCY", 4, least=1, most=10_000)
+# Creates per minute, over all workers; 0 sets no limit.
+SORA_REQUESTS_PER_MINUTE = env.integer("SORA_REQUESTS_PER_MINUTE", 0, least=0, most=100_000)
+# Failed creates in a row after which one at a time is tried, at growing distances.
+SORA_BREAKER_FAILURES = env.integer("SORA_BREAKER_FAILURES", 5, least=1, most=1_000)
 SORA_BILLS_FAILED = env.flag("SORA_BILLS_FAILED")
 SORA_PRICES = env.text("SORA_PRICES")
 # Looks at the upstream's list after a create of unknown outcome, in seconds after it became unknown.

@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from health import checks
 from health.middleware import counts
+from videos.lifecycle.restraint import is_open
 from videos.models import Job, Provider
 from videos.states import JobStatus
 
@@ -119,9 +120,12 @@ class ReadyView(_Open):
         """200, or 503 with the check that fails."""
         found = {"repository": checks.repository(), "soraClient": checks.sora_client()}
         if found["repository"] == checks.HEALTHY and found["soraClient"] == checks.HEALTHY:
-            paused = Provider.objects.filter(name=settings.SORA_PROVIDER, paused_at__isnull=False).first()
-            if paused is not None:
-                found["soraClient"] = f"paused: {paused.pause_reason}"
+            provider = Provider.objects.filter(name=settings.SORA_PROVIDER).first()
+            if provider is not None and provider.paused_at is not None:
+                found["soraClient"] = f"paused: {provider.pause_reason}"
+            elif provider is not None and is_open(provider):
+                failures = f"{provider.failures} creates in a row have failed"
+                found["soraClient"] = f"{failures}: {provider.hold_reason}"
         ready = all(answer == checks.HEALTHY for answer in found.values())
         return Response({"ready": ready, "checks": found, "timestamp": _now()}, 200 if ready else 503)
 

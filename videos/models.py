@@ -47,6 +47,9 @@ class Provider(models.Model):
     name = models.CharField(max_length=100, unique=True)
     # Nothing is sent before this: the upstream was busy or could not be reached.
     held_until = models.DateTimeField(null=True)
+    hold_reason = models.TextField(blank=True)
+    # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
+    turn_at = models.DateTimeField(null=True)
     # Nothing is sent until a probe succeeds.
     paused_at = models.DateTimeField(null=True)
     pause_reason = models.TextField(blank=True)

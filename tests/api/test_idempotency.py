@@ -119,12 +119,16 @@ def test_an_unusable_key_is_refused_and_nothing_is_made(api: Client, key: str) -
 def test_a_collision_that_is_none_of_the_keys_is_not_hidden(
     api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls: list[int] = []
+
     def collides(*_: Any, **__: Any) -> None:
+        calls.append(1)
         raise IntegrityError("another constraint")
 
     monkeypatch.setattr("videos.views.create", collides)
     with pytest.raises(IntegrityError, match="another constraint"):
         post(api)
+    assert len(calls) == 1
     assert IdempotencyKey.objects.count() == 0
 
 

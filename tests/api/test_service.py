@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import yaml
 from django.test import Client
+from pytest_django import Settings
 
 from health import checks
 from health.middleware import counts
@@ -60,6 +61,16 @@ def test_ready_shows_a_pause(anybody: Client) -> None:
     response = anybody.get("/ready")
     assert response.status_code == 503
     assert response.json()["checks"]["soraClient"] == "paused: 401"
+
+
+def test_ready_shows_an_open_breaker(anybody: Client, settings: Settings) -> None:
+    settings.SORA_BREAKER_FAILURES = 5
+    provider = Provider.objects.create(name="simulator", failures=4, hold_reason="500")
+    assert anybody.get("/ready").status_code == 200
+    Provider.objects.filter(pk=provider.pk).update(failures=5)
+    response = anybody.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["checks"]["soraClient"] == "5 creates in a row have failed: 500"
 
 
 def test_ready_is_503_without_a_database(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:

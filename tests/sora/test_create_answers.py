@@ -144,6 +144,18 @@ def test_busy(create, headers, seconds):
     assert error.retry_after == seconds
 
 
+def test_a_spent_quota_is_nothing_to_wait_for(create):
+    body = b'{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}'
+    error = create(429, body, **{"Retry-After": "7"})
+    assert type(error) is Misconfigured
+    assert error.status == 429
+
+
+def test_what_a_refusal_says_can_be_stored(create):
+    error = create(400, b'{"error": {"message": "no\\u0000t so", "code": "a\\u0000b", "param": "\\ud800x"}}')
+    assert (error.message, error.code, error.param) == ("not so", "ab", "?x")
+
+
 @pytest.mark.parametrize(
     "failure",
     [

@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef
 from videos import pricing
 from videos.clock import database_now, in_database
 from videos.lifecycle.pace import backoff, sync_after
+from videos.lifecycle.restraint import has_turn, record_failure, record_success, take_turn
 from videos.models import Job, JobEvent, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.types import CreateRequest, Video
@@ -45,6 +46,8 @@ def claim(upstream: Upstream) -> Submission | None:
         now = database_now()
         if provider.paused_at is not None or provider.is_held():
             return None
+        if not has_turn(provider, now):
+            return None
         live = Submission.objects.filter(provider=provider, state__in=LIVE)
         if live.count() >= upstream.concurrency:
             return None
@@ -64,6 +67,7 @@ def claim(upstream: Upstream) -> Submission | None:
         )
         submission.due_at = submission.lease_until
         submission.save(force_insert=True)
+        take_turn(provider, now)
         JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
         return submission
 
@@ -98,6 +102,7 @@ def send(submission: Submission, upstream: Upstream) -> None:
     except errors.Rejected as error:
         _record_rejected(submission, error)
     except errors.OutcomeUnknown as error:
+        record_failure(submission.provider, str(error))
         record_unknown(submission, str(error), answered=error.answered)
     else:
         with locked(submission) as (job, submission):
@@ -152,7 +157,7 @@ def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *
         return False
     job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], started_at=now)
     # After the job's row, against the usual order: claims hold the provider's row but never wait for a job's.
-    Provider.objects.filter(pk=submission.provider_id, failures__gt=0).update(failures=0)
+    record_success(submission.provider_id)
     return True
 
 
@@ -202,7 +207,9 @@ def _hold(submission: Submission, reason: str, retry_after: float | None) -> Non
         wait = backoff(provider.failures)
     else:
         wait = min(retry_after, _RETRY_AFTER_MOST) * random.uniform(1, 1.1)
-    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1, held_until=in_database(wait))
+    Provider.objects.filter(pk=provider.pk).update(
+        failures=F("failures") + 1, held_until=in_database(wait), hold_reason=reason
+    )
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
     _record_unsent(submission, reason, wait=wait)
 

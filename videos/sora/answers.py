@@ -13,6 +13,7 @@ from videos.sora.redaction import Redactor
 from videos.sora.types import Unreadable, Video, storable
 
 _CONFIGURATION = frozenset({401, 402, 403})
+_NO_QUOTA = "insufficient_quota"
 # A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
 _AMBIGUOUS = frozenset({408, 409, 425})
 
@@ -109,6 +110,9 @@ def poll_after(headers: Mapping[str, str]) -> float | None:
 def _refuse_common(answer: Answer, redactor: Redactor) -> None:
     complaint = complaint_of(answer, redactor)
     summary = _summary(answer, complaint)
+    if answer.status == 429 and complaint is not None and complaint.code == _NO_QUOTA:
+        # No waiting ends this one.
+        raise Misconfigured(summary, status=answer.status)
     if answer.status == 429:
         raise Busy(summary, retry_after=retry_after(answer.headers))
     if answer.status in _CONFIGURATION:
