@@ -12,16 +12,19 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt lock
+.PHONY: help up test lint fmt lock mutants
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
 	@exec $(BIN)/python -m config.up --port $(PORT)
 
 test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
 	@exec $(BIN)/python -m tests.run $(ARGS)
+
+mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARGS="--only lease", --list.
+	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)
 
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
 lint: .venv/dev.installed ## Look for mistakes without running anything.

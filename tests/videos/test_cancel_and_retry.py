@@ -9,7 +9,7 @@ from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
 from videos.clock import shifted
 from videos.lifecycle import submit
-from videos.lifecycle.cancel import NotCancellable, cancel
+from videos.lifecycle.cancel import NotCancellable, cancel, drop
 from videos.lifecycle.look import attend, look
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.store import store
@@ -101,6 +101,17 @@ def test_an_upstream_that_never_drops_is_left_alone_in_the_end(make_job: Callabl
     for tries in range(12):
         work(upstream, later=tries * 700)
     assert only(job).state == "dropped"
+
+
+def test_a_drop_that_is_not_due_is_not_tried(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(CANCELS)
+    job = make_job()
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    upstream.client.delete_error = errors.Unavailable("502")  # type: ignore[attr-defined]
+    work(upstream)
+    drop(only(job), upstream)
+    assert only(job).looks == 1
 
 
 def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(

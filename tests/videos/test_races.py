@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
 from tests.videos.scripted import ScriptedClient
 from videos.lifecycle import submit
@@ -15,7 +15,7 @@ from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
-from videos.models import Job, JobEvent, Submission
+from videos.models import Job, JobEvent, Provider, Submission, locked
 from videos.upstream import Upstream
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -134,3 +134,89 @@ def test_concurrent_stores_complete_a_job_once(job: Job, upstream: Upstream, sor
     assert [to for _, _, to in events(job)].count("completed") == 1
     job.refresh_from_db()
     assert job.video.storage.exists(job.video.name)
+
+
+def is_locked(row: Job | Provider) -> bool:
+    """Whether another connection would have to wait for the row."""
+
+    def look() -> None:
+        with transaction.atomic():
+            type(row)._default_manager.select_for_update(nowait=True).get(pk=row.pk)
+
+    return isinstance(at_once(look)[0], DatabaseError)
+
+
+def test_a_claim_holds_the_provider_and_its_job(
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    record = JobEvent.record
+
+    def looking(*args: Any, **kwargs: Any) -> None:
+        held.append((is_locked(upstream.provider()), is_locked(job)))
+        record(*args, **kwargs)
+
+    monkeypatch.setattr(JobEvent, "record", looking)
+    assert submit.claim(upstream) is not None
+    assert held == [(True, True)]
+    assert not is_locked(upstream.provider())
+
+
+def test_a_record_a_cancel_and_a_retry_hold_the_job(
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+    move = Job.move
+
+    def looking(job: Job, *args: Any, **kwargs: Any) -> bool:
+        # Before it: the move itself locks the row that it writes.
+        held.append(is_locked(job))
+        return move(job, *args, **kwargs)
+
+    monkeypatch.setattr(Job, "move", looking)
+    submit.submit_next(upstream)
+    cancel(job, upstream)
+    retry(job)
+    assert held == [True, True, True]
+
+
+def test_a_job_and_its_submission_move_together_or_not_at_all(
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*args: Any, **kwargs: Any) -> bool:
+        raise SystemExit
+
+    submission = submit.claim(upstream)
+    assert submission is not None
+    before = events(job)
+    with monkeypatch.context() as crashing:
+        crashing.setattr(Job, "move", crash)
+        with pytest.raises(SystemExit):
+            submit.send(submission, upstream)
+    assert job.submissions.get().state == "sending"
+    assert events(job) == before
+
+
+def test_a_claim_and_its_history_are_written_together_or_not_at_all(
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*args: Any, **kwargs: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(JobEvent, "record", crash)
+        with pytest.raises(SystemExit):
+            submit.claim(upstream)
+    assert not job.submissions.exists()
+
+
+def test_nothing_is_claimed_or_recorded_within_a_transaction_that_may_still_fail(
+    job: Job, upstream: Upstream
+) -> None:
+    upstream.provider()
+    with transaction.atomic(), pytest.raises(RuntimeError):
+        submit.claim(upstream)
+    submission = submit.claim(upstream)
+    assert submission is not None
+    with transaction.atomic(), pytest.raises(RuntimeError), locked(submission):
+        pass

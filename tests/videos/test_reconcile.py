@@ -186,6 +186,25 @@ def test_a_match_from_before_the_attempt_is_not_ours(
     assert through_the_window(job, upstream).state == "absent"
 
 
+def test_a_match_from_after_the_lease_is_not_ours(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    submission = only(job)
+    late = submission.lease_until + timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
+    sora.add(CreateRequest(**submission.request), created_at=late)
+    assert through_the_window(job, upstream).state == "absent"
+
+
+def test_a_match_without_a_date_may_be_ours(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    (video_id,) = sora.videos
+    sora.videos[video_id] = replace(sora.videos[video_id], created_at=None)
+    assert look_at(job, upstream, 2.5).upstream_id == video_id
+
+
 def test_a_match_within_the_clock_skew_is_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:

@@ -182,3 +182,16 @@ def test_a_completed_job_has_a_video_and_a_failed_one_a_reason(job: Job) -> None
     for status in ("completed", "failed", "imagined"):
         with pytest.raises(IntegrityError), transaction.atomic():
             Job.objects.filter(pk=job.pk).update(status=status)
+
+
+def test_a_job_numbers_its_submissions_and_its_history(job: Job) -> None:
+    submission_in(job, SubmissionState.UNSENT)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        submission_in(job, SubmissionState.UNSENT, number=1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        JobEvent.objects.create(job=job, number=1, to_state="pending", created_at=database_now())
+
+
+def test_progress_is_a_percentage(job: Job) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Job.objects.filter(pk=job.pk).update(progress=101)

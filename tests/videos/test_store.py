@@ -202,6 +202,26 @@ def test_two_who_store_at_once_do_not_touch_each_others_file(
         assert file.read() == clip()
 
 
+def test_a_try_that_was_overtaken_does_not_spoil_the_file_that_is_kept(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield b"no "
+        monkeypatch.undo()
+        with shifted(timedelta(hours=1)):
+            store(Submission.objects.get(pk=rendered.pk), upstream)
+        yield b"video" * 100
+
+    @contextmanager
+    def overtaken(*_: object, **__: object) -> Iterator[Content]:
+        yield Content("video/mp4", None, slowly())
+
+    monkeypatch.setattr(sora, "download", overtaken)
+    store(rendered, upstream)
+    with Job.objects.get().video.open() as file:
+        assert file.read() == clip()
+
+
 def test_a_media_folder_that_cannot_be_written_is_tried_again_and_ends_with_our_patience(
     rendered: Submission, upstream: Upstream, settings: Settings
 ) -> None:

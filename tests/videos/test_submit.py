@@ -126,6 +126,25 @@ def test_a_job_cancelled_after_its_claim_is_not_posted(
     assert (submission.state, submission.cost_state) == ("unsent", "returned")
 
 
+@pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
+def test_only_a_pending_job_is_claimed(job: Job, upstream: Upstream, status: str) -> None:
+    Job.objects.filter(pk=job.pk).update(status=status, error_code="x")
+    assert submit.claim(upstream) is None
+
+
+@pytest.mark.parametrize("state", ["unknown", "absent"])
+def test_what_was_decided_meanwhile_is_not_posted(
+    job: Job, upstream: Upstream, sora: ScriptedClient, state: str
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    cost = "reserved" if state == "unknown" else "returned"
+    Submission.objects.filter(pk=submission.pk).update(state=state, cost_state=cost)
+    submit.send(submission, upstream)
+    assert sora.creates == []
+    assert only(job).state == state
+
+
 def test_nothing_is_posted_once_the_lease_no_longer_covers_the_call(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -172,6 +172,15 @@ def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
     assert (submission.state, submission.cost_state) == ("lost", "settled")
 
 
+def test_three_looks_in_a_row_do_not_lose_a_render(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.videos.clear()
+    for _ in range(4):
+        ask(only(rendering.job), upstream)
+    assert only(rendering.job).state == "rendering"
+
+
 def test_an_id_that_is_seen_again_was_not_missing(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
@@ -359,6 +368,35 @@ def test_a_late_success_is_not_taken_by_a_job_that_failed_of_something_else(
         ask_late(rendering, upstream)
     rendering.refresh_from_db()
     assert (rendering.state, rendering.due_at) == ("given_up", None)
+
+
+def test_of_two_late_successes_one_is_kept(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    given_up(rendering, upstream)
+    twin = sora.add(CreateRequest(**rendering.request))
+    Submission.objects.create(
+        job=rendering.job,
+        number=2,
+        provider=rendering.provider,
+        match_key=rendering.match_key,
+        state="given_up",
+        cost_state="settled",
+        upstream_id=twin.id,
+        due_at=database_now(),
+        lease_until=database_now(),
+        give_up_at=database_now(),
+        request=rendering.request,
+        created_at=database_now(),
+    )
+    for video_id in list(sora.videos):
+        sora.complete(video_id)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 1)):
+        for submission in Submission.objects.order_by("number"):
+            Submission.objects.filter(pk=submission.pk).update(due_at=database_now())
+            ask_late(submission, upstream)
+    states = Submission.objects.order_by("number").values_list("state", flat=True)
+    assert list(states) == ["rendered", "given_up"]
 
 
 def test_a_render_revived_in_the_same_moment_is_not_given_up(
