@@ -1,5 +1,6 @@
 """Typed readers of environment variables; nonsense is refused at start-up, by name."""
 
+import base64
 import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -68,6 +69,21 @@ def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "http
 def words(name: str) -> list[str]:
     """A list separated by commas; empty where unset."""
     return [word.strip() for word in text(name).split(",") if word.strip()]
+
+
+def signing_secrets(name: str) -> list[str]:
+    """Secrets of Standard Webhooks, separated by blanks; empty where unset. Not quoted where refused."""
+    values = text(name).split()
+    for value in values:
+        if value.startswith("whsec_"):
+            try:
+                key = base64.b64decode(value.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            # With an empty key anybody could sign.
+            if not key:
+                raise ImproperlyConfigured(f"{name} must have base64 after whsec_.")
+    return values
 
 
 def numbers(name: str, default: Sequence[float]) -> list[float]:

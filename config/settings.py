@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "accounts",
     "videos",
+    "webhooks",
     "health",
 ]
 
@@ -227,8 +228,13 @@ SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
 # How often renders are asked after: a fifth of their age, within these bounds, in seconds.
 SORA_SYNC_SECONDS_LEAST = env.number("SORA_SYNC_SECONDS_LEAST", 1 if _SIMULATED else 5, least=0.2, most=3600)
 SORA_SYNC_SECONDS_MOST = env.number("SORA_SYNC_SECONDS_MOST", 15, least=0.2, most=3600)
+# What signs the upstream's webhooks; without one, /hooks/sora is not there.
+SORA_WEBHOOK_SECRET = env.signing_secrets("SORA_WEBHOOK_SECRET")
 SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)
 SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
+# Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
+AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)
+AUDIT_PAGES = env.integer("AUDIT_PAGES", 20, least=1, most=1_000)
 JOB_GIVE_UP_AFTER = env.number("JOB_GIVE_UP_AFTER", 86_400, least=1, most=31_536_000)
 JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_000)
 
@@ -267,6 +273,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {"JobStatus": "videos.states.JobStatus"},
     "TAGS": [
         {"name": "videos", "description": "Ask for videos, follow them, fetch them."},
+        {"name": "hooks", "description": "For the upstream, which signs what it sends."},
         {"name": "health", "description": "For probes and monitoring; no key needed."},
     ],
 }

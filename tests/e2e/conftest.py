@@ -60,9 +60,9 @@ def up(start: Callable[..., Program], tmp_path: Path) -> Callable[..., Up]:
     """Starts everything as `make up` does, in the same var folder each time, and waits until it serves."""
     var = tmp_path / "var"
 
-    def begin(render_seconds: float = 1, **settings: str) -> Up:
+    def begin(render_seconds: float = 1, port: int = 0, **settings: str) -> Up:
         options = {"TAKEONE_VAR": str(var), "SIMULATOR_OPTIONS": f"--render-seconds {render_seconds}"}
-        port = free_port()
+        port = port or free_port()
         program = start(["-m", "config.up", "--port", str(port)], options | settings)
         address = f"http://127.0.0.1:{port}"
         eventually(lambda: program.running() and is_healthy(address), "/health", within=_START_SECONDS)

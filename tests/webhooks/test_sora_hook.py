@@ -1,0 +1,264 @@
+"""`POST /hooks/sora`: what is answered, and what is done."""
+
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.test import Client
+from pytest_django import Settings
+
+from tests.api.test_create import problem
+from tests.videos.scripted import ScriptedClient
+from tests.videos.test_submit import only
+from tests.webhooks.signing import SECRET, URL, event, headers, send
+from videos.clock import database_now
+from videos.lifecycle import submit
+from videos.lifecycle.look import Work, look
+from videos.lifecycle.sync import sweep
+from videos.models import Job
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rendering(job: Job, upstream: Upstream, settings: Settings) -> str:
+    """The upstream's id of a render that would be asked after in an hour."""
+    settings.SORA_SYNC_SECONDS_LEAST = settings.SORA_SYNC_SECONDS_MOST = 3600
+    submit.submit_next(upstream)
+    assert not is_due(job)
+    return str(only(job).upstream_id)
+
+
+def is_due(job: Job) -> bool:
+    due_at = only(job).due_at
+    return due_at is not None and due_at <= database_now()
+
+
+def test_a_completed_render_is_asked_after_at_once(
+    hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
+) -> None:
+    assert look(upstream) == []
+    sora.complete(rendering)
+    response = send(hook, event(rendering))
+    assert (response.status_code, response.content) == (204, b"")
+    assert (sora.lists, sora.retrieves) == (0, 0)
+    assert woken == ["look"]
+    assert look(upstream) == [Work("sweep")]
+    sweep(upstream)
+    assert only(job).state == "rendered"
+
+
+def test_a_failed_render_is_asked_after_at_once(
+    hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.fail(rendering)
+    assert send(hook, event(rendering, "video.failed")).status_code == 204
+    sweep(upstream)
+    job.refresh_from_db()
+    assert (job.status, job.error_code) == ("failed", "moderation_blocked")
+
+
+def test_what_the_event_says_is_not_believed(
+    hook: Client, rendering: str, job: Job, upstream: Upstream
+) -> None:
+    assert send(hook, event(rendering)).status_code == 204
+    sweep(upstream)
+    assert only(job).state == "rendering"
+    assert not is_due(job)
+
+
+def test_a_duplicate_wakes_nobody(
+    hook: Client, rendering: str, job: Job, upstream: Upstream, woken: list[str]
+) -> None:
+    send(hook, event(rendering))
+    sweep(upstream)
+    # A redelivery is signed anew under the same id.
+    assert send(hook, event(rendering), age=10).status_code == 204
+    assert woken == ["look"]
+    assert not is_due(job)
+    assert send(hook, event(rendering), webhook_id="wh_2").status_code == 204
+    assert woken == ["look", "look"]
+
+
+def test_a_late_event_changes_nothing(
+    hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
+) -> None:
+    sora.fail(rendering)
+    send(hook, event(rendering, "video.failed"))
+    sweep(upstream)
+    before = only(job)
+    # As well in the wrong order: it says now that it was completed.
+    assert send(hook, event(rendering), webhook_id="wh_2").status_code == 204
+    after = only(job)
+    assert (after.state, after.due_at) == (before.state, before.due_at) == ("failed", None)
+    assert woken == ["look"]
+
+
+def test_an_id_that_is_nobodys_is_no_error(hook: Client, rendering: str, job: Job, woken: list[str]) -> None:
+    for number, upstream_id in enumerate(["video_elsewhere", "x" * 10_000]):
+        assert send(hook, event(upstream_id), webhook_id=f"wh_{number}").status_code == 204
+    assert woken == []
+    assert not is_due(job)
+
+
+def test_the_id_of_another_provider_is_nobodys(
+    hook: Client, rendering: str, job: Job, settings: Settings
+) -> None:
+    settings.SORA_PROVIDER = "another"
+    assert send(hook, event(rendering)).status_code == 204
+    assert not is_due(job)
+
+
+@pytest.mark.parametrize("kind", ["video.started", "response.completed", "", "x" * 1000])
+def test_another_type_is_ignored(hook: Client, rendering: str, job: Job, kind: str) -> None:
+    assert send(hook, event(rendering, kind)).status_code == 204
+    assert not is_due(job)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"type": ["video.completed"]}', b'{"type": "x", "data": null}'])
+def test_another_shape_of_another_type_is_ignored(hook: Client, body: bytes) -> None:
+    assert send(hook, body).status_code == 204
+
+
+def forged(body: bytes) -> dict[str, str]:
+    return headers(body, secret="guessed")
+
+
+def replayed(body: bytes) -> dict[str, str]:
+    return headers(body, age=310)
+
+
+def unsigned(body: bytes) -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.parametrize("signed", [forged, replayed, unsigned])
+def test_what_is_not_signed_just_now_with_the_secret_is_401_and_does_nothing(
+    hook: Client,
+    rendering: str,
+    job: Job,
+    woken: list[str],
+    signed: Any,
+    caplog: pytest.LogCaptureFixture,
+    django_assert_num_queries: Any,
+) -> None:
+    body = event(rendering)
+    with django_assert_num_queries(0):
+        response = send(hook, body, signed(body))
+    assert response.status_code == 401
+    assert problem(response)["code"] == "invalid_signature"
+    assert woken == []
+    assert not is_due(job)
+    (record,) = [each for each in caplog.records if each.name == "webhooks.views"]
+    assert record.levelname == "WARNING"
+    assert rendering not in caplog.text
+    assert SECRET not in caplog.text
+    # The genuine one is no duplicate of it.
+    assert send(hook, body).status_code == 204
+    assert is_due(job)
+
+
+def test_without_a_secret_there_is_nothing_at_the_address(hook: Client, settings: Settings) -> None:
+    settings.SORA_WEBHOOK_SECRET = []
+    for method in ("post", "get", "options"):
+        here, nowhere = (getattr(hook, method)(address) for address in (URL, "/hooks/nothing"))
+        assert (here.status_code, here.headers.keys()) == (404, nowhere.headers.keys())
+        shown, expected = problem(here), problem(nowhere)
+        del shown["requestId"], expected["requestId"]
+        assert shown == expected
+
+
+def test_other_methods_are_405(hook: Client) -> None:
+    response = hook.get(URL)
+    assert (response.status_code, problem(response)["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("length", [65_537, 1_048_576, 1_048_577])
+def test_more_than_64_kb_are_413(hook: Client, length: int) -> None:
+    response = send(hook, b" " * length)
+    assert response.status_code == 413
+    assert problem(response)["code"] == "payload_too_large"
+
+
+def test_64_kb_are_taken(hook: Client, rendering: str, job: Job) -> None:
+    assert send(hook, event(rendering).ljust(65_536)).status_code == 204
+    assert is_due(job)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"a"', b"\xff", b'{"type": NaN}', b"[" * 60_000])
+def test_what_is_no_json_object_is_400(hook: Client, body: bytes) -> None:
+    response = send(hook, body)
+    assert (response.status_code, problem(response)["code"]) == (400, "malformed_body")
+
+
+@pytest.mark.parametrize("data", [None, [], "video_1", {}, {"id": None}, {"id": ""}, {"id": ["a"]}])
+def test_an_event_of_a_video_without_its_id_is_400(hook: Client, data: object) -> None:
+    response = send(hook, json.dumps({"type": "video.completed", "data": data}).encode())
+    assert (response.status_code, problem(response)["code"]) == (400, "validation_failed")
+
+
+def test_no_key_and_no_limit_is_needed(hook: Client, settings: Settings) -> None:
+    settings.RATE_LIMIT_PER_MINUTE = 1
+    # Nor does a wrong key matter, which the upstream may have been told to send.
+    given = {**headers(event()), "authorization": "Bearer unknown"}
+    assert [send(hook, event(), given).status_code for _ in range(3)] == [204] * 3
+
+
+def use_cache_at(settings: Settings, port: int) -> None:
+    """The cache of a deployment, as the settings have it, on another port."""
+    options = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+    backend = "django.core.cache.backends.redis.RedisCache"
+    location = f"redis://127.0.0.1:{port}/0"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location, "OPTIONS": options}}
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_cache_that_is_away_or_frozen_takes_a_duplicate_again(
+    hook: Client,
+    rendering: str,
+    job: Job,
+    woken: list[str],
+    settings: Settings,
+    listens: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if listens:
+            # Connections are taken, and nothing is ever answered.
+            server.listen()
+        use_cache_at(settings, server.getsockname()[1])
+        began = time.monotonic()
+        assert send(hook, event(rendering)).status_code == 204
+        assert time.monotonic() - began < 2
+        # It is asked once only: each try may take seconds.
+        assert [each.name for each in caplog.records].count("webhooks.seen") == 1
+        assert is_due(job)
+        only_later(job)
+        assert send(hook, event(rendering)).status_code == 204
+    assert is_due(job)
+    assert woken == ["look", "look"]
+
+
+def only_later(job: Job) -> None:
+    """Puts the next look an hour off."""
+    due_at = database_now().replace(year=database_now().year + 1)
+    job.submissions.update(due_at=due_at)
+
+
+def test_a_hint_that_could_not_be_taken_is_taken_when_it_comes_again(
+    hook: Client, rendering: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("the database is away")
+
+    hook.raise_request_exception = False
+    with monkeypatch.context() as patch:
+        patch.setattr("webhooks.views.take_hint", away)
+        assert send(hook, event(rendering)).status_code >= 500
+    assert send(hook, event(rendering)).status_code == 204
+    assert is_due(job)
