@@ -12,6 +12,7 @@ READ: dict[str, Callable[[], object]] = {
     "choice": lambda: env.choice("X", "a", ["a", "b"]),
     "url": lambda: env.url("X"),
     "numbers": lambda: env.numbers("X", [1, 2]),
+    "signing_secrets": lambda: env.signing_secrets("X"),
 }
 
 
@@ -29,6 +30,8 @@ READ: dict[str, Callable[[], object]] = {
         ("url", "https://host/v1/", "https://host/v1"),
         ("numbers", "", [1, 2]),
         ("numbers", "1, 2.5,9", [1, 2.5, 9]),
+        ("signing_secrets", "", []),
+        ("signing_secrets", " whsec_YQ==  plain ", ["whsec_YQ==", "plain"]),
     ],
 )
 def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str, value: object) -> None:
@@ -53,6 +56,9 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str
         ("numbers", "1,x"),
         ("numbers", "2,1"),
         ("numbers", "0,1"),
+        ("signing_secrets", "whsec_"),
+        ("signing_secrets", "plain whsec_YQ"),
+        ("signing_secrets", "whsec_Y!Q=="),
     ],
 )
 def test_nonsense_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str) -> None:

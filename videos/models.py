@@ -58,6 +58,8 @@ class Provider(models.Model):
     failures = models.PositiveIntegerField(default=0)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
+    # Null before the first audit, which is due AUDIT_SECONDS after created_at.
+    audit_due_at = models.DateTimeField(null=True)
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
     # list does not show may then be there all the same.
     proves_absence = models.BooleanField(default=True)

@@ -5,6 +5,7 @@ from typing import Any
 from celery import shared_task
 
 from videos.lifecycle import look as looking
+from videos.lifecycle.audit import audit_if_due
 from videos.lifecycle.submit import submit_next
 from videos.lifecycle.sync import sweep as sweep_provider
 from videos.models import Submission
@@ -48,3 +49,9 @@ def attend(*, submission_id: int, **_: Any) -> None:
 def probe(**_: Any) -> None:
     """Asks a paused provider whether it takes us again."""
     looking.probe(configured())
+
+
+@shared_task(name="videos.audit")
+def audit(**_: Any) -> None:
+    """Compares the upstream's list with our rows, if that is due."""
+    audit_if_due(configured())

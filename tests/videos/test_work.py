@@ -62,7 +62,7 @@ def test_a_task_takes_arguments_that_it_does_not_know_yet(job: Job) -> None:
 def test_every_kind_of_work_has_a_task_of_its_name(job: Job, upstream: Upstream) -> None:
     from config.celery import app
 
-    for name in ("look", "submit", "sweep", "attend", "probe"):
+    for name in ("look", "submit", "sweep", "attend", "probe", "audit"):
         assert f"videos.{name}" in app.tasks
     assert [work.task for work in look(upstream)] == ["submit"] * 4
 

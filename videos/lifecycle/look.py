@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import F
 
 from videos.clock import in_database
+from videos.lifecycle.audit import audit_due
 from videos.lifecycle.cancel import drop
 from videos.lifecycle.patience import give_up
 from videos.lifecycle.reconcile import reconcile
@@ -62,6 +63,8 @@ def look(upstream: Upstream) -> list[Work]:
         swept = due.filter(state=SubmissionState.RENDERING)
     if swept.exists():
         work.append(Work("sweep"))
+    if audit_due(provider).exists():
+        work.append(Work("audit"))
     attended = due.exclude(pk__in=swept).order_by("due_at").values_list("pk", flat=True)
     work += [Work("attend", pk) for pk in attended[:_ATTENDED_MOST]]
     return work

@@ -1,19 +1,18 @@
 """A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
 
-import itertools
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from videos.clock import database_now, in_database
+from videos.lifecycle.listing import attempted, unowned, walk
 from videos.lifecycle.patience import end_patience, hear
 from videos.lifecycle.submit import accept, fail
 from videos.models import Job, Submission, locked
 from videos.sora import errors
-from videos.sora.types import Video, VideoPage
+from videos.sora.types import Video
 from videos.states import CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 from videos.wake import wake
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 _AGAIN_SECONDS = 5
 # After the last look of the window, while something on the list still keeps absence from being proven.
 _LINGER_SECONDS = 600
-_PAGES_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,55 +63,22 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
-    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    # The list counts in whole seconds.
-    start = submission.created_at.replace(microsecond=0) - skew
-    end = submission.lease_until + skew
+    start, end = attempted(submission)
     within: dict[str, Video] = {}
     complete = False
-    before: datetime | None = None
-    for page in _pages(upstream):
-        dated = [video.created_at for video in page.videos if video.created_at is not None]
+    for page in walk(upstream):
         for video in page.videos:
             if video.created_at is None or start <= video.created_at <= end:
                 within[video.id] = video
-        if page.unreadable or not _newest_first([before, *dated] if before else dated):
-            # What cannot be read may be what is looked for; what is not in order has no known end.
+        if page.fault:
+            logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
             break
-        before = min([before, *dated] if before else dated, default=None)
-        if page.next_after is None or (before is not None and before < start):
+        if page.ended or (page.back_to is not None and page.back_to < start):
             complete = True
             break
-    return _Look(complete, tuple(_unowned(submission, within)))
-
-
-def _newest_first(moments: list[datetime]) -> bool:
-    """Whether they fall, give or take the second in which two were made side by side."""
-    second = timedelta(seconds=1)
-    return all(later <= earlier + second for earlier, later in itertools.pairwise(moments))
-
-
-def _pages(upstream: Upstream) -> Iterator[VideoPage]:
-    """The pages of the list; ends early where it runs in a circle."""
-    after: str | None = None
-    seen: set[str] = set()
-    for _ in range(_PAGES_MOST):
-        page = upstream.client.list(after=after, limit=100, order="desc")
-        yield page
-        after = page.next_after
-        if after is None or after in seen:
-            break
-        seen.add(after)
-    logger.error("The list of %s does not end.", upstream.name)
-
-
-def _unowned(submission: Submission, videos: dict[str, Video]) -> Iterable[Video]:
-    owned = set(
-        Submission.objects.filter(provider=submission.provider_id, upstream_id__in=list(videos)).values_list(
-            "upstream_id", flat=True
-        )
-    )
-    return [video for video in videos.values() if video.id not in owned]
+    else:
+        logger.error("The list of %s does not end.", upstream.name)
+    return _Look(complete, unowned(submission.provider, within))
 
 
 def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:

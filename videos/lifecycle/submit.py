@@ -119,8 +119,13 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
     ).exists()
 
 
-def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *, how: str) -> bool:
-    """The upstream has it, under this id. `how` is "answered" or "found". Called under the job's lock."""
+def accept(
+    job: Job, submission: Submission, video: Video, upstream: Upstream, *, how: str, by: str = ""
+) -> bool:
+    """The upstream has it, under this id. `how` is "answered", "found" or, `by` an operator, "adopted".
+
+    Called under the job's lock.
+    """
     if Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).exists():
         if submission.upstream_id == video.id:
             return False
@@ -140,7 +145,8 @@ def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *
         "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
         "cost_state": CostState.RESERVED,
     }
-    detail = {"upstreamId": video.id, "how": how}
+    whose = {"by": by} if by else {}
+    detail = {"upstreamId": video.id, "how": how, **whose}
     if submission.state == SubmissionState.ABSENT and (
         job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists()
     ):
@@ -155,7 +161,7 @@ def accept(job: Job, submission: Submission, video: Video, upstream: Upstream, *
     if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):
         logger.error("The upstream accepted %s as %s as well.", submission, video.id)
         return False
-    job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], started_at=now)
+    job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], detail=whose, started_at=now)
     # After the job's row, against the usual order: claims hold the provider's row but never wait for a job's.
     record_success(submission.provider_id)
     return True

@@ -1,0 +1,39 @@
+"""`manage.py adopt`: an operator says which video a submission became."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from videos.lifecycle import decide
+from videos.upstream import configured
+
+
+class Command(BaseCommand):
+    """Gives a submission its upstream id; harmless when repeated."""
+
+    help = "Give a submission of unknown outcome the id of the upstream's video that it became."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which, what, and whether a difference is known and meant."""
+        parser.add_argument("submission", help="<job id>/<number>, as the log prints it")
+        parser.add_argument("upstream_id")
+        parser.add_argument(
+            "--force", action="store_true", help="although the video shows other fields or another time"
+        )
+
+    def handle(self, *args: Any, submission: str, upstream_id: str, force: bool, **options: Any) -> None:
+        """Says where the submission and its job now stand."""
+        try:
+            row = decide.named(submission)
+            adopted = decide.adopt(row, upstream_id, configured(), force=force)
+        except decide.Refused as refusal:
+            raise CommandError(str(refusal)) from None
+        row.refresh_from_db()
+        if not adopted:
+            self.stdout.write(f"{row} has {upstream_id} already; nothing changed.")
+            return
+        self.stdout.write(f"{row} as {upstream_id}; its job is {row.job.status}.")
+        if row.state == "given_up":
+            self.stdout.write(
+                "Nobody waits for it and it counts as paid; a retry of its job goes on with it."
+            )

@@ -1,0 +1,25 @@
+"""`manage.py audit`: the upstream's list against our rows, now."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from videos.lifecycle.audit import audit
+from videos.upstream import configured
+
+
+class Command(BaseCommand):
+    """Prints one line per finding and a summary; changes nothing."""
+
+    help = "Compare the upstream's list with our rows. Exits 1 if anything was found, 2 if nothing is proven."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Says what the list has that nobody owns, and what it lacks that we were given."""
+        found = audit(configured())
+        if found.fault:
+            raise CommandError(found.summary(), returncode=2)
+        for line in found.findings():
+            self.stdout.write(line)
+        self.stdout.write(found.summary())
+        if found.orphans or found.missing:
+            raise SystemExit(1)

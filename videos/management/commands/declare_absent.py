@@ -1,0 +1,31 @@
+"""`manage.py declare_absent`: an operator says that the upstream never accepted a submission."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from videos.lifecycle import decide
+
+
+class Command(BaseCommand):
+    """Ends an unknown submission as absent, so that its job is sent again."""
+
+    help = "Say that a submission of unknown outcome was not accepted: its job is sent again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which."""
+        parser.add_argument("submission", help="<job id>/<number>, as the log prints it")
+
+    def handle(self, *args: Any, submission: str, **options: Any) -> None:
+        """Says what follows, and what it costs if the operator is wrong."""
+        try:
+            row = decide.named(submission)
+            waits = decide.declare_absent(row)
+        except decide.Refused as refusal:
+            raise CommandError(str(refusal)) from None
+        row.refresh_from_db()
+        self.stdout.write(f"{row}; its job is {row.job.status}" + (" and is sent again." if waits else "."))
+        self.stdout.write(
+            "If it was accepted after all, "
+            + ("the video is paid twice." if waits else "it is paid although we count it as free.")
+        )

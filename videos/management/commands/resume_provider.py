@@ -1,0 +1,36 @@
+"""`manage.py resume_provider`: an operator ends what holds a provider back."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from videos.lifecycle import decide
+
+
+class Command(BaseCommand):
+    """Ends a pause, a hold and an open breaker; harmless when repeated."""
+
+    help = "End a provider's pause and hold, so that jobs are sent to it again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which, and whether its list may prove absence again."""
+        parser.add_argument(
+            "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
+        )
+        parser.add_argument(
+            "--trust-list",
+            action="store_true",
+            help="its list may prove absence again: somebody knows why it showed other fields than were sent",
+        )
+
+    def handle(self, *args: Any, name: str, trust_list: bool, **options: Any) -> None:
+        """Says what was ended."""
+        try:
+            ended = decide.resume(name, trust_list=trust_list)
+        except decide.Refused as refusal:
+            raise CommandError(str(refusal)) from None
+        for each in ended:
+            self.stdout.write(f"{name}: ended: {each}")
+        if not ended:
+            self.stdout.write(f"{name}: nothing held it back.")

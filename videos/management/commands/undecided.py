@@ -1,0 +1,63 @@
+"""`manage.py undecided`: what waits for a person."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from videos.lifecycle import decide
+from videos.lifecycle.audit import dollars
+from videos.models import Provider
+from videos.sora.types import Video
+from videos.upstream import Upstream, configured
+
+_PROMPT_SHOWN = 60
+_ROW = "{:<40} {:>7} {:<8} {:>12} {}"
+
+
+class Command(BaseCommand):
+    """Lists; changes nothing."""
+
+    help = "List the submissions and providers that wait for a person's decision."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """One line per submission, with what it may have become, and one per restraint of a provider."""
+        upstream = configured()
+        found = list(decide.undecided(upstream))
+        if found:
+            self.stdout.write(_ROW.format("SUBMISSION", "AGE", "KEY", "PRICE", "PROMPT"))
+        for each in found:
+            row = each.submission
+            self.stdout.write(
+                _ROW.format(
+                    f"{row.job_id}/{row.number}",
+                    _age(each.age),
+                    row.match_key[:8],
+                    dollars(row.price),
+                    " ".join(row.job.prompt.split())[:_PROMPT_SHOWN],
+                )
+            )
+            for video in each.candidates:
+                self.stdout.write(f"  {_candidate(video, row.match_key, upstream)}")
+            if not each.searched:
+                self.stdout.write("  the list could not be read back to it")
+        restraints = [
+            f"{provider}: {each}"
+            for provider in Provider.objects.order_by("name")
+            for each in decide.restraints(provider)
+        ]
+        for line in restraints:
+            self.stdout.write(line)
+        if not found and not restraints:
+            self.stdout.write("Nothing waits for a person.")
+
+
+def _age(age: timedelta) -> str:
+    minutes = age.total_seconds() / 60
+    return f"{minutes:.0f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
+
+
+def _candidate(video: Video, match_key: str, upstream: Upstream) -> str:
+    made = f"{video.created_at:%Y-%m-%d %H:%M:%S}" if video.created_at else "no date"
+    alike = "the same fields" if upstream.dialect.match_key(video) == match_key else "other fields"
+    return f"nobody owns {video.id} ({made}, {alike})"
