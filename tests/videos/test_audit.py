@@ -103,6 +103,17 @@ def test_another_provider_owns_nothing_of_this_one(
     assert ids(later(upstream)) == (list(sora.videos), [])
 
 
+def test_what_was_sent_to_another_provider_is_not_missed_and_excuses_no_orphan(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    its_time = stranger(sora, age=0)
+    del sora.videos[rendering.upstream_id or ""]
+    Submission.objects.update(provider=Provider.objects.create(name="another"))
+    assert ids(later(upstream)) == ([its_time.id], [])
+    Submission.objects.update(state="unknown", upstream_id=None)
+    assert ids(later(upstream)) == ([its_time.id], [])
+
+
 def test_a_video_of_an_undecided_attempts_time_is_no_orphan(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:

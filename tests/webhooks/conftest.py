@@ -4,7 +4,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET
+from videos.lifecycle import submit
+from videos.models import Job
 from videos.upstream import Upstream
 
 
@@ -26,3 +29,11 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     tasks: list[str] = []
     monkeypatch.setattr("videos.lifecycle.hint.wake", tasks.append)
     return tasks
+
+
+@pytest.fixture
+def rendering(job: Job, upstream: Upstream, settings: Settings) -> str:
+    """The upstream's id of a render that would be asked after in an hour."""
+    settings.SORA_SYNC_SECONDS_LEAST = settings.SORA_SYNC_SECONDS_MOST = 3600
+    submit.submit_next(upstream)
+    return str(only(job).upstream_id)

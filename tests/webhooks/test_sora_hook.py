@@ -1,12 +1,9 @@
 """`POST /hooks/sora`: what is answered, and what is done."""
 
 import json
-import socket
-import time
 from typing import Any
 
 import pytest
-from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
@@ -15,22 +12,12 @@ from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET, URL, event, headers, send
 from videos.clock import database_now
-from videos.lifecycle import submit
 from videos.lifecycle.look import Work, look
 from videos.lifecycle.sync import sweep
 from videos.models import Job
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def rendering(job: Job, upstream: Upstream, settings: Settings) -> str:
-    """The upstream's id of a render that would be asked after in an hour."""
-    settings.SORA_SYNC_SECONDS_LEAST = settings.SORA_SYNC_SECONDS_MOST = 3600
-    submit.submit_next(upstream)
-    assert not is_due(job)
-    return str(only(job).upstream_id)
 
 
 def is_due(job: Job) -> bool:
@@ -69,19 +56,6 @@ def test_what_the_event_says_is_not_believed(
     sweep(upstream)
     assert only(job).state == "rendering"
     assert not is_due(job)
-
-
-def test_a_duplicate_wakes_nobody(
-    hook: Client, rendering: str, job: Job, upstream: Upstream, woken: list[str]
-) -> None:
-    send(hook, event(rendering))
-    sweep(upstream)
-    # A redelivery is signed anew under the same id.
-    assert send(hook, event(rendering), age=10).status_code == 204
-    assert woken == ["look"]
-    assert not is_due(job)
-    assert send(hook, event(rendering), webhook_id="wh_2").status_code == 204
-    assert woken == ["look", "look"]
 
 
 def test_a_late_event_changes_nothing(
@@ -206,59 +180,3 @@ def test_no_key_and_no_limit_is_needed(hook: Client, settings: Settings) -> None
     # Nor does a wrong key matter, which the upstream may have been told to send.
     given = {**headers(event()), "authorization": "Bearer unknown"}
     assert [send(hook, event(), given).status_code for _ in range(3)] == [204] * 3
-
-
-def use_cache_at(settings: Settings, port: int) -> None:
-    """The cache of a deployment, as the settings have it, on another port."""
-    options = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
-    backend = "django.core.cache.backends.redis.RedisCache"
-    location = f"redis://127.0.0.1:{port}/0"
-    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location, "OPTIONS": options}}
-
-
-@pytest.mark.parametrize("listens", [False, True])
-def test_a_cache_that_is_away_or_frozen_takes_a_duplicate_again(
-    hook: Client,
-    rendering: str,
-    job: Job,
-    woken: list[str],
-    settings: Settings,
-    listens: bool,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        if listens:
-            # Connections are taken, and nothing is ever answered.
-            server.listen()
-        use_cache_at(settings, server.getsockname()[1])
-        began = time.monotonic()
-        assert send(hook, event(rendering)).status_code == 204
-        assert time.monotonic() - began < 2
-        # It is asked once only: each try may take seconds.
-        assert [each.name for each in caplog.records].count("webhooks.seen") == 1
-        assert is_due(job)
-        only_later(job)
-        assert send(hook, event(rendering)).status_code == 204
-    assert is_due(job)
-    assert woken == ["look", "look"]
-
-
-def only_later(job: Job) -> None:
-    """Puts the next look an hour off."""
-    due_at = database_now().replace(year=database_now().year + 1)
-    job.submissions.update(due_at=due_at)
-
-
-def test_a_hint_that_could_not_be_taken_is_taken_when_it_comes_again(
-    hook: Client, rendering: str, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_: Any, **__: Any) -> None:
-        raise OperationalError("the database is away")
-
-    hook.raise_request_exception = False
-    with monkeypatch.context() as patch:
-        patch.setattr("webhooks.views.take_hint", away)
-        assert send(hook, event(rendering)).status_code >= 500
-    assert send(hook, event(rendering)).status_code == 204
-    assert is_due(job)

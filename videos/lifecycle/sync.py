@@ -132,7 +132,9 @@ def _ask_again(rendering: Iterable[Submission]) -> None:
     now = database_now()
     due: dict[float, list[int]] = defaultdict(list)
     for submission in rendering:
-        due[round(sync_after((now - submission.created_at).total_seconds()), 1)].append(submission.pk)
+        pace = sync_after((now - submission.created_at).total_seconds())
+        # To the whole second, so that there are few different ones.
+        due[round(pace) or pace].append(submission.pk)
     for after, pks in due.items():
         Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_looks=0).update(
             due_at=in_database(after)
