@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from rest_framework import exceptions
@@ -21,6 +22,15 @@ _CODES: Final = {
     "throttled": "rate_limited",
     "error": "internal_error",
 }
+
+
+class DatabaseAway(exceptions.APIException):
+    """503: nothing was accepted; the same request may be sent again."""
+
+    status_code = 503
+    default_code = "database_unavailable"
+    default_detail = "The service cannot reach its database now; nothing was accepted. Send it again later."
+    wait = 5.0
 
 
 def body(request: HttpRequest, code: str, message: str, details: object = None) -> dict[str, object]:
@@ -60,6 +70,9 @@ def _flatten(detail: Any, field: str = "") -> list[dict[str, str]]:
 
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     """REST framework's exception handler; a bug stays a 500 and reaches Django's."""
+    if isinstance(exc, OperationalError | InterfaceError):
+        logger.error("The database does not answer: %s", exc)
+        exc = DatabaseAway()
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
     elif isinstance(exc, PermissionDenied):

@@ -64,16 +64,16 @@ _SAYS: Final = {
         "Request was throttled. Expected available in 12 seconds.",
     ),
     "503": (
-        "The upstream does not answer; Retry-After says when to try again.",
-        "upstream_unavailable",
-        "The upstream does not answer now; the job goes on by itself. (Unavailable)",
+        "The database or the upstream does not answer; Retry-After says when to try again.",
+        "database_unavailable",
+        "The service cannot reach its database now; nothing was accepted. Send it again later.",
     ),
 }
 _MORE: Final = {
     "cancelVideo": ["409"],
     "retryVideo": ["400", "409", "422"],
     "createVideo": ["422"],
-    "syncVideo": ["409", "503"],
+    "syncVideo": ["409"],
     "getVideoResult": ["400"],
     "getVideoContent": ["400", "410"],
 }
@@ -108,7 +108,7 @@ def _wrap(operation: dict[str, Any]) -> None:
 
 
 def _add_errors(address: str, operation: dict[str, Any]) -> None:
-    statuses = {"401", "429", *_MORE.get(operation["operationId"], [])}
+    statuses = {"401", "429", "503", *_MORE.get(operation["operationId"], [])}
     if "{" in address:
         statuses.add("404")
     if operation.get("parameters") and any(each["in"] == "query" for each in operation["parameters"]):

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 from pytest_django import Settings
 
@@ -117,6 +118,22 @@ def test_a_bug_is_500_in_the_envelope_and_in_the_log(
     assert problem(response)["code"] == "internal_error"
     assert "a bug" in caplog.text
     assert "a bug" not in response.content.decode()
+
+
+@pytest.mark.parametrize("error", [OperationalError("gone"), InterfaceError("closed")])
+def test_a_database_that_is_away_is_503_and_accepts_nothing(
+    api: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("videos.views.create", away)
+    response = api.post("/api/v1/videos", '{"prompt": "boat"}', content_type="application/json")
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert problem(response)["code"] == "database_unavailable"
+    assert str(error) in caplog.text
+    assert str(error) not in response.content.decode()
+    assert Job.objects.count() == 0
 
 
 def test_an_unknown_host_is_400(anybody: Client) -> None:
