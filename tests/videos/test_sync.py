@@ -64,9 +64,12 @@ def test_an_unchanged_render_is_not_written(
     assert not [q for q in queries if 'UPDATE "videos_job"' in q["sql"]]
 
 
-def test_a_sweep_asks_by_pages_and_not_one_by_one(make_job: Callable[..., Job], sora: ScriptedClient) -> None:
+def test_a_sweep_asks_by_pages_and_not_one_by_one(
+    make_job: Callable[..., Job], sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.videos.scripted.PAGE", 25)
     upstream = replace(scripted(concurrency=500), client=sora)  # type: ignore[arg-type]
-    for _ in range(120):
+    for _ in range(40):
         make_job()
         submit.submit_next(upstream)
     for video_id in sora.videos:
@@ -74,7 +77,7 @@ def test_a_sweep_asks_by_pages_and_not_one_by_one(make_job: Callable[..., Job], 
     with CaptureQueriesContext(connection) as queries:
         sweep(upstream)
     assert (sora.lists, sora.retrieves) == (2, 0)
-    assert Job.objects.filter(progress=10).count() == 120
+    assert Job.objects.filter(progress=10).count() == 40
     assert len(queries) < 20
 
 
@@ -327,10 +330,13 @@ def test_one_video_that_cannot_be_asked_after_hides_no_other(
     assert [each.submissions.get().state for each in jobs] == ["rendering", "rendered"]
 
 
-def test_of_many_that_are_asked_one_by_one_none_starves(make_job: Callable[..., Job]) -> None:
+def test_of_many_that_are_asked_one_by_one_none_starves(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videos.lifecycle.sync._STRAGGLERS_MOST", 5)
     upstream = scripted(replace(OPENAI, lists=False), concurrency=50)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
-    for _ in range(45):
+    for _ in range(12):
         make_job()
         submit.submit_next(upstream)
     for video_id in sora.videos:
@@ -338,7 +344,7 @@ def test_of_many_that_are_asked_one_by_one_none_starves(make_job: Callable[..., 
     for seconds in (2, 4, 6):
         with shifted(timedelta(seconds=seconds)):
             sweep(upstream)
-    assert Job.objects.filter(progress=7).count() == 45
+    assert Job.objects.filter(progress=7).count() == 12
 
 
 def test_a_late_success_is_kept(
