@@ -276,11 +276,6 @@ class Submission(models.Model):
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number} {self.state}"
 
-    @property
-    def live(self) -> bool:
-        """Whether it may still cost or bring something."""
-        return self.state in LIVE
-
     def move(
         self,
         to: SubmissionState,

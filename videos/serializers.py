@@ -281,11 +281,7 @@ class JobView(serializers.ModelSerializer[Job]):
         """Not measured."""
 
 
-class _Query(Strict):
-    """Query parameters, which are all strings."""
-
-
-class ListQuery(_Query):
+class ListQuery(Strict):
     """Which jobs to list, by page or by cursor."""
 
     status = Choice(choices=JobStatus.values, required=False)
@@ -306,7 +302,7 @@ class ListQuery(_Query):
         return attrs
 
 
-class ContentQuery(_Query):
+class ContentQuery(Strict):
     """Which of a job's files."""
 
     variant = Choice(choices=["video", "thumbnail"], default="video")
