@@ -1,11 +1,9 @@
 """How often a caller may ask."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django_ratelimit.core import get_usage
-from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -13,8 +11,6 @@ from accounts.models import ApiKey
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
-
-logger = logging.getLogger(__name__)
 
 
 class CallerThrottle(BaseThrottle):
@@ -24,18 +20,14 @@ class CallerThrottle(BaseThrottle):
         self._wait: float | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """False once the key's minute is used up. A dead cache limits nobody."""
+        """False once the key's minute is used up."""
         if not settings.RATE_LIMIT_PER_MINUTE or not isinstance(request.auth, ApiKey):
             return True
         key = str(request.auth.pk)
         rate = f"{settings.RATE_LIMIT_PER_MINUTE}/m"
-        try:
-            usage = get_usage(
-                request._request, group="accounts.caller", key=lambda *_: key, rate=rate, increment=True
-            )
-        except RedisError as error:
-            logger.warning("Rate limits are off: the cache does not answer (%s).", error)
-            return True
+        usage = get_usage(
+            request._request, group="accounts.caller", key=lambda *_: key, rate=rate, increment=True
+        )
         # A counter that the cache lost in between counts as used up, with a time left below zero.
         if usage is None or not usage["should_limit"] or usage["time_left"] < 0:
             return True

@@ -1,11 +1,23 @@
 """The Celery application; its settings are the CELERY_ ones of config.settings."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import task_prerun
+from django.db import close_old_connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("takeone")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@task_prerun.connect
+def mend_connections(**_: Any) -> None:
+    """As before each request: a connection that the database has dropped is made anew.
+
+    With CELERY_DB_REUSE_MAX Celery itself looks at none before it has been used that often.
+    """
+    close_old_connections()

@@ -19,13 +19,79 @@ _START_SECONDS = 20
 _STOP_SECONDS = 10
 
 
+class Absent(Exception):
+    """A server is not installed, or does not start; says why."""
+
+
+class Server:
+    """A server process of ours, which can be ended and started again in the same place."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        command: list[str],
+        folder: Path,
+        answers: Callable[[], None],
+        *,
+        polite: signal.Signals = signal.SIGTERM,
+        identity: dict[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.url = url
+        self._command = command
+        self._folder = folder
+        self._answers = answers
+        self._polite = polite
+        self._identity = identity or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers; raises Absent."""
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # So that Ctrl-C leaves its end to us.
+                start_new_session=True,
+                **self._identity,
+            )
+        if reason := _wait_for(self.process, self._answers, log):
+            self.stop()
+            raise Absent(f"{self.name} did not start: {reason}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals | None = None) -> None:
+        """Ends it, politely unless told how, and waits for the end."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        # One that is stopped takes no signal but this.
+        self.send(signal.SIGCONT)
+        self.send(number or self._polite)
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 @contextmanager
-def own_postgresql(port: int) -> Iterator[tuple[str, str]]:
-    """The address of a PostgreSQL that is stopped and removed in the end, or "" and why there is none."""
+def own_postgresql(port: int, *, durable: bool = False) -> Iterator[Server]:
+    """A PostgreSQL that is stopped and removed in the end; raises Absent.
+
+    `durable`: what it has committed outlives its being killed, though not the machine's.
+    """
     binaries = _postgresql_binaries()
     if binaries is None:
-        yield "", "PostgreSQL is not installed"
-        return
+        raise Absent("PostgreSQL is not installed")
     # PostgreSQL refuses to run as root.
     identity = _unprivileged() if os.getuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="takeone-postgres-") as name:
@@ -43,41 +109,54 @@ def own_postgresql(port: int) -> Iterator[tuple[str, str]]:
             **identity,
         )
         if made.returncode:
-            yield "", f"initdb failed: {_last_line(made.stderr)}"
-            return
+            raise Absent(f"initdb failed: {_last_line(made.stderr)}")
         options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder}
-        options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options |= {"fsync": "off", "full_page_writes": "off"}
+        options |= {} if durable else {"synchronous_commit": "off"}
         command = [str(binaries / "postgres"), "-D", data]
         for option, value in options.items():
             command += ["-c", f"{option}={value}"]
-        url = f"postgres://postgres@127.0.0.1:{port}/takeone"
 
         def answers() -> None:
             psycopg.connect(f"postgres://postgres@127.0.0.1:{port}/postgres", connect_timeout=2).close()
 
         # SIGINT is its fast shutdown: SIGTERM would wait for clients that are still connected.
-        with _running(command, folder, answers, interrupt=True, **identity) as reason:
-            yield ("", f"PostgreSQL did not start: {reason}") if reason else (url, "")
+        server = Server(
+            "PostgreSQL",
+            f"postgres://postgres@127.0.0.1:{port}/takeone",
+            command,
+            folder,
+            answers,
+            polite=signal.SIGINT,
+            identity=identity,
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @contextmanager
-def own_redis(port: int) -> Iterator[tuple[str, str]]:
-    """The address of a Redis that is stopped in the end, or "" and why there is none."""
+def own_redis(port: int) -> Iterator[Server]:
+    """A Redis, which keeps nothing, and is stopped in the end; raises Absent."""
     binary = shutil.which("redis-server")
     if binary is None:
-        yield "", "Redis is not installed"
-        return
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        raise Absent("Redis is not installed")
 
     def answers() -> None:
         with redis.Redis(port=port, socket_timeout=2) as connection:
             connection.ping()
 
-    with (
-        tempfile.TemporaryDirectory(prefix="takeone-redis-") as folder,
-        _running([*command, "--dir", folder], Path(folder), answers) as reason,
-    ):
-        yield ("", f"Redis did not start: {reason}") if reason else (f"redis://127.0.0.1:{port}/0", "")
+    with tempfile.TemporaryDirectory(prefix="takeone-redis-") as folder:
+        command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--dir", folder]
+        server = Server("Redis", f"redis://127.0.0.1:{port}/0", command, Path(folder), answers)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def _postgresql_binaries() -> Path | None:
@@ -103,35 +182,6 @@ def _unprivileged() -> dict[str, Any]:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
     raise OSError("There is neither a user postgres nor a user nobody.")
-
-
-@contextmanager
-def _running(
-    command: list[str], folder: Path, answers: Callable[[], None], *, interrupt: bool = False, **identity: Any
-) -> Iterator[str]:
-    """Runs a server, in a session of its own so that Ctrl-C leaves its end to us. Yields "" once `answers`
-    does not raise, or why it did not come to that."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **identity,
-        )
-    try:
-        yield _wait_for(server, answers, log)
-    finally:
-        if server.poll() is None:
-            server.send_signal(signal.SIGINT if interrupt else signal.SIGTERM)
-            try:
-                server.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
 
 
 def _wait_for(server: subprocess.Popen[bytes], answers: Callable[[], None], log: Path) -> str:

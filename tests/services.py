@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,11 +83,14 @@ def postgresql(choice: str) -> Iterator[Service]:
                 _drop_databases(url, name)
             return
     if choice != "none":
-        with servers.own_postgresql(free_port()) as (url, reason):
-            if url:
+        with ExitStack() as stack:
+            try:
+                url = stack.enter_context(servers.own_postgresql(free_port())).url
+            except servers.Absent as error:
+                reasons.append(str(error))
+            else:
                 yield Service(url, f"PostgreSQL: {_version(url)}, own, port {urlsplit(url).port}")
                 return
-            reasons.append(reason)
     left_out = "tests marked postgres are left out"
     yield Service("", f"PostgreSQL: none, SQLite instead{_because(reasons)}; {left_out}")
 
@@ -120,11 +123,14 @@ def redis_server(choice: str) -> Iterator[Service]:
             connection.close()
         return
     if choice != "none":
-        with servers.own_redis(free_port()) as (url, reason):
-            if url:
+        with ExitStack() as stack:
+            try:
+                url = stack.enter_context(servers.own_redis(free_port())).url
+            except servers.Absent as error:
+                reasons.append(str(error))
+            else:
                 yield Service(url, f"Redis: own, port {urlsplit(url).port}")
                 return
-            reasons.append(reason)
     yield Service("", f"Redis: none, memory instead{_because(reasons)}; tests that need Redis are left out")
 
 

@@ -1,6 +1,7 @@
 """A hint to the workers to look now. Losing or doubling it changes nothing but latency."""
 
 import logging
+import threading
 import time
 from functools import partial
 from typing import Any
@@ -21,8 +22,8 @@ _silent_until = 0.0
 
 
 def wake(task: str) -> None:
-    """Has a task of videos.tasks run soon, once the present transaction has committed."""
-    transaction.on_commit(partial(publish, task), robust=True)
+    """Has a task of videos.tasks run soon after the present transaction's commit; waits for no broker."""
+    transaction.on_commit(partial(_hints.leave, task), robust=True)
 
 
 def publish(task: str, **kwargs: Any) -> None:
@@ -38,3 +39,38 @@ def publish(task: str, **kwargs: Any) -> None:
         logger.warning(
             "No hint to %s: the broker does not take it (%s). The next look finds the work.", task, error
         )
+
+
+class _Hints:
+    """Publishes from a thread of its own: a broker that hangs must not hang a caller. Equal hints that wait
+    become one."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._left: set[str] = set()
+        self._publisher: threading.Thread | None = None
+
+    def leave(self, task: str) -> None:
+        """Returns at once; what is left when the process ends is lost."""
+        if not settings.HINTS_ARE_TAKEN:
+            return
+        with self._changed:
+            self._left.add(task)
+            # Started when it is first needed: threads do not live on in the children of a fork.
+            if self._publisher is None or not self._publisher.is_alive():
+                self._publisher = threading.Thread(target=self._run, name="hints", daemon=True)
+                self._publisher.start()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._left)
+                task = self._left.pop()
+            try:
+                publish(task)
+            except Exception:
+                logger.exception("No hint to %s.", task)
+
+
+_hints = _Hints()

@@ -1,13 +1,9 @@
 """Which webhooks were taken already, to save work: taking one again is harmless."""
 
 import hashlib
-import logging
 from typing import Final
 
 from django.core.cache import cache
-from redis.exceptions import RedisError
-
-logger = logging.getLogger(__name__)
 
 # Longer than one signature is taken, before and after its time.
 _KEPT_SECONDS: Final = 3600
@@ -18,18 +14,11 @@ def _key(webhook_id: str) -> str:
     return f"webhooks.seen.{hashlib.sha256(webhook_id.encode()).hexdigest()}"
 
 
-def was_taken(webhook_id: str) -> bool | None:
-    """Whether it was taken before; None where the cache does not answer."""
-    try:
-        return cache.get(_key(webhook_id)) is not None
-    except (RedisError, OSError) as error:
-        logger.warning("A webhook may be taken again: the cache does not answer (%s).", error)
-        return None
+def was_taken(webhook_id: str) -> bool:
+    """Whether it was taken before."""
+    return cache.get(_key(webhook_id)) is not None
 
 
 def remember(webhook_id: str) -> None:
     """Notes that it was taken."""
-    try:
-        cache.set(_key(webhook_id), 1, _KEPT_SECONDS)
-    except (RedisError, OSError) as error:
-        logger.warning("A webhook may be taken again: the cache does not answer (%s).", error)
+    cache.set(_key(webhook_id), 1, _KEPT_SECONDS)

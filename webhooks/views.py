@@ -127,10 +127,9 @@ class SoraHookView(APIView):
 
 
 def _take(webhook_id: str, upstream_id: str) -> None:
-    taken = seen.was_taken(webhook_id)
-    if taken:
+    if seen.was_taken(webhook_id):
         return
     # Only after it was of use: a create that was still being sent may be known at the next delivery, and the
     # database may take then what it does not take now.
-    if take_hint(upstream_id, provider=settings.SORA_PROVIDER) and taken is not None:
+    if take_hint(upstream_id, provider=settings.SORA_PROVIDER):
         seen.remember(webhook_id)

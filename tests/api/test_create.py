@@ -1,10 +1,13 @@
 import json
+import threading
 from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests.videos.scripted import eventually
+from videos import wake
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -232,7 +235,7 @@ def test_nothing_is_published_before_the_job_is_committed(
     assert published == []
     for callback in callbacks:
         callback()
-    assert published == ["videos.submit"]
+    eventually(lambda: published == ["videos.submit"])
 
 
 def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
@@ -253,9 +256,39 @@ def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
     monkeypatch.setattr("videos.wake.current_app.send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "boat"}).status_code == 201
+    eventually(lambda: "The next look finds the work" in caplog.text)
+    with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "kite"}).status_code == 201
-    assert "The next look finds the work" in caplog.text
+    eventually(lambda: not wake._hints._left)
     assert tries == ["videos.submit"]
+
+
+def test_no_caller_waits_for_a_broker_that_hangs(
+    api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    goes_on, asked = threading.Event(), threading.Event()
+    published: list[str] = []
+
+    def hang(name: str, **_: Any) -> None:
+        asked.set()
+        assert goes_on.wait(10)
+        published.append(name)
+
+    settings.HINTS_ARE_TAKEN = True
+    monkeypatch.setattr("videos.wake.current_app.send_task", hang)
+    try:
+        # Returns only if it does not wait for what is set below.
+        with django_capture_on_commit_callbacks(execute=True):
+            post(api, {"prompt": "boat"})
+        assert asked.wait(10)
+        with django_capture_on_commit_callbacks(execute=True):
+            post(api, {"prompt": "kite"})
+            post(api, {"prompt": "owl"})
+        assert published == []
+    finally:
+        goes_on.set()
+    # Those that waited became one.
+    eventually(lambda: published == ["videos.submit"] * 2)
 
 
 def test_nothing_is_published_where_nobody_takes_it(

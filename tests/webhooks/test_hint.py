@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -157,6 +158,25 @@ def test_a_hint_puts_no_look_off(job: Job, upstream: Upstream) -> None:
     Submission.objects.update(due_at=earlier)
     assert not hinted(upstream, str(only(job).upstream_id), 0)
     assert only(job).due_at == earlier
+
+
+def test_a_sweep_under_way_does_not_put_off_what_a_hint_made_due(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit.submit_next(upstream)
+    listed = sora.list
+
+    def hinted_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        page = listed(*args, **kwargs)
+        # It ended just after the list was read.
+        assert take_hint(str(only(job).upstream_id), provider=upstream.name)
+        return page
+
+    monkeypatch.setattr(sora, "list", hinted_meanwhile)
+    sweep(upstream)
+    due = only(job).due_at
+    assert due is not None
+    assert due <= database_now()
 
 
 @pytest.mark.postgres

@@ -78,7 +78,7 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> None:
                 silent.append(submission)
     for submission in silent:
         hear(submission, False, now)
-    _ask_again(asked)
+    _ask_again(asked, now)
 
 
 def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> None:
@@ -127,8 +127,11 @@ def _write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
         Submission.objects.filter(pk__in=found).update(missing_looks=0, missing_since=None, silent_since=None)
 
 
-def _ask_again(rendering: Iterable[Submission]) -> None:
-    """Sets when each is asked after again, one statement per pace."""
+def _ask_again(rendering: Iterable[Submission], began: datetime) -> None:
+    """Sets when each is asked after again, one statement per pace.
+
+    What a hint made due since the sweep began stays due: the sweep may have read it before that.
+    """
     now = database_now()
     due: dict[float, list[int]] = defaultdict(list)
     for submission in rendering:
@@ -136,9 +139,8 @@ def _ask_again(rendering: Iterable[Submission]) -> None:
         # To the whole second, so that there are few different ones.
         due[round(pace) or pace].append(submission.pk)
     for after, pks in due.items():
-        Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_looks=0).update(
-            due_at=in_database(after)
-        )
+        still = Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_looks=0)
+        still.exclude(due_at__gt=began, due_at__lte=in_database()).update(due_at=in_database(after))
 
 
 def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:

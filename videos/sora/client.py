@@ -11,6 +11,7 @@ import requests
 import tenacity
 
 from videos.sora import answers
+from videos.sora.budget import RetryBudget
 from videos.sora.dialects import Dialect
 from videos.sora.downloads import open_content
 from videos.sora.errors import Busy, NotSent, OutcomeUnknown, Unavailable
@@ -33,7 +34,8 @@ class SoraClient:
     `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
     silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
     `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
-    and deletes only: a create is never repeated. Raises ValueError for a URL or key that cannot be used.
+    and deletes only, which share one RetryBudget: a create is never repeated. Raises ValueError for a URL or
+    key that cannot be used.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class SoraClient:
         self._deadline = connect_timeout + timeout if deadline is None else deadline
         self._clock = clock
         self._sleep = sleep
+        self._budget = RetryBudget()
         self._session = Session()
 
     def close(self) -> None:
@@ -198,8 +201,19 @@ class SoraClient:
         return self._patiently(attempt, seconds=self._deadline if deadline is None else deadline)
 
     def _patiently(self, attempt: Callable[[float], _T], *, seconds: float) -> _T:
-        """Repeat what is Busy or Unavailable, with full jitter or as the upstream asks, within `seconds`."""
+        """Repeat what is Busy or Unavailable, with full jitter or as the upstream asks, within `seconds`
+        and while the budget allows it."""
         ends = self._clock() + seconds
+
+        def counted() -> _T:
+            try:
+                result = attempt(ends - self._clock())
+            except (Busy, Unavailable):
+                self._budget.spend()
+                raise
+            # A refusal does neither: it says that the upstream is there, not that it does its work.
+            self._budget.refill()
+            return result
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -211,6 +225,7 @@ class SoraClient:
                 state.attempt_number > self._retries
                 or state.upcoming_sleep > RETRY_AFTER_CAP
                 or self._clock() + state.upcoming_sleep >= ends
+                or not self._budget.allows_retry()
             )
 
         retrying = tenacity.Retrying(
@@ -220,7 +235,7 @@ class SoraClient:
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(lambda: attempt(ends - self._clock()))
+        return retrying(counted)
 
 
 def _checked_url(base_url: str) -> str:

@@ -1,0 +1,71 @@
+"""A Redis that is away or frozen costs a caller next to nothing, and no limit."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from config import cache as config_cache
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/videos"
+
+
+@pytest.fixture(params=["away", "frozen"])
+def deaf(request: pytest.FixtureRequest, settings: Settings) -> Iterator[None]:
+    """The cache of a deployment whose Redis does not answer."""
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        if request.param == "frozen":
+            # The kernel takes connections for it, and nobody ever answers.
+            server.listen()
+        settings.CACHES = {
+            "default": {
+                "BACKEND": "config.cache.RedisOrMemory",
+                "LOCATION": f"redis://127.0.0.1:{server.getsockname()[1]}/0",
+                "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2},
+            }
+        }
+        yield
+    cache.clear()
+    config_cache._away_until.clear()
+
+
+def test_the_limit_holds_in_this_process(
+    api: Client, settings: Settings, deaf: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.RATE_LIMIT_PER_MINUTE = 3
+    assert [api.get(URL).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+    # It was asked once: each try may take as long as its timeout.
+    assert [record.name for record in caplog.records].count("config.cache") == 1
+
+
+def test_each_method_has_a_stand_in(deaf: None) -> None:
+    assert cache.add("a", 1, 60) is True
+    assert cache.add("a", 2, 60) is False
+    assert cache.incr("a") == 2
+    assert cache.touch("a", 60) is True
+    cache.set("b", "x", 60)
+    assert cache.get_many(["a", "b", "c"]) == {"a": 2, "b": "x"}
+    assert "b" in cache
+    assert cache.delete("b") is True
+    assert cache.get("b", "none") == "none"
+    cache.clear()
+    assert cache.get("a") is None
+
+
+def test_redis_is_asked_again_after_a_while(
+    deaf: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.get("a")
+    cache.get("a")
+    assert len(caplog.records) == 1
+    clock: Any = config_cache.time.monotonic
+    monkeypatch.setattr(config_cache.time, "monotonic", lambda: clock() + 11)
+    cache.get("a")
+    assert len(caplog.records) == 2
