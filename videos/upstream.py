@@ -47,5 +47,5 @@ def configured() -> Upstream:
         concurrency=settings.SORA_CONCURRENCY,
         deadline=settings.SORA_TIMEOUT,
         # Twice the call: what is left between the claim and the last check is its own deadline's length.
-        lease=2 * settings.SORA_TIMEOUT + 10,
+        lease=2 * settings.SORA_TIMEOUT + 2,
     )

@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.test_reconcile import dropped
 from tests.videos.test_submit import only, raising
 from videos import tasks
-from videos.clock import shifted
+from videos.clock import database_now, shifted
 from videos.lifecycle import audit as auditing
 from videos.lifecycle import submit
 from videos.lifecycle.audit import Audit, audit, audit_if_due
@@ -126,6 +127,23 @@ def test_a_video_of_an_undecided_attempts_time_is_no_orphan(
     assert ids(later(upstream)) == ([its_time.id, before.id], [])
 
 
+def test_what_is_adopted_while_an_audit_compares_is_no_orphan(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sora.after = dropped
+    submit.submit_next(upstream)
+    (video_id,) = sora.videos
+    compare = auditing.unowned
+
+    def adopted_meanwhile(*given: Any) -> tuple[Video, ...]:
+        found = compare(*given)
+        Submission.objects.update(state="rendering", upstream_id=video_id, accepted_at=database_now())
+        return found
+
+    monkeypatch.setattr(auditing, "unowned", adopted_meanwhile)
+    assert ids(later(upstream)) == ([], [])
+
+
 def test_an_unowned_video_without_a_date_is_counted_and_not_judged(
     upstream: Upstream, sora: ScriptedClient
 ) -> None:
@@ -210,6 +228,20 @@ def test_one_adopted_long_after_its_create_is_not_missed_where_only_its_adoption
     for number in range(150):
         stranger(sora, age=-600 - number)
     assert ids(later(upstream))[1] == []
+
+
+def test_one_that_a_slow_clock_may_have_dated_before_what_was_read_is_not_missed(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.AUDIT_PAGES = 1
+    del sora.videos[rendering.upstream_id or ""]
+    for number in range(150):
+        stranger(sora, age=-600 - number)
+    since = later(upstream).since
+    assert since is not None
+    for begun, missed in ((settings.SORA_CLOCK_SKEW, []), (MARGIN, [rendering.upstream_id])):
+        Submission.objects.update(created_at=since + timedelta(seconds=begun))
+        assert ids(later(upstream))[1] == missed
 
 
 def out_of_order(page: VideoPage) -> VideoPage:

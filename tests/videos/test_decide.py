@@ -1,12 +1,16 @@
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from pytest_django import Settings
 
+from tests.api.test_idempotency import waits_for_a_lock
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
@@ -146,13 +150,14 @@ def test_a_video_of_other_fields_is_adopted_only_by_force_and_ends_the_trust_in_
     assert not Provider.objects.get().proves_absence
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
 def test_a_video_from_another_time_is_adopted_only_by_force(
-    job: Job, unknown: Submission, sora: ScriptedClient
+    job: Job, unknown: Submission, sora: ScriptedClient, hours: int
 ) -> None:
-    old = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) - timedelta(hours=1))
-    refused("outside the attempt.*--force", "adopt", name(unknown), old.id)
-    call_command("adopt", name(unknown), old.id, force=True)
-    assert only(job).upstream_id == old.id
+    other = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=hours))
+    refused("outside the attempt.*--force", "adopt", name(unknown), other.id)
+    call_command("adopt", name(unknown), other.id, force=True)
+    assert only(job).upstream_id == other.id
 
 
 def test_a_submission_to_another_upstream_is_refused(unknown: Submission) -> None:
@@ -394,6 +399,93 @@ def test_without_a_list_all_that_is_unknown_waits_for_a_person(
     call_command("undecided")
     assert name(only(job)) in capsys.readouterr().out
     assert client.lists == 0
+
+
+@pytest.mark.parametrize("decided", ["adopted", "declared absent"])
+def test_what_was_decided_waits_for_nobody_any_more(
+    unknown: Submission, sora: ScriptedClient, capsys: Out, decided: str
+) -> None:
+    if decided == "adopted":
+        call_command("adopt", name(unknown), its_video(unknown, sora).id)
+    else:
+        call_command("declare_absent", name(unknown))
+    capsys.readouterr()
+    with shifted(timedelta(hours=3)):
+        call_command("undecided")
+    assert capsys.readouterr().out == "Nothing waits for a person.\n"
+
+
+def test_what_was_sent_to_another_upstream_is_listed_without_videos_of_this_one(
+    unknown: Submission, sora: ScriptedClient, capsys: Out
+) -> None:
+    video = its_video(unknown, sora)
+    Provider.objects.update(name="another")
+    with shifted(timedelta(hours=3)):
+        call_command("undecided")
+    out = capsys.readouterr().out
+    assert name(unknown) in out
+    assert video.id not in out
+    assert out.endswith("  the list could not be read back to it\n")
+    assert sora.lists == 0
+
+
+def meeting(change: Callable[[], Any], call: Callable[[], Any]) -> Any:
+    """What the call returns or raises where it waits for another connection's change to be committed."""
+    changed, go_on = threading.Event(), threading.Event()
+
+    def commit_late() -> None:
+        with transaction.atomic():
+            change()
+            changed.set()
+            assert go_on.wait(10)
+        connection.close()
+
+    def then_close() -> Any:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(commit_late)
+        assert changed.wait(10)
+        called = pool.submit(then_close)
+        while not (called.done() or waits_for_a_lock()):
+            pass
+        go_on.set()
+        other.result(10)
+        return called.result(10)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_id_that_another_submission_gets_in_the_same_moment_is_refused(
+    make_job: Callable[..., Job], unknown: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    video = its_video(unknown, sora)
+    make_job()
+    other = submit.claim(upstream)
+    assert other is not None
+    with pytest.raises(decide.Refused, match="to another submission in this moment"):
+        meeting(
+            lambda: Submission.objects.filter(pk=other.pk).update(upstream_id=video.id),
+            lambda: decide.adopt(unknown, video.id, upstream),
+        )
+    unknown.refresh_from_db()
+    assert (unknown.state, unknown.upstream_id) == ("unknown", None)
+    assert said_by_the_operator(unknown.job) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_what_holds_a_provider_back_since_this_moment_is_ended_and_said(upstream: Upstream) -> None:
+    pk = upstream.provider().pk
+    ended = meeting(
+        lambda: Provider.objects.filter(pk=pk).update(paused_at=database_now(), pause_reason="401"),
+        lambda: decide.resume(upstream.name),
+    )
+    assert [each.partition(" since ")[0] for each in ended] == ["paused"]
+    assert Provider.objects.get().paused_at is None
 
 
 def test_an_operator_and_a_look_that_find_the_same_agree(

@@ -231,6 +231,27 @@ def test_an_unowned_video_that_does_not_match_leaves_it_to_a_person(
     assert look_at(job, upstream, 800).state == "absent"
 
 
+def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    job = make_job()
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    # Another worker has posted this one, and has not recorded the answer yet.
+    other = make_job()
+    sent = submit.claim(upstream)
+    assert sent is not None
+    video = sora.add(CreateRequest(**sent.request))
+    undecided = through_the_window(job, upstream)
+    assert undecided.state == "unknown"
+    assert undecided.due_at is not None
+    assert undecided.unknown_at is not None
+    assert (undecided.due_at - undecided.unknown_at).total_seconds() < 60
+    with locked(sent) as (_, fresh):
+        submit.accept(other, fresh, video, upstream, how="answered")
+    assert look_at(job, upstream, 60).state == "absent"
+
+
 def test_a_provider_that_echoes_otherwise_proves_no_absence(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:

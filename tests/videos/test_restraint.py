@@ -57,6 +57,19 @@ def test_the_limit_is_used(
     assert len(sora.creates) >= 11
 
 
+def test_turns_that_were_not_used_are_not_saved_up(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_REQUESTS_PER_MINUTE = 3
+    for _ in range(6):
+        make_job()
+    assert submit.submit_next(upstream)
+    with shifted(timedelta(hours=1)):
+        while submit.submit_next(upstream):
+            pass
+    assert len(sora.creates) <= 1 + 3
+
+
 def test_a_claim_that_finds_no_job_uses_no_turn(
     make_job: MakeJob, upstream: Upstream, settings: Settings
 ) -> None:

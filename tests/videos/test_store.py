@@ -1,7 +1,8 @@
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,41 @@ def test_a_try_that_was_overtaken_does_not_spoil_the_file_that_is_kept(
     store(rendered, upstream)
     with Job.objects.get().video.open() as file:
         assert file.read() == clip()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
+    rendered: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    cancelled: bool,
+) -> None:
+    due: list[datetime | None] = []
+
+    def slowly() -> Iterator[bytes]:
+        for number in range(3):
+            if number == 1 and cancelled:
+                cancel(rendered.job, upstream)
+            yield clip()[number::3]
+            due.append(only(rendered.job).due_at)
+
+    @contextmanager
+    def slow(*_: object, **__: object) -> Iterator[Content]:
+        yield Content("video/mp4", None, slowly())
+
+    seconds = itertools.count(step=6.0)
+    monkeypatch.setattr("videos.lifecycle.store.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr(sora, "download", slow)
+    store(rendered, upstream)
+    first, second, third = due
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    if cancelled:
+        assert second == third < first, "it is due, to be dropped"
+    else:
+        assert first < second < third
 
 
 def test_a_media_folder_that_cannot_be_written_is_tried_again_and_ends_with_our_patience(

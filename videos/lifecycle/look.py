@@ -94,7 +94,7 @@ def probe(upstream: Upstream) -> None:
     provider = upstream.provider()
     leased = Provider.objects.filter(
         pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
-    ).update(probe_due_at=in_database(probe_after(provider) + 60))
+    ).update(probe_due_at=in_database(upstream.lease))
     if not leased:
         return
     try:

@@ -13,7 +13,7 @@ from videos.lifecycle.submit import accept, fail
 from videos.models import Job, Submission, locked
 from videos.sora import errors
 from videos.sora.types import Video
-from videos.states import CostState, JobStatus, SubmissionState
+from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 from videos.wake import wake
 
@@ -30,6 +30,8 @@ class _Look:
     """What one walk of the list showed of the time in which the attempt can have been accepted."""
 
     complete: bool
+    # Whether another attempt of that time could then still turn out to own what nobody owned.
+    contested: bool
     unowned: tuple[Video, ...]
 
 
@@ -47,7 +49,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
         look = _look(submission, upstream)
     except errors.SoraError as error:
         logger.warning("The list could not be read to find %s: %s", submission, error)
-        look = _Look(complete=False, unowned=())
+        look = _Look(complete=False, contested=False, unowned=())
     match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
     with locked(submission) as (job, submission):
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
@@ -78,7 +80,17 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
             break
     else:
         logger.error("The list of %s does not end.", upstream.name)
-    return _Look(complete, unowned(submission.provider, within))
+    # In this order: who has been decided by then owns what is its own.
+    contested = _contested(submission)
+    return _Look(complete, contested, unowned(submission.provider, within))
+
+
+def _contested(submission: Submission) -> bool:
+    _, end = attempted(submission)
+    undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
+    # One whose own looks have ended as well is left to a person.
+    looked_for = undecided.filter(created_at__lte=end, looks__lt=len(settings.SORA_RECONCILE_SECONDS))
+    return looked_for.exclude(pk=submission.pk).exists()
 
 
 def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
@@ -103,6 +115,10 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
     elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
         if submission.give_up_at <= began:
             end_patience(job, submission)
+            return
+        if look.unowned and look.contested:
+            # It may be that of a create which is answered just now, or is looked for as well.
+            _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
             return
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",

@@ -16,7 +16,7 @@ from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from videos.clock import database_now
+from videos.clock import database_now, in_database
 from videos.lifecycle.pace import backoff
 from videos.lifecycle.submit import fail
 from videos.models import Job, Submission, locked
@@ -28,7 +28,10 @@ from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
-_MARGIN_SECONDS: Final = 60
+# How often a fetch that goes on renews its lease.
+_RENEW_SECONDS: Final = 5.0
+# Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
+_LEFTOVER_SECONDS: Final = 7_200
 _MISSING_SECONDS: Final = 120
 _PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
 
@@ -42,7 +45,7 @@ class _Finished(File):  # type: ignore[type-arg]
 
 def store(submission: Submission, upstream: Upstream) -> None:
     """Fetches a rendered submission's file, if that is due, and completes its job."""
-    if not submission.claim_due(settings.SORA_DOWNLOAD_SECONDS + _MARGIN_SECONDS):
+    if not submission.claim_due(upstream.lease):
         return
     job = Job.objects.get(pk=submission.job_id)
     if job.status == JobStatus.CANCELLED:
@@ -50,6 +53,7 @@ def store(submission: Submission, upstream: Upstream) -> None:
     try:
         with _draft(submission) as path:
             size = _download(submission, upstream, path)
+            _renew(submission, upstream)
             found = probe(path)
             picture, suffix = _thumbnail(submission, upstream, path)
             # The token keeps two who store the same video, one of them long past its lease, apart.
@@ -100,7 +104,7 @@ def _draft(submission: Submission) -> Iterator[Path]:
     """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
     folder = settings.MEDIA_ROOT / "unfinished"
     folder.mkdir(parents=True, exist_ok=True)
-    oldest = time.time() - 2 * (settings.SORA_DOWNLOAD_SECONDS + _MARGIN_SECONDS)
+    oldest = time.time() - _LEFTOVER_SECONDS
     for leftover in folder.iterdir():
         with suppress(FileNotFoundError):
             if leftover.stat().st_mtime < oldest:
@@ -120,6 +124,7 @@ def _download(submission: Submission, upstream: Upstream, path: Path) -> int:
     """Streams the file to the path and to the disk; its length in bytes."""
     assert submission.upstream_id is not None
     got = 0
+    renewed = time.monotonic()
     with (
         upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
         path.open("wb") as file,
@@ -129,9 +134,18 @@ def _download(submission: Submission, upstream: Upstream, path: Path) -> int:
             if got > settings.SORA_DOWNLOAD_MAX_BYTES:
                 raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
             file.write(chunk)
+            if time.monotonic() - renewed > _RENEW_SECONDS:
+                _renew(submission, upstream)
+                renewed = time.monotonic()
         file.flush()
         os.fsync(file.fileno())
     return got
+
+
+def _renew(submission: Submission, upstream: Upstream) -> None:
+    """Goes on with the lease; a cancel has made it due in order to drop it, and that stays."""
+    fetching = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
+    fetching.exclude(job__status=JobStatus.CANCELLED).update(due_at=in_database(upstream.lease))
 
 
 def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:

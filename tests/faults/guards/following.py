@@ -94,8 +94,22 @@ GUARDS: Final = (
     Guard(
         "two workers store once",
         _STORE,
-        "if not submission.claim_due(settings.SORA_DOWNLOAD_SECONDS + _MARGIN_SECONDS):",
+        "if not submission.claim_due(upstream.lease):",
         "if False:",
+        _STORE_TESTS,
+    ),
+    Guard(
+        "a fetch that goes on keeps its lease",
+        _STORE,
+        "if time.monotonic() - renewed > _RENEW_SECONDS:",
+        "if False:",
+        _STORE_TESTS,
+    ),
+    Guard(
+        "a fetch that goes on puts no drop off",
+        _STORE,
+        "fetching.exclude(job__status=JobStatus.CANCELLED).update(",
+        "fetching.update(",
         _STORE_TESTS,
     ),
     Guard(

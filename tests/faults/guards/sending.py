@@ -193,8 +193,8 @@ GUARDS: Final = (
     Guard(
         "hints are published after the commit",
         "videos/wake.py",
-        "    transaction.on_commit(partial(publish, task), robust=True)",
-        "    publish(task)",
+        "    transaction.on_commit(partial(_hints.leave, task), robust=True)",
+        "    _hints.leave(task)",
         "tests/api/test_create.py",
     ),
     Guard(

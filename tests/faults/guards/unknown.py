@@ -84,6 +84,13 @@ GUARDS: Final = (
         _TESTS,
     ),
     Guard(
+        "what another attempt may own is waited for",
+        _RECONCILE,
+        "if look.unowned and look.contested:",
+        "if False:",
+        _TESTS,
+    ),
+    Guard(
         "a video that nobody owns keeps absence from being proven",
         _RECONCILE,
         "elif look.unowned or not upstream.dialect",
