@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import ApiKey, IdempotencyKey, User
 from tests.api.test_create import problem
@@ -107,6 +108,21 @@ def test_a_key_is_forgotten_after_24_hours(api: Client) -> None:
 
 
 @pytest.mark.django_db
+def test_expired_keys_are_deleted_a_few_with_each_request(
+    api: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accounts.idempotency._FORGOTTEN_AT_ONCE", 2)
+    long_ago = timezone.now() - timedelta(hours=25)
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(owner=owner, key=f"old-{number}", created_at=long_ago) for number in range(5)
+    )
+    for number, left in enumerate([3, 1, 0]):
+        post(api, key=f"new-{number}")
+        assert IdempotencyKey.objects.filter(key__startswith="old").count() == left
+    assert IdempotencyKey.objects.filter(key__startswith="new").count() == 3
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("key", ["", " ", '""', "a b", "x" * 256, "ü", "a\tb"])
 def test_an_unusable_key_is_refused_and_nothing_is_made(api: Client, key: str) -> None:
     response = post(api, key=key)
@@ -178,7 +194,7 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
         first = pool.submit(send)
         assert begun.wait(10)
         twin = pool.submit(send)
-        while not _waits_for_a_lock():
+        while not waits_for_a_lock():
             assert not twin.done()
         go_on.set()
         answers = [first.result(10), twin.result(10)]
@@ -192,13 +208,41 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
         assert answers[1]["Idempotent-Replayed"] == "true"
 
 
-def _waits_for_a_lock() -> bool:
+def waits_for_a_lock() -> bool:
+    """Whether anybody in this database does. Not within a transaction, which sees what it saw first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_expired_key_that_another_request_is_deleting_holds_up_none(api: Client) -> None:
+    post(api, key="old")
+    IdempotencyKey.objects.update(created_at=F("created_at") - timedelta(hours=25))
+    held, answered = threading.Event(), threading.Event()
+
+    def delete() -> None:
+        with transaction.atomic():
+            IdempotencyKey.objects.all().delete()
+            held.set()
+            answered.wait(10)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor:
+        deleting = pool.submit(delete)
+        try:
+            assert held.wait(10)
+            cursor.execute("SET lock_timeout = '1s'")
+            assert post(api, key="new").status_code == 201
+        finally:
+            cursor.execute("RESET lock_timeout")
+            answered.set()
+        deleting.result(10)
+    assert [kept.key for kept in IdempotencyKey.objects.all()] == ["new"]
 
 
 @pytest.mark.postgres

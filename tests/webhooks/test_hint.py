@@ -191,7 +191,7 @@ def test_a_hint_waits_for_no_lock(hook: Client, job: Job, upstream: Upstream) ->
             Job.lock(pk=job.pk)
             Submission.objects.select_for_update().get(pk=submission.pk)
             held.set()
-            done.wait(20)
+            done.wait(5)
         connection.close()
 
     thread = threading.Thread(target=hold)

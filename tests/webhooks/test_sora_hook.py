@@ -58,6 +58,12 @@ def test_what_the_event_says_is_not_believed(
     assert not is_due(job)
 
 
+def test_the_signature_is_of_the_bytes_whatever_their_spacing(hook: Client, rendering: str, job: Job) -> None:
+    body = json.dumps(json.loads(event(rendering)), indent=1, sort_keys=True).encode()
+    assert send(hook, body).status_code == 204
+    assert is_due(job)
+
+
 def test_a_late_event_changes_nothing(
     hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:

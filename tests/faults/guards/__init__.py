@@ -2,13 +2,29 @@
 
 from typing import Final
 
-from tests.faults.guards import following, rows, sending, unknown, wire
+from tests.faults.guards import (
+    audits,
+    callers,
+    decisions,
+    following,
+    hints,
+    restraint,
+    rows,
+    sending,
+    unknown,
+    wire,
+)
 from tests.faults.guards.guard import Guard
 
 GUARDS: Final[tuple[Guard, ...]] = (
     *rows.GUARDS,
+    *callers.GUARDS,
     *sending.GUARDS,
+    *restraint.GUARDS,
     *unknown.GUARDS,
     *following.GUARDS,
+    *hints.GUARDS,
+    *audits.GUARDS,
+    *decisions.GUARDS,
     *wire.GUARDS,
 )

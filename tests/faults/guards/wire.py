@@ -9,9 +9,11 @@ _TRANSPORT = "videos/sora/transport.py"
 _EXCHANGE = "videos/sora/exchange.py"
 _ANSWERS = "videos/sora/answers.py"
 _TYPES = "videos/sora/types.py"
+_BUDGET = "videos/sora/budget.py"
 _REDACTION = "videos/sora/redaction.py"
 _POST = "tests/sora/test_create_transport.py"
 _MEANING = "tests/sora/test_create_answers.py"
+_RETRIES = "tests/sora/test_budget.py"
 _SECRETS = "tests/sora/test_secrets.py"
 
 GUARDS: Final = (
@@ -140,6 +142,48 @@ GUARDS: Final = (
         "if answer.status in _CONFIGURATION:",
         "if False:",
         _MEANING,
+    ),
+    Guard(
+        "an upstream that is down is asked once per call",
+        _CLIENT,
+        "                or not self._budget.allows_retry()\n",
+        "",
+        _RETRIES,
+    ),
+    Guard(
+        "what fails spends the retries of all calls",
+        _CLIENT,
+        "                self._budget.spend()\n",
+        "",
+        _RETRIES,
+    ),
+    Guard(
+        "successes allow retries again",
+        _CLIENT,
+        "            self._budget.refill()\n",
+        "",
+        _RETRIES,
+    ),
+    Guard(
+        "a refusal spends no retry",
+        _CLIENT,
+        "            except (Busy, Unavailable):\n",
+        "            except Exception:\n",
+        _RETRIES,
+    ),
+    Guard(
+        "long health saves up no retries",
+        _BUDGET,
+        "min(self._tokens + TOKENS_PER_SUCCESS, TOKENS_MOST)",
+        "self._tokens + TOKENS_PER_SUCCESS",
+        _RETRIES,
+    ),
+    Guard(
+        "threads that share a client lose no count of retries",
+        _BUDGET,
+        "        with self._lock:\n            self._tokens = max(",
+        "        if True:\n            self._tokens = max(",
+        _RETRIES,
     ),
     Guard(
         "a list that does not move on is not at its end",

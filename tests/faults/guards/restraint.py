@@ -1,0 +1,117 @@
+"""How often creates are sent."""
+
+from typing import Final
+
+from tests.faults.guards.guard import Guard
+
+_RESTRAINT = "videos/lifecycle/restraint.py"
+_SUBMIT = "videos/lifecycle/submit.py"
+_TESTS = "tests/videos/test_restraint.py"
+
+GUARDS: Final = (
+    Guard(
+        "creates take turns",
+        _RESTRAINT,
+        "    return provider.turn_at - timedelta(seconds=_AHEAD_SECONDS) <= now\n",
+        "    return True\n",
+        _TESTS,
+    ),
+    Guard(
+        "a claim takes a turn",
+        _SUBMIT,
+        "        take_turn(provider, now)\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "a claim that finds no job takes no turn",
+        _SUBMIT,
+        "        job = next_job(provider)\n",
+        "        take_turn(provider, now)\n        job = next_job(provider)\n",
+        f"{_TESTS} -k finds_no_job",
+    ),
+    Guard(
+        "a minute with what was used ahead holds no more than the limit",
+        _RESTRAINT,
+        "(60 + _AHEAD_SECONDS)",
+        "60",
+        _TESTS,
+    ),
+    Guard(
+        "turns are used although workers look once a second",
+        _RESTRAINT,
+        "provider.turn_at - timedelta(seconds=_AHEAD_SECONDS) <= now",
+        "provider.turn_at <= now",
+        _TESTS,
+    ),
+    Guard(
+        "turns that were not used are not saved up",
+        _RESTRAINT,
+        "max(provider.turn_at or now, now)",
+        "(provider.turn_at or now)",
+        _TESTS,
+    ),
+    Guard(
+        "creates of unknown outcome are counted",
+        _SUBMIT,
+        "        record_failure(submission.provider, str(error))\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "creates that fail in a row open the breaker",
+        _RESTRAINT,
+        "update(held_until=in_database(wait), hold_reason=reason)",
+        "update(hold_reason=reason)",
+        _TESTS,
+    ),
+    Guard(
+        "a few failed creates do not open the breaker",
+        _RESTRAINT,
+        "    if beyond < 0:\n        return\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "under an open breaker one create at a time is tried",
+        _RESTRAINT,
+        "        is_open(provider)\n        and Submission",
+        "        False\n        and Submission",
+        _TESTS,
+    ),
+    Guard(
+        "one at a time is for an open breaker only",
+        _RESTRAINT,
+        "        is_open(provider)\n        and Submission",
+        "        Submission",
+        _TESTS,
+    ),
+    Guard(
+        "an open breaker waits longer each time",
+        _RESTRAINT,
+        "5 * 2 ** min(beyond, 10)",
+        "5",
+        _TESTS,
+    ),
+    Guard(
+        "an open breaker waits at most five minutes",
+        _RESTRAINT,
+        "min(5 * 2 ** min(beyond, 10), _LONGEST_BREAK_SECONDS)",
+        "5 * 2 ** min(beyond, 10)",
+        _TESTS,
+    ),
+    Guard(
+        "an accepted create closes the breaker",
+        _SUBMIT,
+        "    record_success(submission.provider_id)\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "an open breaker stops neither reconciling nor sweeping",
+        "videos/lifecycle/look.py",
+        "    due = mine.filter(due_at__lte=in_database())",
+        "    if provider.is_held():\n        return work\n    due = mine.filter(due_at__lte=in_database())",
+        _TESTS,
+    ),
+)
