@@ -169,7 +169,10 @@ if REDIS_URL:
         "interval_start": 0,
         "interval_step": 0,
         "interval_max": 0,
-        "visibility_timeout": 3600,
+        # A message is a hint, and one that a killed worker had taken is not missed. Kept in Redis until it is
+        # acknowledged, it would come again after an hour; and a worker that could not acknowledge it to a
+        # frozen Redis would end when it lost the connection (kombu 5.7).
+        "ack_emulation": False,
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

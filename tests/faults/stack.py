@@ -1,0 +1,216 @@
+"""A whole deployment as processes of our own: PostgreSQL, Redis, a simulator, web, workers and two beats.
+
+Nothing here touches a service that it found running, and only processes that it started are ended, by id.
+"""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+import requests
+from psycopg import sql
+
+from tests.e2e.caller import Caller, is_healthy
+from tests.e2e.processes import Program, eventually, members, run
+from tests.servers import Server, own_postgresql, own_redis
+from tests.services import connect, free_port
+
+WEB: Final = "web"
+SIMULATOR: Final = "simulator"
+# One worker of threads, one with children: a kill takes the whole of the one, and a task of the other.
+WORKERS: Final = {"threads": "4", "prefork": "4"}
+_START_SECONDS = 30
+_CELERY = ("-m", "celery", "-A", "config")
+# Waits as short as the settings allow.
+_BRISK = {
+    "SORA_PROVIDER": "stand-in",
+    "SORA_API_KEY": "a-key",
+    "SORA_TIMEOUT": "2000",
+    "SORA_RETRY_DELAY": "50",
+    "SORA_CONCURRENCY": "20",
+    "SORA_RECONCILE_SECONDS": "1,2,4",
+    "SORA_CLOCK_SKEW": "2",
+    "SORA_SYNC_SECONDS_LEAST": "0.5",
+    "SORA_BREAKER_FAILURES": "50",
+    "LOOK_SECONDS": "0.5",
+    "RATE_LIMIT_PER_MINUTE": "0",
+    "AUDIT_SECONDS": "5",
+    "WEB_WORKERS": "2",
+}
+
+
+@dataclass
+class Stack:
+    """The deployment's parts by name; `settings` is the environment that all of them share."""
+
+    postgresql: Server
+    redis: Server
+    folder: Path
+    settings: dict[str, str]
+    simulator_options: Sequence[str] = ()
+    parts: dict[str, Program] = field(default_factory=dict)
+    started: list[Program] = field(default_factory=list)
+    key: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """A caller with the deployment's one API key."""
+        return Caller(self.settings["TAKEONE_URL"], self.key)
+
+    @property
+    def control(self) -> str:
+        """The address of the simulator's own books and faults."""
+        return f"{self.settings['SORA_BASE_URL'].removesuffix('/v1')}/_simulator"
+
+    def commands(self) -> dict[str, list[str]]:
+        """What each part runs."""
+        port = str(urlsplit(self.settings["SORA_BASE_URL"]).port)
+        state = str(self.folder / "simulator.sqlite3")
+        simulator = ["-m", "simulator", "--port", port, "--state", state, "--tiny", *self.simulator_options]
+        workers = {
+            f"worker-{pool}": [*_CELERY, "worker", "-P", pool, "-c", width, "-n", f"{pool}@%h"]
+            for pool, width in WORKERS.items()
+        }
+        beats = {
+            f"beat-{number}": [*_CELERY, "beat", "--schedule", str(self.folder / f"beat-{number}")]
+            for number in (1, 2)
+        }
+        web = ["-m", "gunicorn", "-c", "python:config.server", "config.wsgi"]
+        return {SIMULATOR: simulator, WEB: web, **workers, **beats}
+
+    def start(self, *names: str) -> None:
+        """Starts these parts, or all of them."""
+        commands = self.commands()
+        for name in names or commands:
+            output = self.folder / f"{name}-{len(self.started)}.log"
+            self.parts[name] = Program(commands[name], self.settings, output)
+            self.started.append(self.parts[name])
+
+    def is_up(self) -> bool:
+        """Whether callers and workers are answered; fails where a part has ended by itself."""
+        assert all(program.running() for program in self.parts.values())
+        return is_healthy(self.settings["TAKEONE_URL"]) and _answers(f"{self.control}/ledger")
+
+    def mend(self) -> list[str]:
+        """Starts again, as a supervisor would, what has ended. Names what ended by itself: Celery does where a
+        child is killed that has only just begun."""
+        itself = []
+        for name, program in list(self.parts.items()):
+            code = program.process.poll()
+            if code is not None:
+                program.kill()
+                self.start(name)
+                itself += [] if code == -signal.SIGKILL else [name]
+        return itself
+
+    def webhook(self, url: str, secret: str) -> None:
+        """Has the simulator send its webhooks there."""
+        body = {"url": url, "secret": secret, "retry_seconds": 0.5}
+        assert requests.post(f"{self.control}/webhook", json=body, timeout=10).ok
+
+    def prepare(self) -> None:
+        """Makes the database's tables and an API key, which the stack's callers then use."""
+        with connect(self.settings["DATABASE_URL"]) as connection:
+            name = urlsplit(self.settings["DATABASE_URL"]).path.strip("/")
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        run(["manage.py", "migrate", "--verbosity", "0"], self.settings)
+        make_key = (
+            "from accounts.models import ApiKey, User;"
+            "print('KEY', ApiKey.issue(User.objects.create_user('ada'), 'tests')[1])"
+        )
+        self.key = run(["manage.py", "shell", "-c", make_key], self.settings).rpartition("KEY ")[2].strip()
+
+    def children(self, name: str) -> list[int]:
+        """The processes of a part that are not its first one."""
+        session = self.parts[name].session
+        return [process for process in members(session) if process != session]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to a whole part, which is then started again, as a supervisor would."""
+        self.parts[name].kill()
+        self.start(name)
+
+    def kill_child(self, name: str, choice: int = 0) -> bool:
+        """SIGKILL to one child of a part; False where it has none just now."""
+        children = sorted(self.children(name))
+        if not children:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(children[choice % len(children)], signal.SIGKILL)
+        return True
+
+    def arm(self, fault: str, **parameters: Any) -> None:
+        """Arms a fault of the simulator."""
+        answer = requests.post(f"{self.control}/faults", json={"fault": fault, **parameters}, timeout=10)
+        assert answer.ok, answer.text
+
+    def disarm(self) -> None:
+        """Clears all faults of the simulator."""
+        assert requests.delete(f"{self.control}/faults", timeout=10).ok
+
+    def terminate_backends(self) -> None:
+        """Has PostgreSQL end every connection of the deployment."""
+        with connect(self.settings["DATABASE_URL"]) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> pg_backend_pid()",
+                [urlsplit(self.settings["DATABASE_URL"]).path.strip("/")],
+            )
+
+    def flush_redis(self) -> None:
+        """Empties Redis."""
+        with redis.Redis.from_url(self.redis.url, socket_timeout=5) as connection:
+            connection.flushall()
+
+    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of the deployment's database."""
+        with psycopg.connect(self.settings["DATABASE_URL"], autocommit=True, connect_timeout=5) as connection:
+            # The queries are the tests' own.
+            return connection.execute(query, values).fetchall()  # type: ignore[call-overload, no-any-return]
+
+    def report(self) -> str:
+        """What all parts have printed, for people."""
+        return "\n\n".join(program.report() for program in self.started)
+
+
+def _answers(address: str) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(address, timeout=10).ok
+    return False
+
+
+@contextmanager
+def running(
+    folder: Path, settings: Mapping[str, str] | None = None, *, simulator: Sequence[str] = ()
+) -> Iterator[Stack]:
+    """A deployment in which everything runs, in this folder; ended in the end. Raises servers.Absent."""
+    with ExitStack() as stack:
+        postgresql = stack.enter_context(own_postgresql(free_port(), durable=True))
+        broker = stack.enter_context(own_redis(free_port()))
+        web = f"127.0.0.1:{free_port()}"
+        environment = _BRISK | {
+            "DATABASE_URL": postgresql.url,
+            "REDIS_URL": broker.url,
+            "TAKEONE_VAR": str(folder / "var"),
+            "SECRET_KEY": uuid.uuid4().hex * 2,
+            "TAKEONE_URL": f"http://{web}",
+            "TAKEONE_BIND": web,
+            "SORA_BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
+        }
+        deployment = Stack(postgresql, broker, folder, environment | dict(settings or {}), simulator)
+        try:
+            deployment.prepare()
+            deployment.start()
+            eventually(deployment.is_up, "the deployment", within=_START_SECONDS)
+            yield deployment
+        finally:
+            for program in deployment.started:
+                program.kill()

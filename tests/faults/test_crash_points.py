@@ -1,0 +1,210 @@
+"""SIGKILL at each boundary between a commit and a call that leaves the process, by name."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import eventually, run
+from tests.faults.books import is_quiet, judge
+from tests.faults.persistent import ask_for, insist
+from tests.faults.stack import Stack, running
+from tests.servers import Absent
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+_SECRET = "whsec_Y3Jhc2ggcG9pbnRz"
+_numbers = count(1)
+
+
+@dataclass
+class Wreck:
+    """A deployment with crash points, and what it has promised so far."""
+
+    stack: Stack
+    crashes: Path
+    promised: list[str]
+    retried: Counter[str]
+
+    def arm(self, *points: str) -> None:
+        for point in points:
+            (self.crashes / "armed" / point).touch()
+
+    def armed(self) -> set[str]:
+        return {path.name for path in (self.crashes / "armed").iterdir()}
+
+    def passed(self) -> set[str]:
+        return {path.name for path in (self.crashes / "passed").iterdir()}
+
+    def ask(self, count: int = 1, **wish: object) -> list[str]:
+        jobs = [ask_for(self.stack, f"A boat, number {next(_numbers)}", **wish) for _ in range(count)]
+        self.promised += jobs
+        return jobs
+
+    def status(self, job: str) -> str:
+        return str(insist(self.stack, "GET", f"/{job}").json()["data"]["status"])
+
+    def state(self, job: str) -> str:
+        return str(self.stack.ask("SELECT state FROM videos_submission WHERE job_id = %s", job)[-1][0])
+
+    def upstream_id(self, job: str) -> str:
+        rows = self.stack.ask("SELECT upstream_id FROM videos_submission WHERE job_id = %s", job)
+        return str(rows[-1][0] or "") if rows else ""
+
+    def settle(self, within: float) -> None:
+        """Waits until every armed point has killed its process and all work has ended."""
+
+        def at_rest() -> bool:
+            self.stack.mend()
+            return not self.armed() and is_quiet(self.stack)
+
+        try:
+            eventually(at_rest, "all points passed and all jobs ended", within=within, every=0.3)
+        except pytest.fail.Exception as failure:
+            rows = self.stack.ask("SELECT job_id, number, state, due_at - now() FROM videos_submission")
+            live = [row for row in rows if row[2] not in {"stored", "absent", "dropped", "unsent"}]
+            pytest.fail(f"{failure}\narmed: {self.armed()}\n{live}")
+        assert judge(self.stack, self.promised, self.retried).faults() == {}
+
+
+@pytest.fixture(scope="module")
+def wreck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wreck]:
+    folder = tmp_path_factory.mktemp("crashes")
+    for name in ("armed", "passed"):
+        (folder / name).mkdir()
+    settings = {
+        "DJANGO_SETTINGS_MODULE": "tests.faults.armed.settings",
+        "TAKEONE_CRASH_FOLDER": str(folder),
+        "SORA_WEBHOOK_SECRET": _SECRET,
+        # Later than a render's end, so that its webhook is of use.
+        "SORA_SYNC_SECONDS_LEAST": "3",
+    }
+    try:
+        with running(folder, settings, simulator=["--render-seconds", "2"]) as stack:
+            yield Wreck(stack, folder, [], Counter())
+    except Absent as error:
+        pytest.skip(str(error))
+
+
+def around(*calls: str) -> tuple[str, ...]:
+    """The points before and after each of these calls."""
+    names = (call.rpartition(".") for call in calls)
+    return tuple(f"{journey}.{side}-{call}" for journey, _, call in names for side in ("before", "after"))
+
+
+# What the processes do by themselves, with a job for each kill and some to spare.
+def work(wreck: Wreck) -> None:
+    """Sending, looking for what was sent, following, fetching, auditing."""
+    stack = wreck.stack
+    # Two are made and not answered for, one is not made at all: it is proven absent and sent again.
+    stack.arm("created_then_drop", times=2)
+    stack.arm("refuse", operation="create", skip=2, times=1)
+    stack.arm("not_ready", times=2)
+    wreck.ask(10)
+
+
+def wrong_address(wreck: Wreck) -> None:
+    """A 404 for a create asks for the list before it blames the job."""
+    wreck.stack.arm("error", operation="create", status=404, times=2)
+    wreck.ask(3)
+
+
+def wrong_key(wreck: Wreck) -> None:
+    """A 401 pauses all work until a probe succeeds."""
+    wreck.stack.arm("error", operation="create", status=401, times=1)
+    wreck.ask(2)
+
+
+def cancelling(wreck: Wreck) -> None:
+    """Renders whose jobs are cancelled before their files are fetched are deleted upstream."""
+    wreck.stack.arm("error", operation="content", status=503, times=None)
+    jobs = wreck.ask(3)
+    for job in jobs:
+        eventually(lambda job=job: wreck.state(job) == "rendered", "a render", within=30)
+    for job in jobs:
+        # The kill takes the answer away: the caller asks again, and is told that it is cancelled already.
+        assert insist(wreck.stack, "DELETE", f"/{job}").status_code in {200, 409}
+    wreck.stack.disarm()
+    assert {wreck.status(job) for job in jobs} == {"cancelled"}
+
+
+def asking(wreck: Wreck) -> None:
+    """Creates, retries and questions of callers, whose web process dies under them."""
+    stack = wreck.stack
+    stack.arm("stuck", times=3)
+    failing, asked_after, spare = wreck.ask(3)
+    ids = {
+        job: eventually(lambda job=job: wreck.upstream_id(job), "its id", within=30)
+        for job in (failing, asked_after, spare)
+    }
+    stack.arm("failed", video_id=ids[failing])
+    eventually(lambda: wreck.status(failing) == "failed", "a failed job", within=30)
+    wreck.retried[failing] += 1
+    again = insist(stack, "POST", f"/{failing}/retry")
+    assert again.status_code == 200, again.text
+    assert insist(stack, "POST", f"/{asked_after}/sync").status_code == 200
+    for job in (asked_after, spare):
+        stack.arm("cancelled", video_id=ids[job])
+
+
+def hinting(wreck: Wreck) -> None:
+    """Webhooks of the upstream, which it sends again when their receiver dies."""
+    stack = wreck.stack
+    stack.webhook(f"{stack.settings['TAKEONE_URL']}/hooks/sora", _SECRET)
+    wreck.ask(3)
+
+
+SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
+    work: (
+        *around("submit.create", "reconcile.list", "reconcile.hint", "sync.list", "sync.hint"),
+        *around("store.download", "store.save", "store.retrieve", "audit.list", "look.publish"),
+    ),
+    wrong_address: around("submit.probe"),
+    wrong_key: around("look.probe"),
+    cancelling: around("cancel.hint", "cancel.delete"),
+    asking: around("once.hint", "sync.retrieve", "hints.publish"),
+    hinting: around("hint.hint"),
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
+def test_a_kill_at_any_boundary_loses_nothing_and_pays_nothing_twice(
+    wreck: Wreck, scenario: Callable[[Wreck], None]
+) -> None:
+    wreck.arm(*SCENARIOS[scenario])
+    began = time.monotonic()
+    scenario(wreck)
+    wreck.settle(within=120)
+    print(f"{scenario.__name__}: {time.monotonic() - began:.1f} s")
+    wreck.stack.disarm()
+
+
+def test_every_boundary_has_its_kill(wreck: Wreck) -> None:
+    """What the processes passed in the tests above, and no list of ours, is what there is."""
+    if not wreck.promised:
+        pytest.skip("it looks at what the tests before it have passed")
+    known = {point for points in SCENARIOS.values() for point in points}
+    assert wreck.passed() - known == set()
+
+
+def test_production_settings_have_no_crash_points(tmp_path: Path) -> None:
+    (tmp_path / "armed").mkdir()
+    (tmp_path / "passed").mkdir()
+    (tmp_path / "armed" / "none.before-publish").touch()
+    program = (
+        "from django.apps import apps; from videos.wake import publish; publish('look');"
+        "print([app.name for app in apps.get_app_configs() if 'tests' in app.name])"
+    )
+    settings = {
+        "TAKEONE_VAR": str(tmp_path),
+        "TAKEONE_CRASH_FOLDER": str(tmp_path),
+        "TAKEONE_EMBEDDED": "1",
+    }
+    assert run(["manage.py", "shell", "-v", "0", "-c", program], settings).strip() == "[]"
+    armed = settings | {"DJANGO_SETTINGS_MODULE": "tests.faults.armed.settings"}
+    with pytest.raises(pytest.fail.Exception, match="ended with -9"):
+        run(["manage.py", "shell", "-v", "0", "-c", program], armed)
