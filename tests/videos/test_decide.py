@@ -476,6 +476,29 @@ def test_an_id_that_another_submission_gets_in_the_same_moment_is_refused(
     assert said_by_the_operator(unknown.job) == []
 
 
+def test_an_id_that_another_gets_after_the_check_is_refused_as_well(
+    make_job: Callable[..., Job],
+    unknown: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    video = its_video(unknown, sora)
+    make_job()
+    other = submit.claim(upstream)
+    assert other is not None
+    check = decide._check_adoptable
+
+    def then_another_gets_it(*args: Any, **kwargs: Any) -> None:
+        check(*args, **kwargs)
+        Submission.objects.filter(pk=other.pk).update(upstream_id=video.id)
+
+    monkeypatch.setattr(decide, "_check_adoptable", then_another_gets_it)
+    with pytest.raises(decide.Refused, match="to another submission in this moment"):
+        decide.adopt(unknown, video.id, upstream)
+    assert said_by_the_operator(unknown.job) == []
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_what_holds_a_provider_back_since_this_moment_is_ended_and_said(upstream: Upstream) -> None:

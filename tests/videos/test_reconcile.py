@@ -420,6 +420,7 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
             assert not submit.accept(locked_job, submission, video, upstream, how="answered")
     lost.refresh_from_db()
     assert (lost.state, lost.upstream_id, lost.cost_state) == ("given_up", video.id, "settled")
+    assert lost.accepted_at is not None, "an audit looks for it"
 
 
 def test_a_late_answer_that_nobody_waits_for_is_settled(

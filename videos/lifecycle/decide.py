@@ -71,6 +71,10 @@ def adopt(submission: Submission, upstream_id: str, upstream: Upstream, *, force
             _check_adoptable(submission, video, upstream, force=force)
             before = submission.state
             accept(job, submission, video, upstream, how="adopted", by=_BY)
+            submission.refresh_from_db(fields=["upstream_id"])
+            if submission.upstream_id != upstream_id:
+                # Refused by accept, which has looked after _check_adoptable did.
+                raise IntegrityError
             if before == _S.GIVEN_UP:
                 # It moves only once the upstream says what became of it.
                 detail = {"upstreamId": upstream_id, "how": "adopted", "by": _BY}

@@ -155,7 +155,9 @@ def accept(
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
     if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
         # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
-        Submission.objects.filter(pk=submission.pk).update(upstream_id=video.id, due_at=now)
+        Submission.objects.filter(pk=submission.pk).update(
+            upstream_id=video.id, accepted_at=now, due_at=now
+        )
         return False
     before = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
     if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):
