@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+MINUTES ?= 5
 ARGS ?=
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt lock mutants
+.PHONY: help up test lint fmt lock mutants soak
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -25,6 +26,9 @@ test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
 
 mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARGS="--only lease", --list.
 	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)
+
+soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".
+	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
 lint: .venv/dev.installed ## Look for mistakes without running anything.

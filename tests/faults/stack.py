@@ -100,8 +100,8 @@ class Stack:
         return is_healthy(self.settings["TAKEONE_URL"]) and _answers(f"{self.control}/ledger")
 
     def mend(self) -> list[str]:
-        """Starts again, as a supervisor would, what has ended. Names what ended by itself: Celery does where a
-        child is killed that has only just begun."""
+        """Starts again, as a supervisor would, what has ended. Names what was not killed: Celery ends where a
+        child dies that has only just begun."""
         itself = []
         for name, program in list(self.parts.items()):
             code = program.process.poll()
