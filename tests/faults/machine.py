@@ -1,0 +1,305 @@
+"""What callers, operators, the upstream, crashes and clocks can do: the rules of the state machine."""
+
+import functools
+import inspect
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+from unittest.mock import patch
+from uuid import UUID
+
+from hypothesis import strategies
+from hypothesis.stateful import initialize, rule
+
+from tests.faults.machine_ledger import Terms, owned
+from tests.faults.machine_world import World
+from videos.clock import database_now
+from videos.fitting import Asked
+from videos.lifecycle import decide, submit
+from videos.lifecycle.create import create
+from videos.lifecycle.hint import take_hint
+from videos.lifecycle.sync import NotSyncable, ask_now, sweep
+from videos.models import Submission
+from videos.sora import errors
+from videos.sora.types import Phase
+from videos.states import JOB_OPEN
+
+# Few jobs, so that much happens to each; two wishes, so that jobs look alike on the upstream's list.
+_JOBS_MOST: Final = 5
+_WISHES: Final = {"a boat": 4, "a kite": 8}
+_REFUSALS: Final[dict[str, Callable[[], errors.SoraError]]] = {
+    "not sent": lambda: errors.NotSent("refused"),
+    "busy": lambda: errors.Busy("429", retry_after=3),
+    "misconfigured": lambda: errors.Misconfigured("401", status=401),
+    "rejected": lambda: errors.Rejected("no", status=400),
+    "lost on the way": lambda: errors.OutcomeUnknown("reset"),
+    "500 unmade": lambda: errors.OutcomeUnknown("500", answered=True),
+}
+_BRIEFLY: Final = ["3 s", "20 s", "look", "cancel", "retry", "send"]
+_MEANWHILE: Final = [*_BRIEFLY, "the lease", "finish", "a mistake", "a downtime"]
+
+
+def _up_to_three(actions: Sequence[str]) -> list[tuple[str, ...]]:
+    return [each for length in (1, 2, 3) for each in itertools.product(actions, repeat=length)]
+
+
+# What the arguments of a step are chosen from, by Hypothesis or by a walk.
+CHOICES: Final[dict[str, Sequence[Any]]] = {
+    "prompt": sorted(_WISHES),
+    "key": ["k-1", "k-2"],
+    "pick": range(50),
+    "other": range(50),
+    "refusal": sorted(_REFUSALS),
+    "silence": ["dropped", "500", "crash"],
+    "ending": ["heard", "dropped", "500", "crash"],
+    "video": ["", "late", "late", "odd"],
+    "dies": [False, True],
+    # Shorter than the lease: who is held up for longer between the last check and the POST may pay twice.
+    "briefly": [actions for actions in _up_to_three(_BRIEFLY) if actions.count("20 s") < 2],
+    "meanwhile": _up_to_three(_MEANWHILE),
+    "before": [(), ("finish", "sweep"), ("cancel",), ("finish", "sweep", "cancel")],
+    "then": [(), ("retry",), ("retry", "send")],
+    "call": ["list", "retrieve", "download", "delete"],
+    "seconds": [0.5, 3, 20, 40],
+    "downtime": [0, 700, 3_000, 7_000],
+    "whose": ["ours", "nobody's yet", "never was"],
+    "phase": [Phase.COMPLETED, Phase.RUNNING, Phase.FAILED, Phase.CANCELLED],
+}
+STEPS: Final[list[Callable[..., None]]] = []
+
+
+def names(step: Callable[..., None]) -> list[str]:
+    """The arguments of a step."""
+    return list(inspect.signature(step).parameters)[1:]
+
+
+def step(function: Callable[..., None]) -> Callable[..., None]:
+    """A rule for Hypothesis, and a step for walks."""
+
+    @functools.wraps(function)
+    def taken(self: World, **given: Any) -> None:
+        self.sound = False
+        function(self, **given)
+        self.nothing_is_lost_or_swapped()
+        self.sound = True
+
+    STEPS.append(taken)
+    choices: Any = {name: strategies.sampled_from(CHOICES[name]) for name in names(function)}
+    as_rule: Callable[..., None] = rule(**choices)(taken)  # type: ignore[no-untyped-call]
+    return as_rule
+
+
+class Service(World):
+    """The steps: by callers, operators, senders, workers, time and the upstream."""
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
+        # Of each key, the prompt that it first came with, and the answer.
+        self.keys: dict[str, tuple[str, Any]] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        for prompt in ("a boat", "a boat", "a kite"):
+            self.ask(prompt=prompt)
+
+    @step
+    def ask(self, prompt: str) -> None:
+        if len(self.given) < _JOBS_MOST:
+            wish = Asked(prompt, duration=_WISHES[prompt])
+            self._note(create(wish, owner=self.owner, api_key=None, upstream=self.upstream).pk, prompt)
+
+    @step
+    def ask_under_a_key(self, key: str, prompt: str, dies: bool) -> None:
+        """The first request may die before its commit; after that, each one is answered as the first was."""
+        known = self.keys.get(key)
+        if known is None and len(self.given) >= _JOBS_MOST:
+            return
+        body = json.dumps({"prompt": prompt, "duration": _WISHES[prompt]})
+        with self._process(), patch("videos.views.create", self._create_and_die if dies else create):
+            answer: Any = self.api.post(
+                "/api/v1/videos", body, content_type="application/json", headers={"idempotency-key": key}
+            )
+            replayed = answer.headers.get("Idempotent-Replayed")
+            if known is None:
+                assert (answer.status_code, replayed) == (201, None)
+                self.keys[key] = prompt, answer.json()
+                self._note(UUID(answer.json()["data"]["jobId"]), prompt)
+            elif known[0] == prompt:
+                assert (answer.status_code, replayed, answer.json()) == (201, "true", known[1])
+            else:
+                assert answer.status_code == 422
+
+    def _create_and_die(self, *given: Any, **named: Any) -> NoReturn:
+        create(*given, **named)
+        self._die()
+
+    @step
+    def call_off(self, pick: int) -> None:
+        self._cancel(self._job(pick, JOB_OPEN))
+
+    @step
+    def ask_again(self, pick: int) -> None:
+        self._retry(self._job(pick, ["failed", "cancelled"]))
+
+    @step
+    def ask_after_it_now(self, pick: int) -> None:
+        with suppress(NotSyncable):
+            ask_now(self._job(pick), self.upstream)
+
+    @step
+    def adopt(self, pick: int, other: int) -> None:
+        """An operator: of all ids, a submission can only be given its own."""
+        open_to_it = {"unknown", "absent", "given_up"}
+        submissions, videos = Submission.objects.order_by("pk"), list(self.sora.videos)
+        if pick % 5:
+            # Mostly those that it can be about.
+            submissions = submissions.filter(upstream_id=None, state__in=open_to_it)
+            videos = [video_id for video_id in videos if video_id not in owned()]
+        if not submissions or not videos:
+            return
+        submission, video_id = submissions[pick % len(submissions)], videos[other % len(videos)]
+        right = self.sora.makers[video_id].pk == submission.pk and video_id not in self.sora.odd
+        right = right and submission.upstream_id is None and submission.state in open_to_it
+        try:
+            adopted = decide.adopt(submission, video_id, self.upstream)
+        except decide.Refused:
+            adopted = False
+        assert adopted == right, f"{submission} and {video_id}"
+
+    @step
+    def declare_absent(self, pick: int) -> None:
+        """An operator who has looked: only what the upstream never made."""
+        made = [maker.pk for maker in self.sora.makers.values()]
+        if unmade := list(Submission.objects.filter(state="unknown").exclude(pk__in=made)):
+            decide.declare_absent(unmade[pick % len(unmade)])
+
+    @step
+    def send(self) -> None:
+        self._send()
+
+    @step
+    def send_in_vain(self, refusal: str) -> None:
+        def refuse(job_id: UUID | None) -> NoReturn:
+            raise _REFUSALS[refusal]()
+
+        with self._process(POST=refuse):
+            self._send()
+
+    @step
+    def send_and_hear_nothing(self, silence: str, video: str) -> None:
+        self.sora.next_is = video
+        with self._process(create=lambda _: self._answer(silence)):
+            self._send()
+
+    @step
+    def send_and_hear_late(self, meanwhile: tuple[str, ...], ending: str) -> None:
+        def beside(job_id: UUID | None) -> None:
+            self._happen(meanwhile, job_id)
+            self._answer(ending)
+
+        with self._process(create=beside):
+            self._send()
+
+    @step
+    def be_held_up_before_the_post(self, briefly: tuple[str, ...], ending: str, video: str) -> None:
+        self.sora.next_is = video
+        with self._process(
+            POST=lambda job_id: self._happen(briefly, job_id), create=lambda _: self._answer(ending)
+        ):
+            self._send()
+
+    @step
+    def be_held_up_after_the_claim(self, meanwhile: tuple[str, ...], ending: str) -> None:
+        """And come back, or crash there."""
+        if submission := submit.claim(self.upstream):
+            self._happen(meanwhile, submission.job_id)
+            if ending != "crash":
+                self._post(submission)
+
+    @step
+    def work(self) -> None:
+        self._work()
+
+    @step
+    def sweep(self) -> None:
+        sweep(self.upstream)
+
+    @step
+    def work_and_crash(self, pick: int, before: tuple[str, ...], call: str, then: tuple[str, ...]) -> None:
+        """After the upstream did what it was asked, and before that is recorded."""
+        job_id = self._job(pick, ["processing"]).pk
+        self._happen(before, job_id)
+        with self._process(**{call: lambda _: self._die()}):
+            self._work()
+        self._happen(then, job_id)
+
+    @step
+    def work_beside_others(
+        self, pick: int, before: tuple[str, ...], call: str, meanwhile: tuple[str, ...]
+    ) -> None:
+        self._happen(before, self._job(pick, ["processing"]).pk)
+        with self._process(**{call: lambda job_id: self._happen(meanwhile, job_id)}):
+            self._work()
+
+    @step
+    def work_while_the_upstream_is_away(self, downtime: float) -> None:
+        self.sora.be_away(errors.Unavailable("502"))
+        self._work()
+        self._pass(downtime)
+        self._work()
+        self.sora.be_away(None)
+
+    @step
+    def take_a_webhook(self, whose: str, pick: int) -> None:
+        """However often it comes, it makes looks due, and nothing else."""
+        known = owned()
+        ids = {"ours": known, "nobody's yet": set(self.sora.makers) - known, "never was": {"video_never"}}
+        if not ids[whose]:
+            return
+        video_id = sorted(ids[whose])[pick % len(ids[whose])]
+        before, now = _rows(), database_now()
+        take_hint(video_id, provider=self.upstream.name)
+        assert not take_hint(video_id, provider=self.upstream.name)
+        for (due_at, *was), (due_at_now, *became) in zip(before, _rows(), strict=True):
+            assert was == became, f"{was} became {became}"
+            sooner = due_at_now and now <= due_at_now < due_at and was[1] in {"unknown", "rendering"}
+            assert sooner or due_at == due_at_now, f"{was} is due at {due_at_now}"
+
+    @step
+    def time_passes(self, seconds: float) -> None:
+        self._pass(seconds)
+
+    @step
+    def everything_is_down(self, downtime: float) -> None:
+        self._pass(downtime)
+
+    @step
+    def a_render_goes_on(self, pick: int, phase: Phase) -> None:
+        if running := self.sora.running():
+            video_id = running[pick % len(running)]
+            if phase == Phase.COMPLETED:
+                self.sora.complete(video_id)
+            else:
+                self.sora.set(video_id, phase)
+
+    @step
+    def a_video_is_called_expired(self, pick: int) -> None:
+        """One that we know to be completed: of others, SORA_BILLS_FAILED says what they cost."""
+        rendering = Submission.objects.filter(state="rendering").values_list("upstream_id", flat=True)
+        done = sorted((owned() - set(rendering)) & self.sora.completed())
+        if done:
+            self.sora.set(done[pick % len(done)], Phase.EXPIRED)
+
+    @step
+    def a_video_is_missing(self, pick: int) -> None:
+        """For a moment; the second time for good. An upstream that forgets what we do not own is paid twice."""
+        if here := sorted(owned() & self.sora.videos.keys()):
+            with self.sora.missing(here[pick % len(here)]):
+                self._work()
+
+
+def _rows() -> list[tuple[Any, ...]]:
+    fields = ("due_at", "pk", "state", "upstream_id", "looks", "missing_looks", "cost_state", "job__status")
+    return list(Submission.objects.order_by("pk").values_list(*fields))

@@ -1,0 +1,247 @@
+"""The state machine's upstream, which knows who made each of its videos, and what must hold by its word."""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+
+from tests.videos.scripted import ScriptedClient
+from videos.clock import database_now
+from videos.models import Job, JobEvent, Submission
+from videos.pricing import cost
+from videos.sora import errors
+from videos.sora.dialects import OPENAI, Dialect
+from videos.sora.types import Content, CreateRequest, Phase, Video, VideoPage
+from videos.states import JOB_ENTERED_FROM, SUBMISSION_ENTERED_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an upstream offers and bills, and after how long the last video shows on its list."""
+
+    dialect: Dialect
+    bills_failed: bool = False
+    # Shorter than the reconciling window, where the list proves absence.
+    lag: float = 12
+
+
+TERMS: Final[Mapping[str, Terms]] = {
+    "openai": Terms(OPENAI),
+    "cancels": Terms(replace(OPENAI, cancels=True), bills_failed=True),
+    "proves no absence": Terms(replace(OPENAI, proves_absence=False), lag=900),
+    "has no list": Terms(replace(OPENAI, lists=False, proves_absence=False, cancels=True)),
+}
+
+
+class Ledger(ScriptedClient):
+    """The scripted upstream on the database's clock.
+
+    `judge` is called for each paid create, and `sender` is who sends the next one. Its video is as `next_is`
+    says: "late" on the list, or "odd", which is not quite what was asked for. What is in `beside` happens
+    once: "POST" before a create has arrived, the others after the call of that name has done its work; it is
+    told the job that the call is about.
+    """
+
+    def __init__(self, terms: Terms, judge: Callable[[Submission, CreateRequest], None]) -> None:
+        super().__init__()
+        self.terms = terms
+        self.judge = judge
+        self.sender: Submission | None = None
+        self.next_is = ""
+        self.beside: dict[str, Callable[[UUID | None], None]] = {}
+        self.makers: dict[str, Submission] = {}
+        # What is not there any more, as it was last.
+        self.gone: dict[str, Video] = {}
+        self.missed: set[str] = set()
+        self.forgotten: set[str] = set()
+        self.late: set[str] = set()
+        self.odd: set[str] = set()
+
+    def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
+        # Taken at once: others send while this one is on its way.
+        sender, how, self.sender, self.next_is = self.sender, self.next_is, None, ""
+        assert sender is not None
+        self._happens("POST", sender)
+        self.judge(sender, request)
+        if how == "odd":
+            request = replace(request, prompt=f"{request.prompt}, more or less")
+        video = self.add(request, created_at=database_now())
+        if how in {"late", "odd"}:
+            (self.late if how == "late" else self.odd).add(video.id)
+        self.makers[video.id] = sender
+        self._happens("create", sender)
+        return video
+
+    def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
+        video = super().retrieve(video_id, deadline=deadline)
+        self._happens("retrieve", self.makers.get(video_id))
+        return video
+
+    def list(self, after: str | None = None, limit: int = 100, order: str = "desc") -> VideoPage:
+        shown_until = database_now() - timedelta(seconds=self.terms.lag)
+        self.hidden = {each for each in self.late & self.videos.keys() if self._made_at(each) > shown_until}
+        page = super().list(after, limit, order)
+        self._happens("list", None)
+        return page
+
+    def delete(self, video_id: str) -> None:
+        video = self.videos.get(video_id)
+        super().delete(video_id)
+        assert video is not None
+        self.gone[video_id] = video
+        self._happens("delete", self.makers[video_id])
+
+    @contextmanager
+    def download(
+        self, video_id: str, variant: str = "video", *, deadline: float | None = None
+    ) -> Iterator[Content]:
+        video = self.videos.get(video_id)
+        if video and video.expires_at and video.expires_at <= database_now():
+            raise errors.NotFound("Downloads expire after 1 hours.")
+        with super().download(video_id, variant, deadline=deadline) as content:
+            yield content
+        self._happens("download", self.makers[video_id])
+
+    @contextmanager
+    def missing(self, video_id: str) -> Iterator[None]:
+        """The upstream does not know a video; the second time it is forgotten."""
+        self.gone[video_id] = self.videos.pop(video_id)
+        yield
+        if video_id in self.missed:
+            self.forgotten.add(video_id)
+        else:
+            self.missed.add(video_id)
+            self.videos[video_id] = self.gone.pop(video_id)
+
+    def be_away(self, error: errors.SoraError | None) -> None:
+        """All calls but creates fail with this, until it is None."""
+        self.list_error = self.retrieve_error = self.delete_error = error
+        self.content = error or b""
+
+    def completed(self) -> set[str]:
+        """The videos that are there and called completed."""
+        return {video.id for video in self.videos.values() if video.phase == Phase.COMPLETED}
+
+    def running(self, job_id: UUID | None = None) -> Sequence[str]:
+        """The videos that are rendered now, of all jobs or of one."""
+        return [
+            video.id
+            for video in self.videos.values()
+            if video.phase == Phase.RUNNING and job_id in {None, self.makers[video.id].job_id}
+        ]
+
+    def last(self, video_id: str) -> Video:
+        """A video as it is, or was when it was last there."""
+        return self.videos.get(video_id) or self.gone[video_id]
+
+    def bill(self, video_id: str) -> Decimal:
+        """What was charged: all for what was completed, or was stopped by a DELETE."""
+        video = self.last(video_id)
+        match video.phase:
+            case Phase.RUNNING:
+                charged = video_id in self.deleted
+            case Phase.COMPLETED | Phase.EXPIRED:
+                charged = True
+            case _:
+                charged = settings.SORA_BILLS_FAILED
+        price = cost(str(video.model), str(video.size), str(video.seconds))
+        assert price is not None
+        return price if charged else Decimal(0)
+
+    def _made_at(self, video_id: str) -> datetime:
+        made_at = self.videos[video_id].created_at
+        assert made_at is not None
+        return made_at
+
+    def _happens(self, call: str, about: Submission | None) -> None:
+        if beside := self.beside.pop(call, None):
+            beside(about.job_id if about else None)
+
+
+def owned() -> set[str]:
+    """The upstream ids that we know."""
+    ids = Submission.objects.exclude(upstream_id=None).values_list("upstream_id", flat=True)
+    return {str(each) for each in ids}
+
+
+def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:
+    """Each submission settled what its video was billed, to the cent.
+
+    More only where it was given up at some time, where the upstream forgot the video, or where it was dropped
+    while it rendered and had failed by then; less only where an operator was mistaken, and no answer came.
+    """
+    given_up = _submissions_that_went(to_state="given_up")
+    dropped = _submissions_that_went(from_state="rendering", to_state="dropping")
+    made = {maker.pk: video_id for video_id, maker in sora.makers.items()}
+    for each in Submission.objects.all():
+        whose, video_id = (each.job_id, each.number), made.get(each.pk, "")
+        billed = sora.bill(video_id) if video_id else Decimal(0)
+        settled = Decimal(each.price or 0) if each.cost_state == "settled" else Decimal(0)
+        if each.pk in mistaken and each.upstream_id is None:
+            assert settled <= billed, f"{each} settled {settled} of {billed}"
+            continue
+        assert settled >= billed, f"{each} settled {settled} of {billed}"
+        untold = whose in dropped and sora.last(video_id).phase in {Phase.FAILED, Phase.CANCELLED}
+        if whose not in given_up and video_id not in sora.forgotten and not untold:
+            assert settled == billed, f"{each} settled {settled} of {billed}"
+
+
+def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:
+    return set(JobEvent.objects.filter(**how).values_list("job_id", "submission_number"))
+
+
+def orphans(sora: Ledger, mistaken: Collection[int]) -> set[str]:
+    """The videos without an owner: given up before their ids were known, or called absent by mistake."""
+    found = set(sora.makers) - owned()
+    for video_id in found:
+        maker = Submission.objects.get(pk=sora.makers[video_id].pk)
+        lost = maker.state == "given_up" or (maker.state == "absent" and maker.pk in mistaken)
+        assert lost, f"{maker} has lost {video_id}"
+    return found
+
+
+def losses_are_real(sora: Ledger) -> None:
+    """What we call lost is forgotten, or its file has expired."""
+    for each in Submission.objects.filter(state="lost"):
+        video_id = str(each.upstream_id)
+        expires_at = sora.last(video_id).expires_at
+        expired = sora.last(video_id).phase == Phase.EXPIRED or (expires_at and expires_at <= database_now())
+        assert expired or video_id in sora.forgotten, f"{each} is there: {video_id}"
+
+
+def videos_are_where_they_belong(sora: Ledger, wishes: Mapping[UUID, str]) -> None:
+    """A completed job has the one video that was made for it, and its file."""
+    for job in Job.objects.filter(status="completed"):
+        kept = job.submissions.get(state="stored")
+        assert sora.makers[str(kept.upstream_id)].pk == kept.pk
+        assert kept.request["prompt"] == wishes[job.pk]
+        assert job.video.storage.exists(str(job.video.name))
+
+
+def histories_follow_the_tables() -> None:
+    """From the first line to the present state, without a gap."""
+    lines: dict[tuple[UUID, int | None], list[JobEvent]] = {}
+    for event in JobEvent.objects.order_by("job", "number"):
+        lines.setdefault((event.job_id, event.submission_number), []).append(event)
+    present: dict[tuple[UUID, int | None], str] = {
+        (job_id, number): state
+        for job_id, number, state in Submission.objects.values_list("job", "number", "state")
+    }
+    present |= {(pk, None): status for pk, status in Job.objects.values_list("pk", "status")}
+    assert lines.keys() == present.keys()
+    for whose, events in lines.items():
+        table: Any = JOB_ENTERED_FROM if whose[1] is None else SUBMISSION_ENTERED_FROM
+        first, last = ("pending" if whose[1] is None else "sending"), events[-1]
+        assert (events[0].from_state, events[0].to_state) == ("", first)
+        assert last.to_state == present[whose], (last, present[whose])
+        for one, following in itertools.pairwise(events):
+            assert following.from_state == one.to_state, (one, following)
+            # An operator gave it its id; it moves once the upstream says what became of it.
+            named = following.to_state == one.to_state == "given_up" and following.detail["by"] == "operator"
+            assert named or following.from_state in table[following.to_state], following
