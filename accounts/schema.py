@@ -4,6 +4,8 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
 from accounts.authentication import ApiKeyAuthentication
+from accounts.cookies import CookieAuthentication
+from accounts.sessions import access_cookie, refresh_cookie
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -20,4 +22,25 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return [
             {"type": "apiKey", "in": "header", "name": "x-api-key"},
             {"type": "http", "scheme": "bearer"},
+        ]
+
+
+class CookieScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The session's two cookies, for the schema."""
+
+    target_class = CookieAuthentication
+    name = ["cookie", "refreshCookie"]
+
+    def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
+        """The refresh token opens nothing but /api/auth/refresh."""
+        return [{"cookie": []}]
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:
+        said = (
+            "Set at log-in. Calls other than GET send `csrfToken` of /api/auth/me as `X-CSRFToken`, and over "
+            "https `Origin` or `Referer`, as browsers do."
+        )
+        return [
+            {"type": "apiKey", "in": "cookie", "name": access_cookie(), "description": said},
+            {"type": "apiKey", "in": "cookie", "name": refresh_cookie(), "description": said},
         ]

@@ -1,6 +1,8 @@
-"""What the schema says of every operation under /api/v1: the envelope and the errors."""
+"""What the schema says of every operation under /api: the envelope and the errors."""
 
 from typing import Any, Final
+
+from accounts.authentication import KeyInUrl
 
 _ERROR: Final = {
     "type": "object",
@@ -26,8 +28,17 @@ _SAYS: Final = {
         "validation_failed",
         "duration: Ensure this value is less than or equal to 60.",
     ),
-    "401": ("No key, or an unknown one.", "unauthorized", "Authentication credentials were not provided."),
-    "404": ("No such job of this caller.", "not_found", "Not found."),
+    "401": (
+        "No key and no session, or one that opens nothing.",
+        "unauthorized",
+        "Authentication credentials were not provided.",
+    ),
+    "403": (
+        "The key's scope does not include it, or the cookie came without the CSRF token.",
+        "insufficient_scope",
+        "This needs an API key with the scope write; the one that was sent has read. Send another.",
+    ),
+    "404": ("The caller has none of this id.", "not_found", "Not found."),
     "409": (
         "The job's status does not allow it.",
         "job_not_cancellable",
@@ -71,12 +82,48 @@ _SAYS: Final = {
 }
 _MORE: Final = {
     "cancelVideo": ["409"],
-    "retryVideo": ["400", "409", "422"],
+    "retryVideo": ["409", "422"],
     "createVideo": ["422"],
+    "generateVideo": ["422"],
     "syncVideo": ["409"],
-    "getVideoResult": ["400"],
-    "getVideoContent": ["400", "410"],
+    "getVideoContent": ["410"],
 }
+# Where an operation's own is meant by a status.
+_OWN: Final = {
+    ("getGeneratedVideo", "403"): (
+        "The job is somebody else's, or the key's scope does not include it.",
+        "forbidden",
+        "This job belongs to somebody else.",
+    ),
+    ("register", "403"): (
+        "There is no registration here, or a page of another site asks.",
+        "registration_closed",
+        "Nobody can register here. Ask who runs this service for an account.",
+    ),
+    ("logIn", "401"): (
+        "Wrong username or password.",
+        "wrong_credentials",
+        "The username or the password is wrong.",
+    ),
+    ("logIn", "429"): (
+        "Too many failed log-ins, or too many requests; Retry-After says when to go on.",
+        "locked_out",
+        "Too many log-ins have failed. Wait as long as Retry-After says, then try again.",
+    ),
+    ("refreshSession", "401"): (
+        "The refresh token is missing, expired, forged or used before, or the session has ended.",
+        "unauthorized",
+        "The session's token is not valid, or its session has ended. Log in again.",
+    ),
+} | {
+    (operation, "403"): (
+        "A page of another site asks, or the CSRF token is missing.",
+        "csrf_failed",
+        "CSRF token missing. Send the csrfToken of /api/auth/me as X-CSRFToken, with its cookie.",
+    )
+    for operation in ("logIn", "logOut", "refreshSession")
+}
+_WITHOUT: Final = {"register": {"401"}, "logOut": {"401"}}
 
 
 def describe_envelope(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
@@ -84,7 +131,7 @@ def describe_envelope(result: dict[str, Any], generator: Any, request: Any, publ
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     schemas["Error"] = _ERROR
     for address, operations in result["paths"].items():
-        if not address.startswith("/api/v1/"):
+        if not address.startswith("/api/"):
             continue
         for operation in operations.values():
             _wrap(operation)
@@ -108,15 +155,14 @@ def _wrap(operation: dict[str, Any]) -> None:
 
 
 def _add_errors(address: str, operation: dict[str, Any]) -> None:
-    statuses = {"401", "429", "503", *_MORE.get(operation["operationId"], [])}
+    # 400 for all: a key in the address, two keys, a parameter that the call does not take.
+    statuses = {"400", "401", "403", "429", "503", *_MORE.get(operation["operationId"], [])}
     if "{" in address:
         statuses.add("404")
-    if operation.get("parameters") and any(each["in"] == "query" for each in operation["parameters"]):
-        statuses.add("400")
     if "requestBody" in operation:
-        statuses |= {"400", "411", "413", "415"}
-    for status in sorted(statuses):
-        description, code, message = _SAYS[status]
+        statuses |= {"411", "413", "415"}
+    for status in sorted(statuses - _WITHOUT.get(operation["operationId"], set())):
+        description, code, message = _OWN.get((operation["operationId"], status), _SAYS[status])
         if status == "409":
             code, message = _conflict(operation["operationId"], code, message)
         elif status == "400" and operation["operationId"] in {"getVideoResult", "getVideoContent"}:
@@ -124,6 +170,8 @@ def _add_errors(address: str, operation: dict[str, Any]) -> None:
                 "job_not_completed",
                 "The job is pending; its result is there once it is completed.",
             )
+        elif status == "400" and operation["operationId"] not in {"createVideo", "generateVideo"}:
+            code, message = "key_in_url", str(KeyInUrl.default_detail)
         example = {
             "success": False,
             "error": {
@@ -145,6 +193,8 @@ def _details(code: str, message: str) -> object:
     if code == "validation_failed":
         field, _, problem = message.partition(": ")
         return [{"field": field, "code": "max_value", "message": problem}]
+    if code == "insufficient_scope":
+        return {"needed": "write", "scope": "read"}
     if code.startswith("job_"):
         return {"status": message.removeprefix("The job is ").partition(";")[0]}
     return None

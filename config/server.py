@@ -8,7 +8,21 @@ import os
 import signal
 from typing import Any, NoReturn
 
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+
+from config.logs import Line
+
 _EMBEDDED = bool(os.environ.get("TAKEONE_EMBEDDED"))
+
+
+class Log(Logger):  # type: ignore[misc]
+    """Gunicorn's log, which quotes a request line that is broken, without the API keys that are in it."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(Line(handler.formatter._fmt, handler.formatter.datefmt))
+
 
 bind = os.environ.get("TAKEONE_BIND", "127.0.0.1:8000")
 worker_class = "gthread"
@@ -16,6 +30,7 @@ workers = 1 if _EMBEDDED else int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "8"))
 control_socket_disable = True
 errorlog = "-"
+logger_class = Log
 loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "warning")
 # Longer than a slow request; a worker that does not beat for so long is replaced.
 timeout = 60

@@ -1,7 +1,9 @@
 """All settings of a deployment. The environment variables are listed in .env.example."""
 
+import hmac
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,6 +58,10 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
 SECURE_HSTS_PRELOAD = _HTTPS
 SESSION_COOKIE_SECURE = _HTTPS
 CSRF_COOKIE_SECURE = _HTTPS
+# A page of a neighbouring host can set no cookie of this name. Answers carry the token, too, as csrfToken.
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _HTTPS else "csrftoken"
+# How many proxies before this service add to X-Forwarded-For; what stands left of theirs is anybody's word.
+TRUSTED_PROXIES = env.integer("TRUSTED_PROXIES", int(_HTTPS), least=0, most=10)
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
@@ -81,6 +87,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.requests.BodyLimitMiddleware",
     "config.requests.HeadMiddleware",
+    "config.rate_limits.RateLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -107,6 +114,27 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "accounts.User"
+# The admin shows a new API key by a message, and Django's default may keep that in the database.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+_VALIDATION = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS: list[dict[str, object]] = [
+    {"NAME": f"{_VALIDATION}.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": f"{_VALIDATION}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATION}.CommonPasswordValidator"},
+    {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
+]
+# Whether anybody who reaches this service may make an account, and spend what accounts may spend.
+ALLOW_REGISTRATION = env.flag("ALLOW_REGISTRATION", not _HTTPS)
+# A session ends after these, however much it was used.
+SESSION_DAYS = env.integer("SESSION_DAYS", 14, least=1, most=365)
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    # A key for this alone, and long enough whatever SECRET_KEY is.
+    "SIGNING_KEY": hmac.digest(SECRET_KEY.encode(), b"session tokens", "sha256").hex(),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    # Between the clocks of web servers.
+    "LEEWAY": timedelta(seconds=10),
+}
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -225,6 +253,9 @@ SORA_CONCURRENCY = env.integer("SORA_CONCURRENCY", 4, least=1, most=10_000)
 SORA_REQUESTS_PER_MINUTE = env.integer("SORA_REQUESTS_PER_MINUTE", 0, least=0, most=100_000)
 # Failed creates in a row after which one at a time is tried, at growing distances.
 SORA_BREAKER_FAILURES = env.integer("SORA_BREAKER_FAILURES", 5, least=1, most=1_000)
+# How many jobs of one owner may wait, and may be live upstream, at a time; 0 sets no limit.
+MAX_QUEUED_JOBS = env.integer("MAX_QUEUED_JOBS", 0, least=0, most=10_000_000)
+MAX_IN_FLIGHT_JOBS = env.integer("MAX_IN_FLIGHT_JOBS", 0, least=0, most=10_000)
 SORA_BILLS_FAILED = env.flag("SORA_BILLS_FAILED")
 SORA_PRICES = env.text("SORA_PRICES")
 # Looks at the upstream's list after a create of unknown outcome, in seconds after it became unknown.
@@ -247,8 +278,15 @@ JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_
 
 # REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    # The key first: a request that carries one is judged by it alone.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.ApiKeyAuthentication",
+        "accounts.cookies.CookieAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "accounts.permissions.HasScope",
+    ],
     "DEFAULT_PARSER_CLASSES": ["config.requests.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.requests.AlwaysJSON",
@@ -258,8 +296,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "config.errors.render",
     "UNICODE_JSON": True,
 }
-# Calls per minute that one caller may make before 429; 0 sets no limit.
-RATE_LIMIT_PER_MINUTE = env.integer("RATE_LIMIT_PER_MINUTE", 600, least=0, most=1_000_000)
+# Calls per minute that an API key, a person or an unknown caller's address may make; 0 sets no limit.
+RATE_LIMIT_READS_PER_MINUTE = env.integer("RATE_LIMIT_READS_PER_MINUTE", 600, least=0, most=1_000_000)
+RATE_LIMIT_CREATES_PER_MINUTE = env.integer("RATE_LIMIT_CREATES_PER_MINUTE", 120, least=0, most=1_000_000)
+RATE_LIMIT_LOGINS_PER_MINUTE = env.integer("RATE_LIMIT_LOGINS_PER_MINUTE", 20, least=0, most=1_000_000)
+# Of an address: requests without a key or session that is known.
+RATE_LIMIT_REFUSALS_PER_MINUTE = env.integer("RATE_LIMIT_REFUSALS_PER_MINUTE", 60, least=0, most=1_000_000)
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Take One",
@@ -277,9 +319,19 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.describe_envelope",
     ],
-    "ENUM_NAME_OVERRIDES": {"JobStatus": "videos.states.JobStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStatus": "videos.states.JobStatus",
+        "ApiKeyScope": "accounts.models.ApiKey.Scope",
+        "ApiKeyStatus": "accounts.models.ApiKey.Status",
+    },
     "TAGS": [
         {"name": "videos", "description": "Ask for videos, follow them, fetch them."},
+        {"name": "keys", "description": "Make, list and revoke API keys; needs the scope admin."},
+        {"name": "generate", "description": "The same jobs in a plainer form."},
+        {
+            "name": "sessions",
+            "description": "For people: register, log in and out; the session is in cookies.",
+        },
         {"name": "hooks", "description": "For the upstream, which signs what it sends."},
         {"name": "health", "description": "For probes and monitoring; no key needed."},
     ],
@@ -293,7 +345,10 @@ LOGGING = {
         "meant": {"()": "config.requests.MeantAnswersFilter"},
     },
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "line": {
+            "()": "config.logs.Line",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
     },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"},
@@ -304,6 +359,8 @@ LOGGING = {
     },
     "loggers": {
         "django.request": {"level": "ERROR", "filters": ["meant"]},
+        # What runserver writes of each request, in our own form.
+        "django.server": {"handlers": ["console"], "propagate": False},
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

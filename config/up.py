@@ -139,9 +139,10 @@ def _env_file() -> Path:
 
 
 def _first_key() -> str:
-    """The API key of var/takeone.env, made at the first start."""
+    """The API key of var/takeone.env, made at the first start, with all scopes."""
     from django.contrib.auth import get_user_model
 
+    from accounts.keys import is_well_formed
     from accounts.models import ApiKey
 
     kept = ""
@@ -149,9 +150,14 @@ def _first_key() -> str:
         for line in _env_file().read_text().splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             if name == "TAKEONE_API_KEY":
-                kept = shlex.split(value)[0]
-    if kept and ApiKey.objects.filter(digest=ApiKey.digest_of(kept)).exists():
-        return kept
+                kept = "".join(shlex.split(value)[:1])
+    # One of an older form is given up, and so is one that opens nothing any more.
+    if not is_well_formed(kept):
+        kept = ""
+    elif known := ApiKey.of_secret(kept):
+        if known.status == ApiKey.Status.ACTIVE:
+            return kept
+        kept = ""
     owner, created = get_user_model().objects.get_or_create(
         username="takeone", defaults={"is_staff": True, "is_superuser": True}
     )
@@ -159,7 +165,7 @@ def _first_key() -> str:
         owner.set_unusable_password()
         owner.save()
     # A key that the file keeps goes on working with a new database.
-    return ApiKey.issue(owner, "make up", kept)[1]
+    return ApiKey.issue(owner, "make up", scope=ApiKey.Scope.ADMIN, secret=kept)[1]
 
 
 def _write_env(secret: str) -> str:

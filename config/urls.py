@@ -6,6 +6,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns = [
     path("api/v1/", include("videos.urls")),
+    path("api/v1/", include("accounts.urls")),
+    path("api/videos/", include("videos.generate_urls")),
+    path("api/auth/", include("accounts.session_urls")),
     path("", include("webhooks.urls")),
     path("", include("health.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

@@ -39,7 +39,7 @@ def deaf(request: pytest.FixtureRequest, settings: Settings) -> Iterator[None]:
 def test_the_limit_holds_in_this_process(
     api: Client, settings: Settings, deaf: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.RATE_LIMIT_PER_MINUTE = 3
+    settings.RATE_LIMIT_READS_PER_MINUTE = 3
     assert [api.get(URL).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
     # It was asked once: each try may take as long as its timeout.
     assert [record.name for record in caplog.records].count("config.cache") == 1

@@ -86,4 +86,12 @@ class SubmissionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 class ProviderAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Upstreams, and whether they are held back or paused."""
 
-    list_display = ("name", "held_until", "paused_at", "pause_reason", "failures", "proves_absence")
+    list_display = (
+        "name",
+        "stopped_at",
+        "held_until",
+        "paused_at",
+        "pause_reason",
+        "failures",
+        "proves_absence",
+    )

@@ -87,6 +87,15 @@ def _answer(data: object, status: str = "200", **more: object) -> OpenApiExample
     return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status])
 
 
+_BUDGET: Final = {
+    "scope": "owner",
+    "period": "month",
+    "limit": "100.00",
+    "reserved": "0.80",
+    "settled": "5.20",
+    "left": "94.00",
+    "renewsAt": "2026-12-01T00:00:00Z",
+}
 CREATE: Final = [
     OpenApiExample(
         "Request",
@@ -101,6 +110,32 @@ CREATE: Final = [
         request_only=True,
     ),
     _answer(_ACCEPTED, "201"),
+]
+ESTIMATE: Final = [
+    CREATE[0],
+    _answer(
+        {
+            "estimatedCost": "1.20",
+            "currency": "USD",
+            "submitted": {"model": "sora-2", "seconds": "12", "size": "1280x720"},
+            "adjustments": _JOB["adjustments"],
+            "budgets": [_BUDGET],
+        }
+    ),
+]
+USAGE: Final = [
+    _answer(
+        {
+            "since": "2026-11-20",
+            "until": "2026-11-21",
+            "currency": "USD",
+            "rows": [
+                {"day": "2026-11-20", "jobs": 12, "settled": "4.80", "reserved": "0.00"},
+                {"day": "2026-11-21", "jobs": 3, "settled": "0.40", "reserved": "0.80"},
+            ],
+            "budgets": [_BUDGET],
+        }
+    )
 ]
 JOB: Final = [_answer(_JOB)]
 COMPLETED: Final = [_answer(_COMPLETED)]

@@ -11,6 +11,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import budgets
+from accounts.models import Reservation
 from videos.clock import database_now, in_database
 from videos.states import (
     ACCEPTED,
@@ -50,6 +52,9 @@ class Provider(models.Model):
     hold_reason = models.TextField(blank=True)
     # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
     turn_at = models.DateTimeField(null=True)
+    # Nothing is sent until an operator says so.
+    stopped_at = models.DateTimeField(null=True)
+    stop_reason = models.TextField(blank=True)
     # Nothing is sent until a probe succeeds.
     paused_at = models.DateTimeField(null=True)
     pause_reason = models.TextField(blank=True)
@@ -71,6 +76,10 @@ class Provider(models.Model):
     def is_held(self) -> bool:
         """Whether nothing may be sent yet."""
         return self.held_until is not None and self.held_until > database_now()
+
+    def takes_creates(self) -> bool:
+        """Whether nothing holds it back: no operator, no pause, no hold."""
+        return self.stopped_at is None and self.paused_at is None and not self.is_held()
 
 
 class Job(models.Model):
@@ -99,6 +108,8 @@ class Job(models.Model):
     match_key = models.CharField(max_length=64)
     # US dollars; null where the price is not listed.
     estimated_cost = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    # What is set aside for the next attempt; a submission takes it over.
+    reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING)
     # When a pending job may next be claimed.
@@ -184,9 +195,22 @@ class Job(models.Model):
         before, now = self.status, database_now()
         won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
         self.refresh_from_db()
+        if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            self.give_back()
         if won:
             JobEvent.record(self, "job", before, to, now, detail=detail)
         return bool(won)
+
+    def give_back(self) -> None:
+        """What was set aside for an attempt that will not be made is free again."""
+        if self.reservation is not None:
+            budgets.release(self.reservation)
+            self.hold(None)
+
+    def hold(self, reservation: Reservation | None) -> None:
+        """Keeps what is set aside for the next attempt. Under the job's lock."""
+        self.reservation = reservation
+        Job.objects.filter(pk=self.pk).update(reservation=reservation)
 
 
 class Submission(models.Model):
@@ -211,6 +235,7 @@ class Submission(models.Model):
     # US dollars; null where the price is not listed.
     price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
     cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
+    reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
@@ -296,11 +321,39 @@ class Submission(models.Model):
             fields.pop("cost_state", None)
         fields.setdefault("due_at", None)
         fields.setdefault("ended_at", None if to in LIVE else now)
+        cost_before = self.cost_state
         won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
         self.refresh_from_db()
+        if won and self.cost_state != cost_before:
+            self._move_money()
         if won:
             JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
         return bool(won)
+
+    def _move_money(self) -> None:
+        """What was set aside follows the cost. Under the job's lock."""
+        job = self.job
+        match self.cost_state:
+            case CostState.SETTLED if self.reservation is not None:
+                budgets.settle(self.reservation, self.price)
+            case CostState.SETTLED:
+                # Called absent, and accepted after all when nothing was set aside for it any more.
+                self._hold(budgets.charge(job.owner, job.api_key, self.price))
+            case CostState.RELEASED if self.reservation is not None:
+                budgets.release(self.reservation)
+            case CostState.RETURNED:
+                # To the job, for its next attempt; a job that has ended makes none.
+                job.hold(self.reservation)
+                self._hold(None)
+                if job.status != JobStatus.PENDING:
+                    job.give_back()
+            case CostState.RESERVED:
+                self._hold(job.reservation)
+                job.hold(None)
+
+    def _hold(self, reservation: Reservation | None) -> None:
+        self.reservation = reservation
+        Submission.objects.filter(pk=self.pk).update(reservation=reservation)
 
     def claim_due(self, lease: float) -> bool:
         """Takes the row's due work for `lease` seconds; False when another has it or it is not due."""

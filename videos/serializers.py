@@ -5,8 +5,10 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from accounts.budgets import dollars
+from accounts.fields import Choice, Number, Strict, Text, Whole
 from videos import pricing
-from videos.fields import Choice, JSONObject, Number, Strict, Text, Whole
+from videos.fields import JSONObject
 from videos.fitting import ASPECT_RATIOS, PRIORITIES, RESOLUTIONS, STYLES, Asked
 from videos.models import PROMPT_MAX, Job, Submission
 from videos.states import LIVE, JobStatus
@@ -74,6 +76,38 @@ class Accepted(serializers.Serializer):  # type: ignore[type-arg]
     )
 
 
+class BudgetLeft(serializers.Serializer):  # type: ignore[type-arg]
+    """A budget that this caller falls under. Dollars as strings."""
+
+    scope = serializers.ChoiceField(choices=["owner", "key"])
+    period = serializers.ChoiceField(choices=["day", "month"])
+    limit = serializers.CharField()
+    reserved = serializers.CharField()
+    settled = serializers.CharField()
+    left = serializers.CharField()
+    renewsAt = serializers.DateTimeField()
+
+
+class Sent(serializers.Serializer):  # type: ignore[type-arg]
+    """What would be sent upstream."""
+
+    model = serializers.CharField()
+    seconds = serializers.CharField()
+    size = serializers.CharField()
+
+
+class Estimate(serializers.Serializer):  # type: ignore[type-arg]
+    """What a create with the same wish would send and cost."""
+
+    estimatedCost = serializers.CharField(
+        allow_null=True, help_text="US dollars; null where no price is listed."
+    )
+    currency = serializers.CharField()
+    submitted = Sent()
+    adjustments = Adjustment(many=True)
+    budgets = BudgetLeft(many=True)
+
+
 class Cancelled(serializers.Serializer):  # type: ignore[type-arg]
     """The answer to a cancel; the message says what it means upstream."""
 
@@ -119,14 +153,6 @@ class Failure(serializers.Serializer):  # type: ignore[type-arg]
     message = serializers.CharField()
     details = serializers.JSONField(allow_null=True)
     timestamp = serializers.DateTimeField()
-
-
-def dollars(amount: Any) -> str | None:
-    """An amount with at least two decimals; None stays None."""
-    if amount is None:
-        return None
-    exact = f"{amount:.4f}"
-    return exact.removesuffix("00")
 
 
 @extend_schema_serializer(component_name="Job")

@@ -17,9 +17,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.budgets import dollars, remaining
+from accounts.fields import Strict
 from accounts.idempotency import once
-from videos import examples
-from videos.fields import Strict
+from accounts.models import ApiKey
+from videos import examples, pricing
+from videos.fitting import fit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.pace import sync_after
@@ -33,10 +36,10 @@ from videos.serializers import (
     Cancelled,
     ContentQuery,
     CreateVideo,
+    Estimate,
     JobPage,
     JobView,
     ListQuery,
-    dollars,
 )
 from videos.states import JOB_OPEN, JobStatus
 from videos.upstream import configured
@@ -78,6 +81,11 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 _REPLAYED = _header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
 
 
+def _key(request: Request) -> ApiKey | None:
+    """The API key that a request came with; None for a person's session."""
+    return request.auth if isinstance(request.auth, ApiKey) else None
+
+
 class VideoViewSet(GenericViewSet[Job]):
     """Jobs of the caller."""
 
@@ -90,7 +98,7 @@ class VideoViewSet(GenericViewSet[Job]):
         super().initial(request, *args, **kwargs)
         if self.action not in {"list", "content"}:
             Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
-        if self.action not in {"create", None}:
+        if self.action not in {"create", "estimate", None}:
             Strict(data=request.data).is_valid(raise_exception=True)
 
     def get_queryset(self) -> Any:
@@ -125,7 +133,7 @@ class VideoViewSet(GenericViewSet[Job]):
         job = create(
             wish.asked(),
             owner=request.user,  # type: ignore[arg-type]
-            api_key=request.auth,  # type: ignore[arg-type]
+            api_key=_key(request),
             upstream=configured(),
             default_model=settings.SORA_MODEL,
         )
@@ -140,6 +148,30 @@ class VideoViewSet(GenericViewSet[Job]):
         return Response(
             {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
         )
+
+    @extend_schema(
+        operation_id="estimateVideo",
+        summary="What a video would cost",
+        request=CreateVideo,
+        responses={200: Estimate},
+        examples=examples.ESTIMATE,
+    )
+    @action(detail=False, methods=["post"])
+    def estimate(self, request: Request) -> Response:
+        """Fits and prices a wish as a create does, and creates nothing."""
+        wish = CreateVideo(data=request.data)
+        wish.is_valid(raise_exception=True)
+        fitted = fit(wish.asked(), configured().dialect, settings.SORA_MODEL)
+        sent = fitted.request
+        price = pricing.cost(sent.model, sent.size, sent.seconds)
+        answer = {
+            "estimatedCost": dollars(price),
+            "currency": pricing.CURRENCY,
+            "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
+            "adjustments": fitted.adjustments,
+            "budgets": remaining(request.user, _key(request)),  # type: ignore[arg-type]
+        }
+        return Response({"success": True, "data": answer})
 
     @extend_schema(
         operation_id="listVideos",
@@ -238,7 +270,7 @@ class VideoViewSet(GenericViewSet[Job]):
         return once(request, lambda: self._retry())
 
     def _retry(self) -> Response:
-        job = retry(self.get_object())
+        job = retry(self.get_object(), api_key=_key(self.request))
         return self._job(self.get_queryset().get(pk=job.pk))
 
     @extend_schema(

@@ -371,13 +371,13 @@ def test_a_cache_that_forgets_limits_nobody(
     def get_usage(*_: Any, **__: Any) -> dict[str, Any]:
         return {"count": 0, "limit": 0, "should_limit": True, "time_left": -1}
 
-    settings.RATE_LIMIT_PER_MINUTE = 1
+    settings.RATE_LIMIT_READS_PER_MINUTE = 1
     monkeypatch.setattr("accounts.limits.get_usage", get_usage)
     assert [api.get(URL).status_code for _ in range(3)] == [200, 200, 200]
 
 
 def test_too_many_calls_are_429_with_the_wait(api: Client, settings: Settings) -> None:
-    settings.RATE_LIMIT_PER_MINUTE = 2
+    settings.RATE_LIMIT_READS_PER_MINUTE = 2
     statuses = [api.get(URL).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
     response = api.get(URL)

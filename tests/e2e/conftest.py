@@ -101,12 +101,8 @@ def start_web(start: Callable[..., Program]) -> Callable[..., tuple[Program, Cal
 
     def begin(settings: Mapping[str, str]) -> tuple[Program, Caller]:
         run(["manage.py", "migrate", "--verbosity", "0"], settings)
-        make_key = (
-            "from accounts.models import ApiKey, User;"
-            "print('KEY', ApiKey.issue(User.objects.create_user('ada'), 'tests')[1])"
-        )
-        printed = run(["manage.py", "shell", "-c", make_key], settings)
-        key = printed.rpartition("KEY ")[2].strip()
+        make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
+        key = run(make_key, settings).strip()
         port = free_port()
         program = start(
             ["-m", "gunicorn", "-c", "python:config.server", "config.wsgi"],

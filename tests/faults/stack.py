@@ -41,7 +41,8 @@ _BRISK = {
     "SORA_SYNC_SECONDS_LEAST": "0.5",
     "SORA_BREAKER_FAILURES": "50",
     "LOOK_SECONDS": "0.5",
-    "RATE_LIMIT_PER_MINUTE": "0",
+    "RATE_LIMIT_READS_PER_MINUTE": "0",
+    "RATE_LIMIT_CREATES_PER_MINUTE": "0",
     "AUDIT_SECONDS": "5",
     "WEB_WORKERS": "2",
 }
@@ -122,11 +123,8 @@ class Stack:
             name = urlsplit(self.settings["DATABASE_URL"]).path.strip("/")
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         run(["manage.py", "migrate", "--verbosity", "0"], self.settings)
-        make_key = (
-            "from accounts.models import ApiKey, User;"
-            "print('KEY', ApiKey.issue(User.objects.create_user('ada'), 'tests')[1])"
-        )
-        self.key = run(["manage.py", "shell", "-c", make_key], self.settings).rpartition("KEY ")[2].strip()
+        make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
+        self.key = run(make_key, self.settings).strip()
 
     def children(self, name: str) -> list[int]:
         """The processes of a part that are not its first one."""

@@ -150,13 +150,14 @@ def test_a_claim_holds_the_provider_and_its_job(
     job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
-    record = JobEvent.record
+    cost = submit.pricing.cost
 
-    def looking(*args: Any, **kwargs: Any) -> None:
+    def looking(*args: Any) -> Any:
+        # Between the choice of the job and the first row that is written for it.
         held.append((is_locked(upstream.provider()), is_locked(job)))
-        record(*args, **kwargs)
+        return cost(*args)
 
-    monkeypatch.setattr(JobEvent, "record", looking)
+    monkeypatch.setattr(submit.pricing, "cost", looking)
     assert submit.claim(upstream) is not None
     assert held == [(True, True)]
     assert not is_locked(upstream.provider())

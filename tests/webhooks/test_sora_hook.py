@@ -182,7 +182,7 @@ def test_an_event_of_a_video_without_its_id_is_400(hook: Client, data: object) -
 
 
 def test_no_key_and_no_limit_is_needed(hook: Client, settings: Settings) -> None:
-    settings.RATE_LIMIT_PER_MINUTE = 1
+    settings.RATE_LIMIT_CREATES_PER_MINUTE = 1
     # Nor does a wrong key matter, which the upstream may have been told to send.
     given = {**headers(event()), "authorization": "Bearer unknown"}
     assert [send(hook, event(), given).status_code for _ in range(3)] == [204] * 3

@@ -1,7 +1,11 @@
 """A caller asks for a video."""
 
+from django.conf import settings
 from django.db import transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
 
+from accounts.budgets import reserve
 from accounts.models import ApiKey, User
 from videos import pricing
 from videos.clock import database_now
@@ -12,6 +16,18 @@ from videos.upstream import Upstream
 from videos.wake import wake
 
 
+class QueueFull(APIException):
+    """429: this owner has as many waiting jobs as it may."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+    default_code = "queue_full"
+    wait = 30.0
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"This account has {most} waiting jobs, which is the most; wait, or cancel some.")
+        self.extra = {"most": most}
+
+
 def create(
     asked: Asked,
     *,
@@ -20,14 +36,19 @@ def create(
     upstream: Upstream,
     default_model: str = "",
 ) -> Job:
-    """Accepts a job; it is pending and committed when this returns.
+    """Accepts a job; it is pending and committed when this returns, and its price is set aside.
 
-    Raises ValidationError where strict fitting finds something that the upstream does not offer.
+    Raises ValidationError where strict fitting finds something that the upstream does not offer, QueueFull,
+    and BudgetExceeded and PriceUnknown of accounts.budgets.
     """
     fitted = fit(asked, upstream.dialect, default_model)
     request = fitted.request
     match_key = upstream.dialect.match_key(request)
+    price = pricing.cost(request.model, request.size, request.seconds)
     with transaction.atomic():
+        # Takes the owner's counters, so that its creates are counted one after the other.
+        reservation = reserve(owner, api_key, price)
+        _leave_room(owner)
         now = database_now()
         job = Job.objects.create(
             owner=owner,
@@ -46,7 +67,8 @@ def create(
             fitted=fitted_fields(fitted),
             adjustments=fitted.adjustments,
             match_key=match_key or "",
-            estimated_cost=pricing.cost(request.model, request.size, request.seconds),
+            estimated_cost=price,
+            reservation=reservation,
             due_at=now,
             created_at=now,
             asked_at=now,
@@ -55,3 +77,9 @@ def create(
         JobEvent.record(job, "job", "", JobStatus.PENDING, now)
         wake("submit")
     return job
+
+
+def _leave_room(owner: User) -> None:
+    most = settings.MAX_QUEUED_JOBS
+    if most and Job.objects.filter(owner=owner, status=JobStatus.PENDING).count() >= most:
+        raise QueueFull(most)

@@ -129,6 +129,21 @@ def declare_absent(submission: Submission) -> bool:
         return waits
 
 
+def stop(name: str, reason: str) -> None:
+    """Has nothing more sent to a provider until it is resumed; what was sent is followed to its end.
+
+    Jobs go on being accepted. A claim that is being committed just now is the last. Raises Refused.
+    """
+    found = Provider.objects.filter(name=name).update(stopped_at=in_database(), stop_reason=reason)
+    if not found:
+        raise Refused(_no_provider(name))
+
+
+def _no_provider(name: str) -> str:
+    known = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True)) or "none yet"
+    return f"There is no provider {name!r}; there are: {known}."
+
+
 def resume(name: str, *, trust_list: bool = False) -> list[str]:
     """Ends what holds a provider back, and a distrust of its list if told so; says what there was.
 
@@ -137,10 +152,11 @@ def resume(name: str, *, trust_list: bool = False) -> list[str]:
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().filter(name=name).first()
         if provider is None:
-            known = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True)) or "none yet"
-            raise Refused(f"There is no provider {name!r}; there are: {known}.")
+            raise Refused(_no_provider(name))
         ended = restraints(provider)
         changes: dict[str, object] = {
+            "stopped_at": None,
+            "stop_reason": "",
             "paused_at": None,
             "pause_reason": "",
             "probe_due_at": None,
@@ -163,6 +179,8 @@ _DISTRUST = "its list is not trusted to prove absence"
 def restraints(provider: Provider) -> list[str]:
     """What holds a provider back, in words."""
     found = []
+    if provider.stopped_at is not None:
+        found.append(f"stopped since {provider.stopped_at:%Y-%m-%d %H:%M:%S}: {provider.stop_reason}")
     if provider.paused_at is not None:
         found.append(f"paused since {provider.paused_at:%Y-%m-%d %H:%M:%S}: {provider.pause_reason}")
     if provider.held_until is not None and provider.is_held():

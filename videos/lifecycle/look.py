@@ -50,7 +50,7 @@ def look(upstream: Upstream) -> list[Work]:
     if provider.paused_at is not None:
         work.append(Work("probe"))
     elif (
-        not provider.is_held()
+        provider.takes_creates()
         and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
     ):
         # A message per free slot, so that several workers submit side by side.

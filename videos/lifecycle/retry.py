@@ -8,9 +8,11 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from accounts.budgets import reserve
+from accounts.models import ApiKey
 from videos.clock import database_now
 from videos.models import Job, Submission
-from videos.states import LIVE, JobStatus, SubmissionState
+from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
 from videos.wake import wake
 
 
@@ -25,11 +27,12 @@ class NotRetryable(APIException):
         self.extra = {"status": job.status}
 
 
-def retry(job: Job) -> Job:
-    """Puts a failed or cancelled job to work again. Raises NotRetryable.
+def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
+    """Puts a failed or cancelled job to work again.
 
     It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
-    is none will it be sent, and paid, again.
+    is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
+    Raises NotRetryable, and BudgetExceeded and PriceUnknown of accounts.budgets.
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
@@ -51,6 +54,8 @@ def retry(job: Job) -> Job:
             to, only_from=[JobStatus.FAILED, JobStatus.CANCELLED], detail={"by": "caller"}, **cleared
         ):
             raise NotRetryable(job)
+        if to == JobStatus.PENDING and not job.submissions.filter(state__in=UNDECIDED).exists():
+            job.hold(reserve(job.owner, api_key, job.estimated_cost))
         wake("look")
         wake("submit")
     return job

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Count, Exists, F, OuterRef
 
 from videos import pricing
 from videos.clock import database_now, in_database
@@ -44,7 +44,7 @@ def claim(upstream: Upstream) -> Submission | None:
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().get(pk=provider.pk)
         now = database_now()
-        if provider.paused_at is not None or provider.is_held():
+        if not provider.takes_creates():
             return None
         if not has_turn(provider, now):
             return None
@@ -63,10 +63,12 @@ def claim(upstream: Upstream) -> Submission | None:
             give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
             request=job.fitted,
             price=pricing.cost(job.fitted["model"], job.fitted["size"], job.fitted["seconds"]),
+            reservation=job.reservation,
             created_at=now,
         )
         submission.due_at = submission.lease_until
         submission.save(force_insert=True)
+        Job.objects.filter(pk=job.pk).update(reservation=None)
         take_turn(provider, now)
         JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
         return submission
@@ -76,8 +78,13 @@ def next_job(provider: Provider) -> Job | None:
     """The pending job that is claimed next, with its row locked: by priority, then age."""
     mine = Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
+    waiting = Job.objects.all()
+    if settings.MAX_IN_FLIGHT_JOBS:
+        live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
+        at_most = live.values("job__owner").annotate(n=Count("pk")).filter(n__gte=settings.MAX_IN_FLIGHT_JOBS)
+        waiting = waiting.exclude(owner__in=at_most.values("job__owner"))
     return (
-        Job.objects.select_for_update(skip_locked=True, of=("self",))
+        waiting.select_for_update(skip_locked=True, of=("self",))
         .filter(~Exists(mine), ~Exists(alike), status=JobStatus.PENDING, due_at__lte=in_database())
         .order_by("-priority", "created_at", "id")
         .first()
@@ -155,9 +162,7 @@ def accept(
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
     if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
         # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
-        Submission.objects.filter(pk=submission.pk).update(
-            upstream_id=video.id, accepted_at=now, due_at=now
-        )
+        Submission.objects.filter(pk=submission.pk).update(upstream_id=video.id, accepted_at=now, due_at=now)
         return False
     before = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
     if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):

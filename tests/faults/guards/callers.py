@@ -1,15 +1,13 @@
-"""Who may ask, and a request that is carried out once however often it is sent."""
+"""A request that is carried out once, however often it is sent."""
 
 from typing import Final
 
 from tests.faults.guards.guard import Guard
 
 _IDEMPOTENCY = "accounts/idempotency.py"
-_AUTHENTICATION = "accounts/authentication.py"
 # The migration, not the model, makes the schema; `makemigrations --check` keeps the two the same.
 _SCHEMA = "accounts/migrations/0001_initial.py"
 _TESTS = "tests/api/test_idempotency.py"
-_CALLERS = "tests/api/test_authentication.py tests/api/test_read.py"
 
 # Without the transaction there is no lock to take either.
 _NO_TRANSACTION: Final = (
@@ -160,33 +158,5 @@ GUARDS: Final = (
         "    if not _USABLE.fullmatch(key):\n",
         "    if False:\n",
         _TESTS,
-    ),
-    Guard(
-        "an API key is one that was issued",
-        _AUTHENTICATION,
-        ".filter(digest=ApiKey.digest_of(secret)).first()",
-        ".first()",
-        _CALLERS,
-    ),
-    Guard(
-        "an API key of an inactive owner opens nothing",
-        _AUTHENTICATION,
-        " or not key.owner.is_active:",
-        ":",
-        _CALLERS,
-    ),
-    Guard(
-        "only a bearer token is taken for an API key",
-        _AUTHENTICATION,
-        'token.strip() if scheme.lower() == "bearer" else ""',
-        "token.strip()",
-        _CALLERS,
-    ),
-    Guard(
-        "who has no API key is told to bring one, by 401",
-        _AUTHENTICATION,
-        '        return "Bearer"\n',
-        '        return ""\n',
-        _CALLERS,
     ),
 )

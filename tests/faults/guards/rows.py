@@ -155,8 +155,8 @@ GUARDS: Final = (
     Guard(
         "the job's row lock in a claim",
         "videos/lifecycle/submit.py",
-        'Job.objects.select_for_update(skip_locked=True, of=("self",))\n        .filter',
-        "Job.objects\n        .filter",
+        'waiting.select_for_update(skip_locked=True, of=("self",))\n        .filter',
+        "waiting\n        .filter",
         _LOCKS,
     ),
     Guard(
@@ -168,8 +168,8 @@ GUARDS: Final = (
         f"{_LOCKS} -k claim_and_its_history_are_written",
         (
             (
-                'Job.objects.select_for_update(skip_locked=True, of=("self",))\n        .filter',
-                "Job.objects\n        .filter",
+                'waiting.select_for_update(skip_locked=True, of=("self",))\n        .filter',
+                "waiting\n        .filter",
             ),
         ),
     ),

@@ -94,16 +94,16 @@ GUARDS: Final = (
     ),
     Guard(
         "nothing is sent to a paused provider",
-        _SUBMIT,
-        "if provider.paused_at is not None or provider.is_held():",
-        "if provider.is_held():",
+        "videos/models.py",
+        " and self.paused_at is None and not self.is_held()",
+        " and not self.is_held()",
         _TESTS,
     ),
     Guard(
         "nothing is sent to a held provider",
-        _SUBMIT,
-        "if provider.paused_at is not None or provider.is_held():",
-        "if provider.paused_at is not None:",
+        "videos/models.py",
+        " and self.paused_at is None and not self.is_held()",
+        " and self.paused_at is None",
         _TESTS,
     ),
     Guard(

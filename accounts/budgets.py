@@ -1,0 +1,185 @@
+"""What an owner, and each of its keys, may spend in a day and in a month: reserved, then settled once."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, Final
+
+from django.db.models import F
+from django.utils import timezone
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from accounts.models import ApiKey, Budget, Reservation, Spending, User
+
+NOTHING: Final = Decimal(0)
+_UNITS: Final = Decimal(10_000)
+
+
+class BudgetExceeded(APIException):
+    """402: the price does not fit into what a budget has left."""
+
+    status_code = status.HTTP_402_PAYMENT_REQUIRED
+    default_code = "budget_exceeded"
+
+    def __init__(self, budget: Budget, amount: Decimal, left: Decimal, renews_at: datetime) -> None:
+        whose = "this API key" if budget.api_key_id else "this account"
+        super().__init__(
+            f"It costs {dollars(amount)} dollars, and the {budget.get_period_display()} budget of {whose} "
+            f"has {dollars(left)} left until {renews_at:%Y-%m-%d %H:%M} UTC. Ask for less, wait, or have the "
+            "budget raised."
+        )
+        self.extra = {
+            "period": budget.period,
+            "scope": "key" if budget.api_key_id else "owner",
+            "limit": dollars(budget.limit),
+            "left": dollars(left),
+            "price": dollars(amount),
+            "renewsAt": renews_at.isoformat().replace("+00:00", "Z"),
+        }
+
+
+class PriceUnknown(APIException):
+    """422: under a budget only what has a known price is accepted."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "price_unknown"
+    default_detail = (
+        "This account has a budget, and what was asked for has no listed price. Ask for a model and size "
+        "with a price, or have the operator list it in SORA_PRICES."
+    )
+
+
+def dollars(amount: Any) -> str | None:
+    """An amount as it goes over the wire, with at least two decimals; None stays None."""
+    return None if amount is None else f"{amount:.4f}".removesuffix("00")
+
+
+def begins(period: str, day: date) -> date:
+    """The first day of the period that a day belongs to; days are those of UTC."""
+    return day if period == Budget.Period.DAY else day.replace(day=1)
+
+
+def renews_at(period: str, day: date) -> datetime:
+    """When the period that a day belongs to is over."""
+    first = begins(period, day)
+    following = first + timedelta(days=1 if period == Budget.Period.DAY else 31)
+    return datetime.combine(begins(period, following), time(), UTC)
+
+
+def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
+    """Sets aside the price of a render, for the owner and the key, today and this month.
+
+    Called in the transaction of what it is for; that one's end decides over both. Raises BudgetExceeded and
+    PriceUnknown, and has then changed nothing.
+    """
+    today = timezone.now().astimezone(UTC).date()
+    limits = {(budget.api_key_id, budget.period): budget for budget in _budgets(owner, api_key)}
+    if amount is None and limits:
+        raise PriceUnknown
+    reservation = Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
+    counters = _counters(reservation)
+    for counter in counters:
+        budget = limits.get((counter.api_key_id, counter.period))
+        if budget is None:
+            continue
+        left = _left(budget, counter)
+        if reservation.amount > left:
+            raise BudgetExceeded(budget, reservation.amount, left, renews_at(budget.period, today))
+    for counter in counters:
+        Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") + _units(reservation.amount))
+    reservation.save(force_insert=True)
+    return reservation
+
+
+def settle(reservation: Reservation, amount: Decimal | None) -> bool:
+    """The money is spent, as much as it was in the end; False where that was said before."""
+    spent = reservation.amount if amount is None else amount
+    return _end(reservation, Reservation.State.SETTLED, spent)
+
+
+def release(reservation: Reservation) -> bool:
+    """Nothing was spent; False where the reservation had ended before."""
+    return _end(reservation, Reservation.State.RELEASED, NOTHING)
+
+
+def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
+    """Counts what was spent without having been reserved, whatever the budgets say: it is a fact."""
+    today = timezone.now().astimezone(UTC).date()
+    reservation = Reservation(owner=owner, api_key=api_key, amount=NOTHING, made_on=today)
+    reservation.save(force_insert=True)
+    settle(reservation, amount or NOTHING)
+    return reservation
+
+
+def _end(reservation: Reservation, state: str, spent: Decimal) -> bool:
+    held = Reservation.objects.filter(pk=reservation.pk, state=Reservation.State.HELD)
+    if not held.update(state=state, settled=spent):
+        return False
+    for counter in _counters(reservation):
+        Spending.objects.filter(pk=counter.pk).update(
+            reserved=F("reserved") - _units(reservation.amount), settled=F("settled") + _units(spent)
+        )
+    return True
+
+
+def remaining(owner: User, api_key: ApiKey | None) -> list[dict[str, Any]]:
+    """What each budget that a request falls under has left, and when it renews, for the wire."""
+    return [left_of(budget) for budget in _budgets(owner, api_key)]
+
+
+def left_of(budget: Budget) -> dict[str, Any]:
+    """What a budget has left in its present period."""
+    today = timezone.now().astimezone(UTC).date()
+    counter = Spending.objects.filter(
+        owner=budget.owner_id,
+        api_key=budget.api_key_id,
+        period=budget.period,
+        starts_on=begins(budget.period, today),
+    ).first()
+    counter = counter or Spending()
+    return {
+        "scope": "key" if budget.api_key_id else "owner",
+        "period": budget.period,
+        "limit": dollars(budget.limit),
+        "reserved": dollars(counter.reserved / _UNITS),
+        "settled": dollars(counter.settled / _UNITS),
+        "left": dollars(_left(budget, counter)),
+        "renewsAt": renews_at(budget.period, today).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _left(budget: Budget, counter: Spending) -> Decimal:
+    return max(budget.limit - (counter.reserved + counter.settled) / _UNITS, NOTHING)
+
+
+def _units(amount: Decimal) -> int:
+    """As Spending counts."""
+    return int((amount * _UNITS).to_integral_value(ROUND_HALF_UP))
+
+
+def _budgets(owner: User, api_key: ApiKey | None) -> list[Budget]:
+    """Those that a request of this owner with this key falls under."""
+    own = Budget.objects.filter(owner=owner)
+    keys = [None, api_key.pk] if api_key else [None]
+    return [budget for budget in own.order_by("pk") if budget.api_key_id in keys]
+
+
+def _counters(reservation: Reservation) -> list[Spending]:
+    """The rows that count a reservation, locked in the order of their making."""
+    keys = [None, reservation.api_key_id] if reservation.api_key_id else [None]
+    rows = [
+        Spending(
+            owner_id=reservation.owner_id,
+            api_key_id=key,
+            period=period,
+            starts_on=begins(period, reservation.made_on),
+        )
+        for key in keys
+        for period in Budget.Period.values
+    ]
+    Spending.objects.bulk_create(rows, ignore_conflicts=True)
+    found = Spending.objects.select_for_update().filter(
+        owner=reservation.owner_id, starts_on__in={row.starts_on for row in rows}
+    )
+    wanted = {(row.api_key_id, row.period, row.starts_on) for row in rows}
+    return [row for row in found.order_by("pk") if (row.api_key_id, row.period, row.starts_on) in wanted]

@@ -1,0 +1,149 @@
+"""Log-ins of people: a row each, and two signed cookies by which a browser shows that it belongs to one.
+
+The tokens are Simple JWT's. Its blacklist is not used: it ends refresh tokens alone, does not know which of
+them belong together, and looks before it writes, so that one token may be rotated twice at once.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+
+from accounts.models import Session, User
+
+logger = logging.getLogger(__name__)
+
+# The only addresses that see the refresh token.
+REFRESH_PATH: Final = "/api/auth"
+# Two tabs refresh at once, or an answer is lost: within this, the replaced token stands for its successor.
+_GRACE: Final = timedelta(seconds=10)
+_FORGOTTEN_AT_ONCE: Final = 100
+_SESSION_CLAIM: Final = "sid"
+
+
+class NoSession(APIException):
+    """401: the token is missing, expired or forged, or its session has ended."""
+
+    status_code = status.HTTP_401_UNAUTHORIZED
+    default_code = "unauthorized"
+    default_detail = "The session's token is not valid, or its session has ended. Log in again."
+    auth_header = "Bearer"
+
+
+def begin(user: User) -> Session:
+    """A new session."""
+    _forget_expired()
+    return Session.objects.create(
+        user=user,
+        password_mark=user.get_session_auth_hash(),
+        refresh_id=uuid4().hex,
+        expires_at=timezone.now() + timedelta(days=settings.SESSION_DAYS),
+    )
+
+
+def of_request(request: HttpRequest) -> Session | None:
+    """The session of the access cookie; None without one. Raises NoSession where it is good no more."""
+    raw = request.COOKIES.get(access_cookie(), "")
+    return _read(AccessToken, raw)[1] if raw else None
+
+
+def rotate(request: HttpRequest) -> Session:
+    """Replaces the refresh token that the request has by a new one, which alone is taken from then on.
+
+    One that was replaced before and comes again was copied: that ends the session, for the thief and its
+    owner, except within _GRACE. Raises NoSession.
+    """
+    token, session = _read(RefreshToken, request.COOKIES.get(refresh_cookie(), ""))
+    presented, fresh = token["jti"], uuid4().hex
+    mine = Session.objects.filter(pk=session.pk)
+    if mine.filter(refresh_id=presented).update(refresh_id=fresh, replaced_id=presented, replaced_at=Now()):
+        session.refresh_id = fresh
+        return session
+    if honest := mine.filter(replaced_id=presented, replaced_at__gt=Now() - _GRACE).first():
+        return honest
+    if mine.delete()[0]:
+        logger.warning("A refresh token of user %s came twice: the session is ended.", session.user_id)
+    raise NoSession
+
+
+def end(request: HttpRequest) -> None:
+    """Ends the sessions of the request's cookies; without any there is nothing to do."""
+    for kind, cookie in ((AccessToken, access_cookie()), (RefreshToken, refresh_cookie())):
+        try:
+            _read(kind, request.COOKIES.get(cookie, ""))[1].delete()
+        except NoSession:
+            continue
+
+
+def access_cookie() -> str:
+    """Its name. `__Host-` holds it to this host, its path / and TLS, which browsers then insist on."""
+    return "__Host-takeone-access" if settings.SESSION_COOKIE_SECURE else "takeone-access"
+
+
+def refresh_cookie() -> str:
+    """Its name. `__Host-` would demand the path /, and with it that every request carries the token."""
+    return "__Secure-takeone-refresh" if settings.SESSION_COOKIE_SECURE else "takeone-refresh"
+
+
+def give_cookies(response: HttpResponseBase, session: Session) -> None:
+    """Has the browser keep a session's present tokens."""
+    refresh = RefreshToken()
+    refresh[_SESSION_CLAIM] = str(session.pk)
+    refresh["jti"] = session.refresh_id
+    refresh.set_exp(from_time=session.expires_at, lifetime=timedelta())
+    access = refresh.access_token
+    secure = settings.SESSION_COOKIE_SECURE
+    # Lax: a link from elsewhere to a video works; what changes something needs the CSRF token as well.
+    response.set_cookie(
+        access_cookie(), str(access), access.lifetime, httponly=True, secure=secure, samesite="Lax"
+    )
+    response.set_cookie(
+        refresh_cookie(),
+        str(refresh),
+        expires=session.expires_at,
+        path=REFRESH_PATH,
+        httponly=True,
+        secure=secure,
+        samesite="Strict",
+    )
+
+
+def take_cookies(response: HttpResponseBase) -> None:
+    """Has the browser forget both tokens."""
+    response.delete_cookie(access_cookie(), samesite="Lax")
+    response.delete_cookie(refresh_cookie(), path=REFRESH_PATH, samesite="Strict")
+
+
+def _read(kind: type[Token], raw: str) -> tuple[Token, Session]:
+    """A token of this kind and its session, with the user; raises NoSession."""
+    try:
+        token = kind(raw)  # type: ignore[arg-type]
+    except TokenError as error:
+        raise NoSession from error
+    living = Session.objects.select_related("user").filter(expires_at__gt=Now())
+    session = living.filter(pk=token.get(_SESSION_CLAIM)).first()
+    if session is None or not session.user.is_active:
+        raise NoSession
+    if not constant_time_compare(session.password_mark, session.user.get_session_auth_hash()):
+        raise NoSession
+    return token, session
+
+
+def _forget_expired() -> None:
+    with transaction.atomic():
+        expired = Session.objects.filter(expires_at__lte=Now()).order_by("expires_at")
+        # Those that another log-in is deleting just now are its to delete.
+        found = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        Session.objects.filter(pk__in=list(found[:_FORGOTTEN_AT_ONCE])).delete()

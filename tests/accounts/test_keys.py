@@ -1,0 +1,225 @@
+"""What a key looks like, and what is kept of it."""
+
+import re
+import zlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, connection
+from django.utils import timezone
+
+from accounts import keys, models
+from accounts.models import ApiKey, User
+from tests.services import ROOT
+
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# The example of docs/access.md.
+WHOLE = "takeone_ExampleExampleExampleExampleExampleExampleE1QSUQI"
+
+
+def test_a_key_has_a_prefix_random_characters_and_their_checksum() -> None:
+    secret = keys.generate()
+    assert re.fullmatch(keys.PATTERN, secret)
+    assert len(secret) == 8 + 43 + 6
+    value = 0
+    for character in secret[-6:]:
+        value = value * 62 + DIGITS.index(character)
+    assert value == zlib.crc32(secret[8:-6].encode())
+    assert keys.is_well_formed(secret)
+
+
+def test_no_two_keys_are_alike() -> None:
+    assert len({keys.generate() for _ in range(1000)}) == 1000
+
+
+def test_a_key_carries_256_random_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(keys.secrets, "randbits", lambda bits: asked.append(bits) or 2**bits - 1)
+    largest = keys.generate()
+    assert asked == [256]
+    assert keys.is_well_formed(largest)
+    monkeypatch.setattr(keys.secrets, "randbits", lambda bits: 0)
+    assert keys.generate().startswith("takeone_" + "0" * 43)
+
+
+def test_any_single_typing_error_is_found() -> None:
+    secret = keys.generate()
+    for place in range(len(secret)):
+        for other in ("x", "0"):
+            if secret[place] != other:
+                assert not keys.is_well_formed(secret[:place] + other + secret[place + 1 :])
+    for place in range(8, len(secret) - 1):
+        swapped = secret[:place] + secret[place + 1] + secret[place] + secret[place + 2 :]
+        assert swapped == secret or not keys.is_well_formed(swapped)
+
+
+def test_a_part_of_a_key_is_none() -> None:
+    secret = keys.generate()
+    assert not any(keys.is_well_formed(secret[:length]) for length in range(len(secret)))
+    assert not any(keys.is_well_formed(secret[start:]) for start in range(1, len(secret)))
+
+
+@pytest.mark.parametrize("around", [" {}", "{} ", "{}\n", "{}{}", '"{}"', "{}\x00", "{},{}", "Bearer {}"])
+def test_a_key_with_something_around_it_is_none(around: str) -> None:
+    secret = keys.generate()
+    assert not keys.is_well_formed(around.format(secret, secret))
+
+
+@pytest.mark.parametrize("digit", ["\u0661", "\uff11", "é", "-", "_"])
+def test_only_ascii_letters_and_digits_count(digit: str) -> None:
+    assert not keys.is_well_formed("takeone_" + digit * 49)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-api-key", "X-API-Key", "api_key", "apikey", "apiKey", "key", "token", "access_token", "TOKEN"]
+)
+def test_parameters_that_are_meant_to_carry_a_key_are_known_by_name(name: str) -> None:
+    assert keys.is_name(name)
+    shown = keys.hidden(f'"GET /api/v1/videos?page=1&{name}=hunter2&limit=3 HTTP/1.1"')
+    assert shown == f'"GET /api/v1/videos?page=1&{name}=…&limit=3 HTTP/1.1"'
+
+
+@pytest.mark.parametrize("name", ["page", "cursor", "keyword", "monkey", "tokens", "prefix", ""])
+def test_other_parameters_are_not(name: str) -> None:
+    assert not keys.is_name(name)
+    assert keys.hidden(f"/a?{name}=hunter2") == f"/a?{name}=hunter2"
+
+
+def test_a_key_is_hidden_wherever_it_stands_and_also_half_of_it() -> None:
+    secret = keys.generate()
+    for text in (secret, f"a {secret}, b", secret[:32], f"'{secret}'x", f"{secret}\n{secret}"):
+        assert keys.is_in(text)
+        shown = keys.hidden(text)
+        assert secret[:12] + "…" in shown
+        assert secret[12:20] not in shown
+
+
+@pytest.mark.parametrize(
+    "text", ["takeone_12345", "takeone_e2e_ab12cd34", "the takeone_simulator", "", "a=b"]
+)
+def test_other_names_of_ours_are_no_keys(text: str) -> None:
+    assert not keys.is_in(text)
+    assert keys.hidden(text) == text
+
+
+def test_the_docs_have_the_pattern_and_an_example() -> None:
+    docs = (ROOT / "docs" / "access.md").read_text()
+    assert keys.PATTERN in docs
+    assert WHOLE in docs
+    assert keys.is_well_formed(WHOLE)
+
+
+def test_the_secret_is_kept_as_a_digest_only(owner: User) -> None:
+    key, secret = ApiKey.issue(owner, "first")
+    key.refresh_from_db()
+    assert secret not in str(key.__dict__)
+    assert secret[12:] not in str(key.__dict__)
+    assert key.prefix == secret[:12]
+
+
+def test_a_key_is_found_by_its_secret_alone(owner: User) -> None:
+    first, secret = ApiKey.issue(owner, "first")
+    ApiKey.issue(owner, "second")
+    assert ApiKey.of_secret(secret) == first
+    assert ApiKey.of_secret(keys.generate()) is None
+    assert ApiKey.of_secret(first.digest) is None
+
+
+def test_digests_are_compared_in_constant_time(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, secret = ApiKey.issue(owner, "first")
+    compared = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return False
+
+    monkeypatch.setattr(models.hmac, "compare_digest", compare)
+    assert ApiKey.of_secret(secret) is None
+    assert compared == [(key.digest, key.digest)]
+
+
+def test_each_scope_includes_those_before_it() -> None:
+    included = {scope: [other for other in ApiKey.Scope if scope.includes(other)] for scope in ApiKey.Scope}
+    assert included == {
+        "read": ["read"],
+        "write": ["read", "write"],
+        "admin": ["read", "write", "admin"],
+    }
+
+
+@pytest.mark.django_db
+def test_the_database_knows_the_scopes(owner: User) -> None:
+    key, _ = ApiKey.issue(owner, "first")
+    with pytest.raises(IntegrityError, match="api_key_scope_known"):
+        ApiKey.objects.filter(pk=key.pk).update(scope="root")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "a\tb", "\u202eltr", "a\u2028b"])
+def test_a_name_cannot_disturb_a_terminal(name: str) -> None:
+    with pytest.raises(ValidationError):
+        keys.printable(name)
+
+
+def test_a_key_ends_when_it_expires(owner: User) -> None:
+    key, _ = ApiKey.issue(owner, "first", expires_at=timezone.now() + timedelta(seconds=60))
+    assert key.status == "active"
+    key.expires_at = timezone.now()
+    assert key.status == "expired"
+
+
+def test_revoking_is_said_once_and_keeps_its_time(owner: User) -> None:
+    key, _ = ApiKey.issue(owner, "first")
+    assert key.revoke()
+    at = key.revoked_at
+    assert at is not None
+    assert key.status == "revoked"
+    assert not key.revoke()
+    key.refresh_from_db()
+    assert key.revoked_at == at
+
+
+def used(key: ApiKey, seconds_ago: float) -> ApiKey:
+    ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now() - timedelta(seconds=seconds_ago))
+    return ApiKey.objects.get(pk=key.pk)
+
+
+def test_the_use_of_a_key_is_noted_once_a_minute(owner: User, django_assert_num_queries: Any) -> None:
+    key, _ = ApiKey.issue(owner, "first")
+    key.note_use()
+    key.refresh_from_db()
+    assert key.last_used_at is not None
+    before = timezone.now()
+    old = used(key, 61)
+    old.note_use()
+    old.refresh_from_db()
+    assert old.last_used_at is not None
+    assert old.last_used_at >= before
+    young = used(key, 58)
+    with django_assert_num_queries(0):
+        young.note_use()
+
+
+def test_of_requests_in_the_same_moment_one_notes_it(owner: User) -> None:
+    key, _ = ApiKey.issue(owner, "first")
+    one, other = ApiKey.objects.get(pk=key.pk), ApiKey.objects.get(pk=key.pk)
+    one.note_use()
+    one.refresh_from_db()
+    other.note_use()
+    other.refresh_from_db()
+    assert one.last_used_at == other.last_used_at
+
+
+def test_a_use_that_cannot_be_noted_fails_nothing(owner: User, caplog: pytest.LogCaptureFixture) -> None:
+    key, secret = ApiKey.issue(owner, "first")
+
+    def away(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            raise DatabaseError("read-only")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(away):
+        key.note_use()
+    assert "read-only" in caplog.text
+    assert secret not in caplog.text

@@ -1,0 +1,173 @@
+"""Every operation of the schema, asked by everybody, held against a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import pytest
+import yaml
+from django.test import Client
+
+from accounts.models import ApiKey, User
+from tests.videos.scripted import ScriptedClient
+from videos.lifecycle import submit
+from videos.lifecycle.store import store
+from videos.lifecycle.sync import sweep
+from videos.models import Job
+from videos.upstream import Upstream
+
+pytestmark = pytest.mark.django_db
+
+CALLERS: Final = ("owner", "another owner", "read-only key", "revoked key", "nobody")
+# What each caller of CALLERS is answered, in that order.
+OPEN: Final = (200, 200, 200, 401, 200)
+# Only one's own rows are there at all, so there is nothing of another's to hide.
+OWN: Final = (200, 200, 200, 401, 401)
+ROW: Final = (200, 404, 200, 401, 401)
+ROW_WRITTEN: Final = (200, 404, 403, 401, 401)
+# A person logs in by name and password; a key has no part in it.
+TABLE: Final[dict[str, tuple[int, ...]]] = {
+    "createVideo": (201, 201, 403, 401, 401),
+    "estimateVideo": (200, 200, 403, 401, 401),
+    "listVideos": OWN,
+    "getVideo": ROW,
+    "cancelVideo": ROW_WRITTEN,
+    "getVideoResult": ROW,
+    "retryVideo": ROW_WRITTEN,
+    "syncVideo": ROW_WRITTEN,
+    "getVideoContent": ROW,
+    "generateVideo": (201, 201, 403, 401, 401),
+    # The second seed's API says that there is such a job, and whose it is not.
+    "getGeneratedVideo": (200, 403, 200, 401, 401),
+    "getUsage": OWN,
+    "createKey": (201, 201, 403, 401, 401),
+    "listKeys": (200, 200, 403, 401, 401),
+    "getKey": (200, 404, 403, 401, 401),
+    "renameKey": (200, 404, 403, 401, 401),
+    "revokeKey": (200, 404, 403, 401, 401),
+}
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "createVideo": {"prompt": "boat"},
+    "estimateVideo": {"prompt": "boat"},
+    "generateVideo": {"prompt": "boat", "style": "fun", "duration": 4, "aspectRatio": "16:9"},
+    "createKey": {"name": "another", "scope": "read"},
+    "renameKey": {"name": "renamed"},
+}
+# Not for callers of the API: people with cookies, the upstream with its signature, probes.
+ELSEWHERE: Final = {"sessions", "hooks", "health"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the schema."""
+
+    method: str
+    path: str
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """All that the schema has for the API's callers, by name."""
+    schema = yaml.load(Client().get("/schema").content, yaml.CSafeLoader)
+    return {
+        said["operationId"]: Operation(method, path)
+        for path, methods in schema["paths"].items()
+        for method, said in methods.items()
+        if not ELSEWHERE & set(said.get("tags", []))
+    }
+
+
+@pytest.fixture
+def job(make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient) -> Job:
+    """A completed job of ada's."""
+    made = make_job()
+    submit.submit_next(upstream)
+    sora.complete(str(made.submissions.get().upstream_id))
+    sweep(upstream)
+    store(made.submissions.get(), upstream)
+    return made
+
+
+@pytest.fixture
+def callers(owner: User) -> dict[str, Client]:
+    """A client for each of CALLERS; the first and the third are ada's."""
+
+    def with_key(user: User, scope: str) -> tuple[ApiKey, Client]:
+        key, secret = ApiKey.issue(user, scope, scope=ApiKey.Scope(scope))
+        return key, Client(headers={"x-api-key": secret})
+
+    revoked, with_revoked = with_key(owner, "admin")
+    revoked.revoke()
+    return {
+        "owner": with_key(owner, "admin")[1],
+        "another owner": with_key(User.objects.create_user("bob"), "admin")[1],
+        "read-only key": with_key(owner, "read")[1],
+        "revoked key": with_revoked,
+        "nobody": Client(),
+    }
+
+
+def test_every_operation_is_in_the_table(db: None) -> None:
+    assert set(operations()) == set(TABLE)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_an_operation_answers_each_caller_as_the_table_says(
+    name: str,
+    caller: str,
+    callers: dict[str, Client],
+    job: Job,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("videos.views", "videos.generate_views"):
+        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+    operation = operations()[name]
+    # As each needs it in order to succeed.
+    status = {"retryVideo": "cancelled", "cancelVideo": "pending", "syncVideo": "pending"}.get(name)
+    if status:
+        Job.objects.filter(pk=job.pk).update(status=status)
+    key = ApiKey.objects.filter(owner=job.owner, scope="admin", revoked_at=None)[0]
+    path = operation.path.replace("{id}", str(key.pk if "/keys/" in operation.path else job.pk))
+    path = path.replace("{jobId}", str(job.pk))
+    assert "{" not in path
+    before = (Job.objects.get(pk=job.pk).status, Job.objects.count(), ApiKey.objects.count())
+    call = getattr(callers[caller], operation.method)
+    sent = {"content_type": "application/json"} if operation.method != "get" else {}
+    response = call(path, BODIES.get(name, ""), **sent)
+    response.close()
+    expected = TABLE[name][CALLERS.index(caller)]
+    assert response.status_code == expected, response.content
+    if expected >= 400:
+        after = (Job.objects.get(pk=job.pk).status, Job.objects.count(), ApiKey.objects.count())
+        assert after == before
+        assert job.prompt not in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["listVideos", "getUsage", "listKeys"])
+def test_a_list_shows_ones_own_rows_only(name: str, callers: dict[str, Client], job: Job) -> None:
+    operation = operations()[name]
+    key = ApiKey.objects.filter(owner=job.owner)[0]
+    shown = callers["owner"].get(operation.path).content.decode()
+    assert str(job.pk) in shown or key.prefix in shown or "sora-2" in shown
+    others = callers["another owner"].get(operation.path).content.decode()
+    assert str(job.pk) not in others
+    assert job.prompt not in others
+    assert key.prefix not in others
+    assert "sora-2" not in others
+
+
+def test_an_idempotency_key_is_ones_own(
+    callers: dict[str, Client], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videos.views.configured", lambda: upstream)
+
+    def ask(name: str) -> str:
+        headers = {"Idempotency-Key": "one"}
+        body = {"prompt": "boat"}
+        answer = callers[name].post("/api/v1/videos", body, content_type="application/json", headers=headers)
+        return str(answer.json()["data"]["jobId"])
+
+    assert ask("owner") == ask("owner") != ask("another owner")

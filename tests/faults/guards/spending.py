@@ -1,0 +1,153 @@
+"""What an owner may spend, how many jobs it may have, and whether anything is sent at all."""
+
+from typing import Final
+
+from tests.faults.guards.guard import Guard
+
+_BUDGETS = "accounts/budgets.py"
+_ROWS = "videos/models.py"
+_TESTS = "tests/accounts/test_budgets.py"
+_USAGE_TESTS = "tests/api/test_usage.py"
+
+GUARDS: Final = (
+    Guard(
+        "nothing is reserved beyond a budget",
+        _BUDGETS,
+        "if reservation.amount > left:",
+        "if False:",
+        _TESTS,
+    ),
+    Guard(
+        "what is reserved counts against a budget",
+        _BUDGETS,
+        "(counter.reserved + counter.settled) / _UNITS",
+        "counter.settled / _UNITS",
+        _TESTS,
+    ),
+    Guard(
+        "what is spent counts against a budget",
+        _BUDGETS,
+        "(counter.reserved + counter.settled) / _UNITS",
+        "counter.reserved / _UNITS",
+        f"{_TESTS} tests/accounts/test_budget_commands.py",
+    ),
+    Guard(
+        "counters are locked before they are judged",
+        _BUDGETS,
+        "Spending.objects.select_for_update().filter(",
+        "Spending.objects.filter(",
+        _TESTS,
+    ),
+    Guard(
+        "an unknown price is refused under a budget",
+        _BUDGETS,
+        "if amount is None and limits:",
+        "if False:",
+        _TESTS,
+    ),
+    Guard(
+        "a reservation ends once",
+        _BUDGETS,
+        "    if not held.update(state=state, settled=spent):\n        return False\n",
+        "    held.update(state=state, settled=spent)\n",
+        _TESTS,
+    ),
+    Guard(
+        "a reservation ends in the period in which it was made",
+        _BUDGETS,
+        "            starts_on=begins(period, reservation.made_on),",
+        "            starts_on=begins(period, timezone.now().astimezone(UTC).date()),",
+        _TESTS,
+    ),
+    Guard(
+        "a key's budget is for that key alone",
+        _BUDGETS,
+        "if budget.api_key_id in keys]",
+        "]",
+        _TESTS,
+    ),
+    Guard(
+        "a create is counted before it is accepted",
+        "videos/lifecycle/create.py",
+        "        reservation = reserve(owner, api_key, price)\n",
+        "        reservation = None\n",
+        _TESTS,
+    ),
+    Guard(
+        "a retry that may be paid again is counted",
+        "videos/lifecycle/retry.py",
+        "            job.hold(reserve(job.owner, api_key, job.estimated_cost))\n",
+        "            pass\n",
+        _TESTS,
+    ),
+    Guard(
+        "a retry of what is undecided is not counted twice",
+        "videos/lifecycle/retry.py",
+        "if to == JobStatus.PENDING and not job.submissions.filter(state__in=UNDECIDED).exists():",
+        "if to == JobStatus.PENDING:",
+        _TESTS,
+    ),
+    Guard(
+        "a job that ends before it is sent gives its price back",
+        _ROWS,
+        "        if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:\n            self.give_back()\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "a submission takes its job's reservation over",
+        "videos/lifecycle/submit.py",
+        "        Job.objects.filter(pk=job.pk).update(reservation=None)\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "what was not sent for an ended job gives its price back",
+        _ROWS,
+        "                if job.status != JobStatus.PENDING:\n                    job.give_back()\n",
+        "",
+        _TESTS,
+    ),
+    Guard(
+        "what was accepted after all is charged",
+        _ROWS,
+        "                self._hold(budgets.charge(job.owner, job.api_key, self.price))",
+        "                pass",
+        _TESTS,
+    ),
+    Guard(
+        "what was accepted after all takes its reservation back",
+        _ROWS,
+        "                self._hold(job.reservation)\n                job.hold(None)",
+        "                pass",
+        _TESTS,
+    ),
+    Guard(
+        "an owner has so many waiting jobs at most",
+        "videos/lifecycle/create.py",
+        "        _leave_room(owner)\n",
+        "",
+        _USAGE_TESTS,
+    ),
+    Guard(
+        "an owner has so many jobs upstream at most",
+        "videos/lifecycle/submit.py",
+        "if settings.MAX_IN_FLIGHT_JOBS:",
+        "if False:",
+        _USAGE_TESTS,
+    ),
+    Guard(
+        "an operator's stop stops submissions",
+        _ROWS,
+        "return self.stopped_at is None and ",
+        "return ",
+        _USAGE_TESTS,
+    ),
+    Guard(
+        "usage is the caller's own",
+        "videos/usage.py",
+        '        f"{job}owner": owner,\n',
+        "",
+        _USAGE_TESTS,
+    ),
+)

@@ -1,0 +1,33 @@
+"""`manage.py stop_provider`: an operator has nothing more sent upstream."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from videos.lifecycle import decide
+from videos.upstream import configured
+
+
+class Command(BaseCommand):
+    """Stops new submissions; harmless when repeated. `manage.py resume_provider` ends it."""
+
+    help = "Send no more jobs to a provider; what was sent is followed to its end."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which, and why."""
+        parser.add_argument(
+            "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
+        )
+        parser.add_argument("--reason", required=True, help="for whoever looks at /ready or the admin")
+
+    def handle(self, *args: Any, name: str, reason: str, **options: Any) -> None:
+        """Says what was stopped."""
+        if name == settings.SORA_PROVIDER:
+            # Before the first job there is no row yet.
+            configured().provider()
+        try:
+            decide.stop(name, reason)
+        except decide.Refused as refusal:
+            raise CommandError(str(refusal)) from None
+        self.stdout.write(f"{name}: nothing more is sent; manage.py resume_provider {name} ends that.")
