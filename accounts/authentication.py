@@ -101,3 +101,8 @@ def _refuse_key_in_url(request: Request) -> None:
     for name, values in request.query_params.lists():
         if keys.is_name(name) or any(keys.is_in(text) for text in (name, *values)):
             raise KeyInUrl
+
+
+def key_of(request: Request) -> ApiKey | None:
+    """The API key that a request came with; None for a person's session."""
+    return request.auth if isinstance(request.auth, ApiKey) else None

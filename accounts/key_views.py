@@ -14,6 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts import key_serializers as wire
 from accounts.fields import Strict
 from accounts.models import ApiKey
+from accounts.ownership import owned_by
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):
@@ -35,7 +36,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
             return ApiKey.objects.none()
-        return ApiKey.objects.filter(owner=self.request.user).order_by("-pk")  # type: ignore[misc]
+        return owned_by(ApiKey.objects.all(), self.request.user).order_by("-pk")  # type: ignore[arg-type]
 
     def get_object(self) -> ApiKey:
         try:

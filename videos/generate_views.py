@@ -5,16 +5,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers, status
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication import key_of
 from accounts.fields import Choice, Number, Strict, Text
 from accounts.idempotency import once
+from accounts.ownership import find
 from videos.fitting import ASPECT_RATIOS, STYLES, Asked
 from videos.lifecycle.create import create
 from videos.models import Job
@@ -120,7 +120,7 @@ class GenerateView(_StrictView):
         job = create(
             Asked(**wish.validated_data),
             owner=request.user,  # type: ignore[arg-type]
-            api_key=request.auth,  # type: ignore[arg-type]
+            api_key=key_of(request),
             upstream=configured(),
             default_model=settings.SORA_MODEL,
         )
@@ -143,11 +143,7 @@ class FlatJobView(_StrictView):
     )
     def get(self, request: Request, jobId: UUID) -> Response:
         """Answers from the database. 403 for a job of somebody else, 404 where there is none."""
-        job = Job.objects.filter(pk=jobId).first()
-        if job is None:
-            raise Http404
-        if job.owner_id != request.user.pk:
-            raise PermissionDenied("This job belongs to somebody else.")
+        job = find(Job.objects.all(), request.user, jobId, told=True)  # type: ignore[arg-type]
         headers = {"Cache-Control": "private, no-cache"}
         return Response({"success": True, "data": _flat(job, request)}, headers=headers)
 

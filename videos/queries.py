@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 
 from accounts.models import User
+from accounts.ownership import owned_by
 from videos.fitting import PRIORITIES
 from videos.models import Job, Submission
 
@@ -23,7 +24,7 @@ class Page:
 def visible_to(owner: User) -> QuerySet[Job]:
     """The jobs that a caller may see, with what showing them needs."""
     submissions = Prefetch("submissions", Submission.objects.select_related("provider"))
-    return Job.objects.filter(owner=owner).prefetch_related(submissions)
+    return owned_by(Job.objects.all(), owner).prefetch_related(submissions)
 
 
 def page_of(jobs: QuerySet[Job], query: dict[str, Any], *, count_max: int) -> Page:

@@ -11,6 +11,7 @@ from django.db.models.functions import TruncDate
 
 from accounts.budgets import NOTHING, dollars
 from accounts.models import ApiKey, User
+from accounts.ownership import owned_by
 from videos.models import Job, Submission
 from videos.states import CostState
 
@@ -39,7 +40,7 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
         row = found[tuple(group)]
         row["settled"] += settled or NOTHING
         row["reserved"] += reserved or NOTHING
-    keys = {key.pk: key for key in ApiKey.objects.filter(owner=owner)} if "key" in by else {}
+    keys = {key.pk: key for key in owned_by(ApiKey.objects.all(), owner)} if "key" in by else {}
     rows = [_shown(dict(zip(by, group, strict=True)), row, keys) for group, row in found.items()]
     return sorted(rows, key=lambda row: [str(row[group]) for group in by])
 
@@ -47,7 +48,6 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
 def _grouped(rows: Any, job: str, owner: User, first: date, last: date, by: Sequence[str]) -> Any:
     """The rows of the owner's jobs of these days, by these properties of the job, to which `job` leads."""
     span = {
-        f"{job}owner": owner,
         f"{job}created_at__gte": datetime.combine(first, time(), UTC),
         f"{job}created_at__lt": datetime.combine(last + timedelta(days=1), time(), UTC),
     }
@@ -58,7 +58,8 @@ def _grouped(rows: Any, job: str, owner: User, first: date, last: date, by: Sequ
         "status": F(f"{job}status"),
     }
     chosen = {f"by_{group}": groups[group] for group in by}
-    return rows.filter(**span).order_by().annotate(**chosen).values_list(*chosen)
+    own = owned_by(rows, owner, through=job).filter(**span)
+    return own.order_by().annotate(**chosen).values_list(*chosen)
 
 
 def _shown(group: dict[str, Any], row: dict[str, Any], keys: dict[int, ApiKey]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication import key_of
 from accounts.budgets import remaining
 from accounts.fields import Strict
-from accounts.models import ApiKey, User
+from accounts.models import User
 from videos import pricing
 from videos.examples import USAGE
 from videos.serializers import BudgetLeft
@@ -95,12 +96,11 @@ class UsageView(APIView):
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         owner: User = request.user  # type: ignore[assignment]
-        key = request.auth if isinstance(request.auth, ApiKey) else None
         data = {
             "since": asked["since"].isoformat(),
             "until": asked["until"].isoformat(),
             "currency": pricing.CURRENCY,
             "rows": usage(owner, asked["since"], asked["until"], asked["by"]),
-            "budgets": remaining(owner, key),
+            "budgets": remaining(owner, key_of(request)),
         }
         return Response({"success": True, "data": data})

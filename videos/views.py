@@ -17,10 +17,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.authentication import key_of
 from accounts.budgets import dollars, remaining
 from accounts.fields import Strict
 from accounts.idempotency import once
-from accounts.models import ApiKey
 from videos import examples, pricing
 from videos.fitting import fit
 from videos.lifecycle.cancel import cancel
@@ -81,11 +81,6 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 _REPLAYED = _header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
 
 
-def _key(request: Request) -> ApiKey | None:
-    """The API key that a request came with; None for a person's session."""
-    return request.auth if isinstance(request.auth, ApiKey) else None
-
-
 class VideoViewSet(GenericViewSet[Job]):
     """Jobs of the caller."""
 
@@ -133,7 +128,7 @@ class VideoViewSet(GenericViewSet[Job]):
         job = create(
             wish.asked(),
             owner=request.user,  # type: ignore[arg-type]
-            api_key=_key(request),
+            api_key=key_of(request),
             upstream=configured(),
             default_model=settings.SORA_MODEL,
         )
@@ -169,7 +164,7 @@ class VideoViewSet(GenericViewSet[Job]):
             "currency": pricing.CURRENCY,
             "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
             "adjustments": fitted.adjustments,
-            "budgets": remaining(request.user, _key(request)),  # type: ignore[arg-type]
+            "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
         }
         return Response({"success": True, "data": answer})
 
@@ -270,7 +265,7 @@ class VideoViewSet(GenericViewSet[Job]):
         return once(request, lambda: self._retry())
 
     def _retry(self) -> Response:
-        job = retry(self.get_object(), api_key=_key(self.request))
+        job = retry(self.get_object(), api_key=key_of(self.request))
         return self._job(self.get_queryset().get(pk=job.pk))
 
     @extend_schema(

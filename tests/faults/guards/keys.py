@@ -197,13 +197,6 @@ GUARDS: Final = (
         _KEPT,
     ),
     Guard(
-        "callers see their own API keys only",
-        _VIEWS,
-        'ApiKey.objects.filter(owner=self.request.user).order_by("-pk")',
-        'ApiKey.objects.order_by("-pk")',
-        _REST,
-    ),
-    Guard(
         "an API key is not made with its end in the past",
         _WIRE,
         "        if value <= timezone.now():\n",

@@ -205,10 +205,17 @@ GUARDS: Final = (
         "tests/api/test_create.py",
     ),
     Guard(
-        "callers see their own jobs only",
-        "videos/queries.py",
-        "Job.objects.filter(owner=owner)",
-        "Job.objects.all()",
-        "tests/api/test_read.py",
+        "callers reach their own rows only",
+        "accounts/ownership.py",
+        'return rows.filter(**{f"{through}owner": owner})',
+        "return rows",
+        "tests/api/test_ownership.py",
+    ),
+    Guard(
+        "only where a caller is told does another's row say that it is there",
+        "accounts/ownership.py",
+        "if told and rows",
+        "if rows",
+        "tests/api/test_ownership.py",
     ),
 )

@@ -143,11 +143,4 @@ GUARDS: Final = (
         "return ",
         _USAGE_TESTS,
     ),
-    Guard(
-        "usage is the caller's own",
-        "videos/usage.py",
-        '        f"{job}owner": owner,\n',
-        "",
-        _USAGE_TESTS,
-    ),
 )

@@ -1,0 +1,32 @@
+"""Whose rows a caller can reach: the one place that says it."""
+
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import Http404
+from rest_framework.exceptions import PermissionDenied
+
+from accounts.models import User
+
+T = TypeVar("T", bound=Model)
+
+
+def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T]:
+    """Those of these rows that are the owner's, or whose `through` is: "job__" for rows of a job.
+
+    Every list and every lookup of a caller begins here.
+    """
+    return rows.filter(**{f"{through}owner": owner})
+
+
+def find(rows: QuerySet[T], owner: User, pk: Any, *, told: bool = False) -> T:
+    """One row of the owner's.
+
+    Raises Http404 for any other; where a caller may be `told`, PermissionDenied for one that is somebody else's.
+    """
+    row = owned_by(rows, owner).filter(pk=pk).first()
+    if row is not None:
+        return row
+    if told and rows.filter(pk=pk).exists():
+        raise PermissionDenied("This belongs to somebody else.")
+    raise Http404
