@@ -22,7 +22,7 @@ def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T
 def find(rows: QuerySet[T], owner: User, pk: Any, *, told: bool = False) -> T:
     """One row of the owner's.
 
-    Raises Http404 for any other; where a caller may be `told`, PermissionDenied for one that is somebody else's.
+    Raises Http404 for any other; where a caller may be `told`, PermissionDenied for somebody else's.
     """
     row = owned_by(rows, owner).filter(pk=pk).first()
     if row is not None:

@@ -45,7 +45,14 @@ def test_it_goes_on_working_with_a_new_database(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "old", ["takeone_E-xKXh0Zz7w_9KjT9nq1mPzJ4H2v7cQk8sY5rLw0aBc", "wrong", "''", "", keys.generate()[:-1]]
+    "old",
+    [
+        "takeone_E-xKXh0Zz7w_9KjT9nq1mPzJ4H2v7cQk8sY5rLw0aBc",
+        "takeone_ExampleExampleExampleExampleExampleExampleE1QSUQ",
+        "wrong",
+        "''",
+        "",
+    ],
 )
 def test_one_of_an_older_form_is_replaced(file: Path, old: str) -> None:
     file.write_text(f"export TAKEONE_API_KEY={old}\n")
