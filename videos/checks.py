@@ -55,7 +55,7 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
             found.append(Error(f"SORA_PRICES: {error}.", id="videos.E005"))
     if settings.SORA_SYNC_SECONDS_LEAST > settings.SORA_SYNC_SECONDS_MOST:
         found.append(Error("SORA_SYNC_SECONDS_LEAST exceeds SORA_SYNC_SECONDS_MOST.", id="videos.E006"))
-    undecided = 2 * settings.SORA_TIMEOUT + 10 + settings.SORA_RECONCILE_SECONDS[-1]
+    undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]
     if undecided >= settings.JOB_GIVE_UP_AFTER:
         found.append(
             Error(

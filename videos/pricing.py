@@ -38,6 +38,8 @@ def parse(text: str) -> Mapping[str, Mapping[str, Decimal]]:
         raise ValueError(f"it is not JSON: {error}") from None
     if not isinstance(table, dict) or not all(isinstance(sizes, dict) for sizes in table.values()):
         raise ValueError('it must look like {"model": {"1280x720": "0.10"}}')
+    if not table or not all(table.values()):
+        raise ValueError("it names no price, or a model without one")
     return {
         model: {size: _price(f"{model} {size}", given) for size, given in sizes.items()}
         for model, sizes in table.items()

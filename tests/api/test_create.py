@@ -220,7 +220,7 @@ def test_json_with_a_charset_is_json(api: Client) -> None:
 def test_a_job_that_is_accepted_has_no_price_limit_where_none_is_listed(
     api: Client, settings: Settings
 ) -> None:
-    settings.SORA_PRICES = '{"other": {}}'
+    settings.SORA_PRICES = '{"other": {"1280x720": "1"}}'
     assert post(api, {"prompt": "boat"}).json()["data"]["estimatedCost"] is None
 
 

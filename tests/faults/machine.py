@@ -294,7 +294,7 @@ class Service(World):
 
     @step
     def a_video_is_missing(self, pick: int) -> None:
-        """For a moment; the second time for good. What nobody owns is not forgotten: it would be paid twice."""
+        """For a moment; the second time for good. Only one that we own: another would be paid twice."""
         if here := sorted(owned() & self.sora.videos.keys()):
             with self.sora.missing(here[pick % len(here)]):
                 self._work()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from accounts.models import Spending
 from tests.videos.scripted import ScriptedClient
 from videos.clock import database_now
 from videos.models import Job, JobEvent, Submission
@@ -190,6 +191,14 @@ def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:
         untold = whose in dropped and sora.last(video_id).phase in {Phase.FAILED, Phase.CANCELLED}
         if whose not in given_up and video_id not in sora.forgotten and not untold:
             assert settled == billed, f"{each} settled {settled} of {billed}"
+
+
+def budgets_agree() -> None:
+    """At rest nothing is set aside any more, and what counts as spent is what was settled."""
+    settled = sum(each.price or 0 for each in Submission.objects.filter(cost_state="settled"))
+    for counter in Spending.objects.filter(api_key=None):
+        assert counter.reserved == 0, f"{counter}"
+        assert counter.settled == 10_000 * settled, f"{counter}, not {settled}"
 
 
 def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:

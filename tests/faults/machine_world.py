@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.test import Client
 from hypothesis.stateful import RuleBasedStateMachine
 
-from accounts.models import ApiKey, IdempotencyKey, User
+from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
 from tests.faults.machine_ledger import Ledger, Terms
 from videos.clock import database_now, shifted
@@ -73,6 +73,8 @@ class World(RuleBasedStateMachine):
             Job.objects.all().delete()
             Provider.objects.all().delete()
             IdempotencyKey.objects.all().delete()
+            Reservation.objects.all().delete()
+            Spending.objects.all().delete()
 
     def _job(self, pick: int, statuses: Collection[str] = ()) -> Job:
         """One of these statuses, mostly, if there is any."""
@@ -272,6 +274,7 @@ class World(RuleBasedStateMachine):
         open_jobs = Job.objects.filter(status__in=JOB_OPEN)
         assert not [*open_jobs, *waiting], f"unfinished: {[*open_jobs, *waiting]}"
         books.books_agree(self.sora, self.mistaken)
+        books.budgets_agree()
         books.losses_are_real(self.sora)
         books.videos_are_where_they_belong(self.sora, self.given)
         books.histories_follow_the_tables()

@@ -156,6 +156,9 @@ def test_own_prices_replace_the_published_ones(settings: Settings) -> None:
         '{"m": {"1x1": -1}}',
         '{"m": {"1x1": "NaN"}}',
         '{"m": {"1x1": 1001}}',
+        '{"m": {"1x1": null}}',
+        '{"m": {}}',
+        "{}",
     ],
 )
 def test_absurd_prices_are_refused(settings: Settings, text: str) -> None:
