@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from django.http import Http404
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -14,7 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts import key_serializers as wire
 from accounts.fields import Strict
 from accounts.models import ApiKey
-from accounts.ownership import owned_by
+from accounts.ownership import find, owned_by
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):
@@ -39,10 +38,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         return owned_by(ApiKey.objects.all(), self.request.user).order_by("-pk")  # type: ignore[arg-type]
 
     def get_object(self) -> ApiKey:
-        try:
-            return self.get_queryset().get(pk=self.kwargs["pk"])  # type: ignore[no-any-return]
-        except ApiKey.DoesNotExist:
-            raise Http404 from None
+        return find(ApiKey.objects.all(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type]
 
     def _key(self, key: ApiKey) -> Response:
         return Response({"success": True, "data": self.get_serializer(key).data})

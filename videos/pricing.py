@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from typing import Final
 
@@ -28,6 +28,8 @@ PUBLISHED: Final[Mapping[str, Mapping[str, Decimal]]] = {
     "sora-2-pro-2025-10-06": _PRO,
 }
 _MOST_PER_SECOND: Final = Decimal(1000)
+# The rows' own; what is counted against a budget must be what is kept.
+_KEPT: Final = Decimal("0.0001")
 
 
 def parse(text: str) -> Mapping[str, Mapping[str, Decimal]]:
@@ -77,6 +79,6 @@ def highest_per_second(model: str) -> Decimal | None:
 
 
 def cost(model: str, size: str, seconds: str) -> Decimal | None:
-    """Dollars for a render; None where its price is not listed."""
+    """Dollars for a render, as exact as they are kept; None where its price is not listed."""
     price = per_second(model, size)
-    return None if price is None else price * Decimal(seconds)
+    return None if price is None else (price * Decimal(seconds)).quantize(_KEPT, ROUND_HALF_UP)

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from django.conf import settings
-from django.http import FileResponse, Http404
+from django.http import FileResponse
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -21,6 +21,7 @@ from accounts.authentication import key_of
 from accounts.budgets import dollars, remaining
 from accounts.fields import Strict
 from accounts.idempotency import once
+from accounts.ownership import find
 from videos import examples, pricing
 from videos.fitting import fit
 from videos.lifecycle.cancel import cancel
@@ -102,10 +103,7 @@ class VideoViewSet(GenericViewSet[Job]):
         return visible_to(self.request.user)  # type: ignore[arg-type]
 
     def get_object(self) -> Job:
-        try:
-            return self.get_queryset().get(pk=self.kwargs["pk"])  # type: ignore[no-any-return]
-        except Job.DoesNotExist:
-            raise Http404 from None
+        return find(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
 
     def _job(self, job: Job, **answer: Any) -> Response:
         return Response({"success": True, "data": self.get_serializer(job).data}, **answer)

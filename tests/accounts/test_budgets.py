@@ -1,5 +1,6 @@
 """What is set aside is settled or released once, and never more than a budget allows."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -184,6 +185,16 @@ def test_many_small_amounts_add_up_exactly(owner: User) -> None:
         for each in held:
             release(each)
     assert counted(owner) == (0, 0)
+
+
+def test_a_price_finer_than_what_is_kept_is_counted_as_it_is_kept(
+    make_job: Callable[..., Job], owner: User, upstream: Upstream, settings: Settings
+) -> None:
+    settings.SORA_PRICES = '{"sora-2": {"1280x720": "0.0000125"}}'
+    for _ in range(3):
+        cancel(make_job(duration=4), upstream)
+    assert counted(owner) == (0, 0)
+    agree()
 
 
 def submitted(job: Job, upstream: Upstream) -> Submission:

@@ -143,6 +143,8 @@ def test_own_prices_replace_the_published_ones(settings: Settings) -> None:
     settings.SORA_PRICES = '{"wan": {"1280x720": 0.015, "720x1280": "0"}}'
     assert pricing.cost("wan", "1280x720", "4") == Decimal("0.060")
     assert pricing.cost("wan", "720x1280", "4") == 0
+    settings.SORA_PRICES = '{"wan": {"1280x720": "0.0000125"}}'
+    assert pricing.cost("wan", "1280x720", "4") == Decimal("0.0001"), "as exact as it is kept"
     assert pricing.cost("sora-2", "1280x720", "4") is None
 
 
