@@ -3,6 +3,7 @@
 from datetime import UTC
 from typing import Final
 
+from django.http import HttpRequest
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
@@ -106,3 +107,8 @@ def _refuse_key_in_url(request: Request) -> None:
 def key_of(request: Request) -> ApiKey | None:
     """The API key that a request came with; None for a person's session."""
     return request.auth if isinstance(request.auth, ApiKey) else None
+
+
+def carries_key(request: HttpRequest) -> bool:
+    """Whether a request is judged by an API key, whatever that is worth."""
+    return "x-api-key" in request.headers or "Authorization" in request.headers

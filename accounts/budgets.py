@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -73,11 +73,12 @@ def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Rese
     PriceUnknown, and has then changed nothing.
     """
     today = timezone.now().astimezone(UTC).date()
+    reservation = Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
+    counters = _counters(reservation)
+    # Read once the counters are ours: a budget that was set while this one waited binds it.
     limits = {(budget.api_key_id, budget.period): budget for budget in _budgets(owner, api_key)}
     if amount is None and limits:
         raise PriceUnknown
-    reservation = Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
-    counters = _counters(reservation)
     for counter in counters:
         budget = limits.get((counter.api_key_id, counter.period))
         if budget is None:
@@ -179,7 +180,9 @@ def _counters(reservation: Reservation) -> list[Spending]:
     ]
     Spending.objects.bulk_create(rows, ignore_conflicts=True)
     found = Spending.objects.select_for_update().filter(
-        owner=reservation.owner_id, starts_on__in={row.starts_on for row in rows}
+        Q(api_key=None) | Q(api_key=reservation.api_key_id),
+        owner=reservation.owner_id,
+        starts_on__in={row.starts_on for row in rows},
     )
     wanted = {(row.api_key_id, row.period, row.starts_on) for row in rows}
     return [row for row in found.order_by("pk") if (row.api_key_id, row.period, row.starts_on) in wanted]

@@ -66,7 +66,7 @@ def _caller(request: Request) -> str:
 
 
 def count_refusal(request: HttpRequest) -> Usage | None:
-    """Counts a request that nobody was known for against its address."""
+    """Counts an API key that opens nothing against its address."""
     return count(request, "refusals", f"address {address_of(request)}")
 
 

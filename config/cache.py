@@ -20,20 +20,29 @@ _away_until: dict[str, float] = {}
 class RedisOrMemory(BaseCache):
     """Redis; for ten seconds after a call that it did not answer, a cache that no other process sees.
 
-    What is kept here is limits and marks that may be lost. No call raises for want of a server, and one call
-    in ten seconds waits for the socket timeout of OPTIONS.
+    What is kept here is limits and marks that may be lost. No call raises for want of a server; those that
+    are under way when it goes, and one in ten seconds from then on, wait for the socket timeout of OPTIONS.
+    There is no clear(): the same Redis has the broker's messages.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
         self._location = location
         self._redis = RedisCache(location, params)
-        self._memory = LocMemCache(f"instead of {location}", params)
+        options = {**params.get("OPTIONS", {}), "MAX_ENTRIES": 100_000}
+        self._memory = LocMemCache(f"instead of {location}", {**params, "OPTIONS": options})
 
     def _do(self, call: Callable[[BaseCache], Any]) -> Any:
-        if time.monotonic() >= _away_until.get(self._location, 0.0):
+        now = time.monotonic()
+        away_until = _away_until.get(self._location, 0.0)
+        if now >= away_until:
+            if away_until:
+                # One looks whether it is back; the others do not wait for that.
+                _away_until[self._location] = now + _AWAY_SECONDS
             try:
-                return call(self._redis)
+                found = call(self._redis)
+                _away_until.pop(self._location, None)
+                return found
             except (RedisError, OSError) as error:
                 _away_until[self._location] = time.monotonic() + _AWAY_SECONDS
                 logger.warning(
@@ -60,9 +69,6 @@ class RedisOrMemory(BaseCache):
 
     def incr(self, key: Any, *args: Any, **kwargs: Any) -> Any:
         return self._do(lambda cache: cache.incr(key, *args, **kwargs))
-
-    def clear(self) -> Any:
-        return self._do(lambda cache: cache.clear())
 
     def close(self, **kwargs: Any) -> None:
         self._redis.close(**kwargs)

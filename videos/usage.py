@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 from django.db.models import Count, F, Q, Sum
@@ -49,7 +49,7 @@ def _grouped(rows: Any, job: str, owner: User, first: date, last: date, by: Sequ
     """The rows of the owner's jobs of these days, by these properties of the job, to which `job` leads."""
     span = {
         f"{job}created_at__gte": datetime.combine(first, time(), UTC),
-        f"{job}created_at__lt": datetime.combine(last + timedelta(days=1), time(), UTC),
+        f"{job}created_at__lte": datetime.combine(last, time.max, UTC),
     }
     groups = {
         "day": TruncDate(f"{job}created_at", tzinfo=UTC),

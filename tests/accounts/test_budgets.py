@@ -1,12 +1,15 @@
 """What is set aside is settled or released once, and never more than a budget allows."""
 
+import itertools
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
@@ -197,6 +200,39 @@ def test_a_price_finer_than_what_is_kept_is_counted_as_it_is_kept(
     agree()
 
 
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_whatever_happens_at_once_no_counter_drifts(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [None, *(ApiKey.issue(owner, str(number))[0] for number in range(3))]
+    for each in keys:
+        limit(owner, "2.00", "month", each)
+    days = [datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
+
+    def act(seed: int) -> None:
+        chance = random.Random(seed)
+        held: list[Reservation] = []
+        try:
+            for _ in range(30):
+                if held and chance.random() < 0.5:
+                    ended = held.pop()
+                    with transaction.atomic():
+                        release(ended) if chance.random() < 0.8 else settle(ended, ONE)
+                    continue
+                with suppress(BudgetExceeded), transaction.atomic():
+                    held.append(
+                        reserve(owner, chance.choice(keys), Decimal(chance.choice(["0.40", "0.0003"])))
+                    )
+        finally:
+            connection.close()
+
+    # Each call has one of the days, so that periods overlap.
+    turn = itertools.cycle(days)
+    monkeypatch.setattr(budgets.timezone, "now", lambda: next(turn))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(act, range(8)))
+    agree()
+
+
 def submitted(job: Job, upstream: Upstream) -> Submission:
     submit.submit_next(upstream)
     return only(job)
@@ -316,6 +352,36 @@ def test_a_retry_reserves_anew_and_may_be_refused(
     assert counted(owner) == (ONE, 0)
     cancel(job, upstream)
     assert counted(owner) == (0, 0)
+    agree()
+
+
+def test_a_price_that_rises_while_a_job_waits_goes_past_no_budget(
+    job: Job, owner: User, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    limit(owner, "0.40")
+    settings.SORA_PRICES = '{"sora-2": {"1280x720": "5"}}'
+    sora.complete(str(submitted(job, upstream).upstream_id))
+    sweep(upstream)
+    assert only(job).price == ONE
+    assert counted(owner) == (0, ONE)
+    agree()
+
+
+def test_a_retry_costs_what_is_listed_then_and_counts_for_the_key_that_asks(
+    job: Job, owner: User, key: ApiKey, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.fail(str(submitted(job, upstream).upstream_id))
+    sweep(upstream)
+    settings.SORA_PRICES = '{"sora-2": {"1280x720": "5"}}'
+    budget = limit(owner, "19.99", key=key)
+    with pytest.raises(BudgetExceeded):
+        retry(Job.objects.get(), api_key=key)
+    budget.limit = Decimal(20)
+    budget.save()
+    retry(Job.objects.get(), api_key=key)
+    job.refresh_from_db()
+    assert (job.estimated_cost, job.api_key) == (20, key)
+    assert counted(owner, key) == (20, 0)
     agree()
 
 

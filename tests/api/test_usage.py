@@ -15,6 +15,7 @@ from tests.api.test_create import post, problem
 from tests.videos.scripted import ScriptedClient
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.create import QueueFull
 from videos.lifecycle.look import look
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import sweep
@@ -88,6 +89,7 @@ def test_usage_is_the_callers_own_and_of_its_days(
     found = usage(api, since="2026-03-01", until="2026-03-01", by="day")["rows"]
     assert found == [{"day": "2026-03-01", "jobs": 1, "settled": "0.00", "reserved": "0.40"}]
     assert usage(api, since="2026-03-02", until="2026-03-31")["rows"] == []
+    assert usage(api, since="9999-12-01", until="9999-12-31")["rows"] == []
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,8 @@ def test_an_owner_may_have_so_many_waiting_jobs(
     assert int(refused["Retry-After"]) > 0
     cancel(Job.objects.filter(owner__username="ada")[0], upstream)
     assert post(api, {"prompt": "boat"}).status_code == 201
+    with pytest.raises(QueueFull):
+        retry(Job.objects.get(status="cancelled"))
 
 
 def test_an_owner_may_have_so_many_jobs_upstream(

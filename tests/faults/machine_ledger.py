@@ -11,7 +11,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.models import Spending
+from accounts.budgets import begins
+from accounts.models import Reservation, Spending
 from tests.videos.scripted import ScriptedClient
 from videos.clock import database_now
 from videos.models import Job, JobEvent, Submission
@@ -194,11 +195,15 @@ def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:
 
 
 def budgets_agree() -> None:
-    """At rest nothing is set aside any more, and what counts as spent is what was settled."""
-    settled = sum(each.price or 0 for each in Submission.objects.filter(cost_state="settled"))
-    for counter in Spending.objects.filter(api_key=None):
-        assert counter.reserved == 0, f"{counter}"
-        assert counter.settled == 10_000 * settled, f"{counter}, not {settled}"
+    """At rest nothing is set aside, what counts as spent is what was settled, and so says each counter."""
+    settled = sum(Decimal(each.price or 0) for each in Submission.objects.filter(cost_state="settled"))
+    assert sum(each.settled for each in Reservation.objects.all()) == settled
+    assert not Reservation.objects.filter(state="held").exists()
+    for counter in Spending.objects.all():
+        own = Reservation.objects.filter(owner=counter.owner)
+        own = own.filter(api_key=counter.api_key) if counter.api_key else own
+        counted = [each.settled for each in own if begins(counter.period, each.made_on) == counter.starts_on]
+        assert (counter.reserved, counter.settled) == (0, 10_000 * sum(counted)), f"{counter}"
 
 
 def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:

@@ -150,14 +150,14 @@ def test_a_claim_holds_the_provider_and_its_job(
     job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
-    cost = submit.pricing.cost
+    save = Submission.save
 
-    def looking(*args: Any) -> Any:
+    def looking(*args: Any, **kwargs: Any) -> None:
         # Between the choice of the job and the first row that is written for it.
         held.append((is_locked(upstream.provider()), is_locked(job)))
-        return cost(*args)
+        save(*args, **kwargs)
 
-    monkeypatch.setattr(submit.pricing, "cost", looking)
+    monkeypatch.setattr(Submission, "save", looking)
     assert submit.claim(upstream) is not None
     assert held == [(True, True)]
     assert not is_locked(upstream.provider())

@@ -14,6 +14,7 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.look import attend, look
 from videos.lifecycle.reconcile import reconcile
 from videos.lifecycle.retry import retry
+from videos.lifecycle.sync import sweep
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
@@ -421,6 +422,29 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     lost.refresh_from_db()
     assert (lost.state, lost.upstream_id, lost.cost_state) == ("given_up", video.id, "settled")
     assert lost.accepted_at is not None, "an audit looks for it"
+
+
+def test_a_retry_goes_on_with_an_earlier_attempt_that_was_accepted_after_all(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    first = through_the_window(job, upstream)
+    sora.before = None
+    with shifted(timedelta(seconds=20)):
+        assert submit.submit_next(upstream)
+        second = job.submissions.get(number=2)
+        video = sora.add(CreateRequest(**first.request))
+        with locked(first) as (locked_job, submission):
+            submit.accept(locked_job, submission, video, upstream, how="answered")
+        sora.fail(str(second.upstream_id))
+        sweep(upstream)
+        job.refresh_from_db()
+        assert job.status == "failed"
+        assert retry(job).status == "processing"
+    first.refresh_from_db()
+    assert (first.state, first.upstream_id) == ("rendering", video.id)
+    assert len(sora.creates) == 2
 
 
 def test_a_late_answer_that_nobody_waits_for_is_settled(

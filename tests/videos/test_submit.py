@@ -370,7 +370,7 @@ def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, 
     assert not Provider.objects.get().proves_absence
 
 
-def test_the_price_is_reserved_as_listed_and_unknown_where_it_is_not(
+def test_the_price_is_as_listed_and_unknown_where_it_is_not(
     make_job: MakeJob, upstream: Upstream, settings: Settings
 ) -> None:
     listed = make_job(duration=8)
@@ -380,6 +380,7 @@ def test_the_price_is_reserved_as_listed_and_unknown_where_it_is_not(
     assert unlisted.estimated_cost is None
     submit.submit_next(upstream)
     submit.submit_next(upstream)
+    assert only(listed).price == Decimal("0.80"), "what was set aside"
     assert only(unlisted).price is None
 
 

@@ -48,7 +48,7 @@ def create(
     with transaction.atomic():
         # Takes the owner's counters, so that its creates are counted one after the other.
         reservation = reserve(owner, api_key, price)
-        _leave_room(owner)
+        leave_room(owner)
         now = database_now()
         job = Job.objects.create(
             owner=owner,
@@ -79,7 +79,13 @@ def create(
     return job
 
 
-def _leave_room(owner: User) -> None:
+def leave_room(owner: User, *, besides: Job | None = None) -> None:
+    """Raises QueueFull where the owner has as many waiting jobs as it may, besides this one."""
     most = settings.MAX_QUEUED_JOBS
-    if most and Job.objects.filter(owner=owner, status=JobStatus.PENDING).count() >= most:
+    if not most:
+        return
+    waiting = Job.objects.filter(owner=owner, status=JobStatus.PENDING)
+    if besides is not None:
+        waiting = waiting.exclude(pk=besides.pk)
+    if waiting.count() >= most:
         raise QueueFull(most)

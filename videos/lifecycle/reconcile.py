@@ -88,8 +88,10 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
 def _contested(submission: Submission) -> bool:
     _, end = attempted(submission)
     undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
-    # One whose own looks have ended as well is left to a person.
-    looked_for = undecided.filter(created_at__lte=end, looks__lt=len(settings.SORA_RECONCILE_SECONDS))
+    # One whose own looks have ended as well, or that nobody looks for, is left to a person.
+    looked_for = undecided.filter(
+        created_at__lte=end, looks__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
+    )
     return looked_for.exclude(pk=submission.pk).exists()
 
 

@@ -10,7 +10,9 @@ from rest_framework.exceptions import APIException
 
 from accounts.budgets import reserve
 from accounts.models import ApiKey
+from videos import pricing
 from videos.clock import database_now
+from videos.lifecycle.create import leave_room
 from videos.models import Job, Submission
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
 from videos.wake import wake
@@ -32,7 +34,7 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
 
     It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
     is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
-    Raises NotRetryable, and BudgetExceeded and PriceUnknown of accounts.budgets.
+    Raises NotRetryable, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
@@ -54,11 +56,21 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
             to, only_from=[JobStatus.FAILED, JobStatus.CANCELLED], detail={"by": "caller"}, **cleared
         ):
             raise NotRetryable(job)
-        if to == JobStatus.PENDING and not job.submissions.filter(state__in=UNDECIDED).exists():
-            job.hold(reserve(job.owner, api_key, job.estimated_cost))
+        if to == JobStatus.PENDING:
+            if not job.submissions.filter(state__in=UNDECIDED).exists():
+                _reserve_again(job, api_key)
+            leave_room(job.owner, besides=job)
         wake("look")
         wake("submit")
     return job
+
+
+def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
+    """At the price of today, and for the key that asks today."""
+    sent = job.fitted
+    price = pricing.cost(sent["model"], sent["size"], sent["seconds"])
+    Job.objects.filter(pk=job.pk).update(estimated_cost=price, api_key=api_key)
+    job.hold(reserve(job.owner, api_key, price))
 
 
 def _has_render(job: Job) -> bool:
@@ -68,13 +80,10 @@ def _has_render(job: Job) -> bool:
     attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
     if job.submissions.filter(state__in=attached).exists():
         return True
-    last: Submission | None = job.submissions.order_by("-number").first()
-    if (
-        last is None
-        or last.state != SubmissionState.GIVEN_UP
-        or last.upstream_id is None
-        or job.submissions.filter(state__in=LIVE).exists()
-    ):
+    # Not only the last attempt: an earlier one may have been accepted after all.
+    given_up = job.submissions.filter(state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)
+    last: Submission | None = given_up.order_by("-number").first()
+    if last is None or job.submissions.filter(state__in=LIVE).exists():
         return False
     last.job = job
     now = database_now()

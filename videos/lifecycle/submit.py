@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef
 
-from videos import pricing
 from videos.clock import database_now, in_database
 from videos.lifecycle.pace import backoff, sync_after
 from videos.lifecycle.restraint import has_turn, record_failure, record_success, take_turn
@@ -62,7 +61,8 @@ def claim(upstream: Upstream) -> Submission | None:
             lease_until=now + timedelta(seconds=upstream.lease),
             give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
             request=job.fitted,
-            price=pricing.cost(job.fitted["model"], job.fitted["size"], job.fitted["seconds"]),
+            # What was set aside for it, whatever the price list says by now.
+            price=job.estimated_cost,
             reservation=job.reservation,
             created_at=now,
         )

@@ -214,15 +214,15 @@ GUARDS: Final = (
     Guard(
         "a retry revives what was given up with an id",
         _RETRY,
-        "        or last.upstream_id is None\n",
-        "        or last.upstream_id is not None\n",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=True)",
         _CANCEL_TESTS,
     ),
     Guard(
         "a retry revives nothing that has no id",
         _RETRY,
-        "        or last.upstream_id is None\n",
-        "",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)",
+        "state=SubmissionState.GIVEN_UP)",
         _CANCEL_TESTS,
     ),
     Guard(

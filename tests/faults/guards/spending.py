@@ -76,15 +76,15 @@ GUARDS: Final = (
     Guard(
         "a retry that may be paid again is counted",
         "videos/lifecycle/retry.py",
-        "            job.hold(reserve(job.owner, api_key, job.estimated_cost))\n",
-        "            pass\n",
+        "    job.hold(reserve(job.owner, api_key, price))\n",
+        "",
         _TESTS,
     ),
     Guard(
         "a retry of what is undecided is not counted twice",
         "videos/lifecycle/retry.py",
-        "if to == JobStatus.PENDING and not job.submissions.filter(state__in=UNDECIDED).exists():",
-        "if to == JobStatus.PENDING:",
+        "if not job.submissions.filter(state__in=UNDECIDED).exists():",
+        "if True:",
         _TESTS,
     ),
     Guard(
@@ -125,9 +125,38 @@ GUARDS: Final = (
     Guard(
         "an owner has so many waiting jobs at most",
         "videos/lifecycle/create.py",
-        "        _leave_room(owner)\n",
+        "        leave_room(owner)\n",
         "",
         _USAGE_TESTS,
+    ),
+    Guard(
+        "a retry finds room as a create does",
+        "videos/lifecycle/retry.py",
+        "            leave_room(job.owner, besides=job)\n",
+        "",
+        _USAGE_TESTS,
+    ),
+    Guard(
+        "a job is sent at the price that was set aside",
+        "videos/lifecycle/submit.py",
+        "price=job.estimated_cost,",
+        "price=None,",
+        _TESTS,
+    ),
+    Guard(
+        "a retry costs what is listed then",
+        "videos/lifecycle/retry.py",
+        '    price = pricing.cost(sent["model"], sent["size"], sent["seconds"])\n',
+        "    price = job.estimated_cost\n",
+        _TESTS,
+    ),
+    Guard(
+        "a retry goes on with any attempt that was given up with an id",
+        "videos/lifecycle/retry.py",
+        '    last: Submission | None = given_up.order_by("-number").first()\n',
+        '    last = job.submissions.order_by("-number").first()\n'
+        "    last = last if last in given_up else None\n",
+        "tests/videos/test_reconcile.py",
     ),
     Guard(
         "an owner has so many jobs upstream at most",
