@@ -25,7 +25,7 @@ from videos.lifecycle.sync import sweep
 from videos.models import Job, Provider, Submission
 from videos.sora import errors
 from videos.sora.types import CreateRequest
-from videos.states import JOB_OPEN, LIVE, JobStatus
+from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 LEASE_SECONDS: Final = 30
@@ -246,13 +246,14 @@ class World(RuleBasedStateMachine):
         for video_id in books.orphans(self.sora, self.mistaken):
             maker, odd = self.sora.makers[video_id], video_id in self.sora.odd
             assert decide.adopt(maker, video_id, self.upstream, force=odd), f"{maker} is denied {video_id}"
-        # The first may find that what it goes on with has failed.
-        for _ in range(2):
-            again = list(Job.objects.exclude(status=JobStatus.COMPLETED))
+        # Each may find that the attempt with which it goes on has failed; then there is one less.
+        while again := list(Job.objects.exclude(status=JobStatus.COMPLETED)):
+            attempts = Submission.objects.filter(state=SubmissionState.GIVEN_UP).count()
             for job in again:
                 self._retry(job)
-            if again:
-                self._come_to_rest()
+            self._come_to_rest()
+            if not attempts:
+                break
         left = [
             (str(job), job.error_code, list(job.submissions.all()))
             for job in Job.objects.exclude(status=JobStatus.COMPLETED)
