@@ -7,6 +7,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, User
+from tests.accounts.browser import Browser
 from tests.api.test_create import URL, post, problem
 
 pytestmark = pytest.mark.django_db
@@ -81,3 +82,25 @@ def test_probes_are_not_limited(api: Client, settings: Settings, path: str) -> N
 def test_without_a_limit_nothing_is_said(api: Client, settings: Settings) -> None:
     settings.RATE_LIMIT_READS_PER_MINUTE = 0
     assert not api.get(URL).has_header("RateLimit-Limit")
+
+
+@pytest.fixture
+def quick_hashes(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.mark.usefixtures("quick_hashes")
+def test_each_person_has_a_minute_of_their_own(db: None, settings: Settings) -> None:
+    ada, bob = Browser(), Browser()
+    assert ada.register("ada").status_code == bob.register("bob").status_code == 201
+    settings.RATE_LIMIT_READS_PER_MINUTE = 1
+    assert [ada.get(URL).status_code for _ in range(2)] == [200, 429]
+    assert bob.get(URL).status_code == 200
+
+
+@pytest.mark.usefixtures("quick_hashes")
+def test_log_ins_have_a_limit_by_address(db: None, settings: Settings) -> None:
+    settings.RATE_LIMIT_LOGINS_PER_MINUTE = 2
+    settings.RATE_LIMIT_CREATES_PER_MINUTE = 1
+    statuses = [Browser().log_in(f"nobody {number}").status_code for number in range(3)]
+    assert statuses == [401, 401, 429]
