@@ -1,5 +1,7 @@
 """What an owner, and each of its keys, may spend in a day and in a month: reserved, then settled once."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -67,29 +69,37 @@ def renews_at(period: str, day: date) -> datetime:
 
 
 def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
-    """Sets aside the price of a render, for the owner and the key, today and this month.
+    """Sets aside the price of one render; as reserve_all."""
+    return reserve_all(owner, api_key, [amount])[0]
 
-    Called in the transaction of what it is for; that one's end decides over both. Raises BudgetExceeded and
-    PriceUnknown, and has then changed nothing.
+
+def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal | None]) -> list[Reservation]:
+    """Sets aside the prices of renders, all or none, for the owner and the key, today and this month.
+
+    Called in the transaction of what they are for; that one's end decides over both. Raises BudgetExceeded
+    and PriceUnknown, and has then changed nothing.
     """
     today = timezone.now().astimezone(UTC).date()
-    reservation = Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
-    counters = _counters(reservation)
+    reservations = [
+        Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
+        for amount in amounts
+    ]
+    total = sum((reservation.amount for reservation in reservations), NOTHING)
+    counters = _counters(owner.pk, api_key.pk if api_key else None, today)
     # Read once the counters are ours: a budget that was set while this one waited binds it.
     limits = {(budget.api_key_id, budget.period): budget for budget in _budgets(owner, api_key)}
-    if amount is None and limits:
+    if None in amounts and limits:
         raise PriceUnknown
     for counter in counters:
         budget = limits.get((counter.api_key_id, counter.period))
         if budget is None:
             continue
         left = _left(budget, counter)
-        if reservation.amount > left:
-            raise BudgetExceeded(budget, reservation.amount, left, renews_at(budget.period, today))
+        if total > left:
+            raise BudgetExceeded(budget, total, left, renews_at(budget.period, today))
     for counter in counters:
-        Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") + _units(reservation.amount))
-    reservation.save(force_insert=True)
-    return reservation
+        Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") + _units(total))
+    return Reservation.objects.bulk_create(reservations, batch_size=1000)
 
 
 def settle(reservation: Reservation, amount: Decimal | None) -> bool:
@@ -112,11 +122,27 @@ def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reser
     return reservation
 
 
+def release_all(pks: Sequence[int]) -> None:
+    """Releases those of these reservations that are held still, in few statements."""
+    held = Reservation.objects.select_for_update().filter(pk__in=pks, state=Reservation.State.HELD)
+    counts = defaultdict[tuple[int, date, int], list[Reservation]](list)
+    for reservation in held.order_by("pk"):
+        counts[reservation.owner_id, reservation.made_on, reservation.api_key_id or 0].append(reservation)
+    # In one order, so that two that release at once wait for each other.
+    for (owner, day, api_key), together in sorted(counts.items()):
+        Reservation.objects.filter(pk__in=[each.pk for each in together]).update(
+            state=Reservation.State.RELEASED
+        )
+        freed = _units(sum((each.amount for each in together), NOTHING))
+        for counter in _counters(owner, api_key or None, day):
+            Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") - freed)
+
+
 def _end(reservation: Reservation, state: str, spent: Decimal) -> bool:
     held = Reservation.objects.filter(pk=reservation.pk, state=Reservation.State.HELD)
     if not held.update(state=state, settled=spent):
         return False
-    for counter in _counters(reservation):
+    for counter in _counters(reservation.owner_id, reservation.api_key_id, reservation.made_on):
         Spending.objects.filter(pk=counter.pk).update(
             reserved=F("reserved") - _units(reservation.amount), settled=F("settled") + _units(spent)
         )
@@ -165,24 +191,17 @@ def _budgets(owner: User, api_key: ApiKey | None) -> list[Budget]:
     return [budget for budget in own.order_by("pk") if budget.api_key_id in keys]
 
 
-def _counters(reservation: Reservation) -> list[Spending]:
-    """The rows that count a reservation, locked in the order of their making."""
-    keys = [None, reservation.api_key_id] if reservation.api_key_id else [None]
+def _counters(owner: int, api_key: int | None, day: date) -> list[Spending]:
+    """The rows that count what was reserved on a day, locked in the order of their making."""
+    keys = [None, api_key] if api_key else [None]
     rows = [
-        Spending(
-            owner_id=reservation.owner_id,
-            api_key_id=key,
-            period=period,
-            starts_on=begins(period, reservation.made_on),
-        )
+        Spending(owner_id=owner, api_key_id=key, period=period, starts_on=begins(period, day))
         for key in keys
         for period in Budget.Period.values
     ]
     Spending.objects.bulk_create(rows, ignore_conflicts=True)
     found = Spending.objects.select_for_update().filter(
-        Q(api_key=None) | Q(api_key=reservation.api_key_id),
-        owner=reservation.owner_id,
-        starts_on__in={row.starts_on for row in rows},
+        Q(api_key=None) | Q(api_key=api_key), owner=owner, starts_on__in={row.starts_on for row in rows}
     )
     wanted = {(row.api_key_id, row.period, row.starts_on) for row in rows}
     return [row for row in found.order_by("pk") if (row.api_key_id, row.period, row.starts_on) in wanted]

@@ -101,6 +101,8 @@ def _bare(given: str) -> str:
 
 
 def _hash(request: Request) -> str:
-    body: Any = request.data
-    canonical = json.dumps([request.method, request.path, body], sort_keys=True, separators=(",", ":"))
+    # An upload is kept on disk, and told by its digest.
+    body: Any = getattr(request.data, "fingerprint", request.data)
+    address = request.get_full_path()
+    canonical = json.dumps([request.method, address, body], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -19,12 +19,12 @@ def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T
     return rows.filter(**{f"{through}owner": owner})
 
 
-def find(rows: QuerySet[T], owner: User, pk: Any, *, told: bool = False) -> T:
-    """One row of the owner's.
+def find(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", told: bool = False) -> T:
+    """One row of the owner's, as owned_by has it.
 
     Raises Http404 for any other; where a caller may be `told`, PermissionDenied for somebody else's.
     """
-    row = owned_by(rows, owner).filter(pk=pk).first()
+    row = owned_by(rows, owner, through=through).filter(pk=pk).first()
     if row is not None:
         return row
     if told and rows.filter(pk=pk).exists():

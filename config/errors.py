@@ -11,6 +11,8 @@ from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from accounts.problems import problems_of
+
 logger = logging.getLogger(__name__)
 
 _CODES: Final = {
@@ -53,21 +55,6 @@ def respond(
     return JsonResponse(body(request, code, message, details), status=status)
 
 
-def _flatten(detail: Any, field: str = "") -> list[dict[str, str]]:
-    """One entry per problem, with the path of the field that it is about."""
-    if isinstance(detail, Mapping):
-        return [
-            problem
-            for name, inner in detail.items()
-            for problem in _flatten(
-                inner, field if name == "non_field_errors" else f"{field}.{name}".lstrip(".")
-            )
-        ]
-    if isinstance(detail, list):
-        return [problem for inner in detail for problem in _flatten(inner, field)]
-    return [{"field": field or "", "code": getattr(detail, "code", "invalid"), "message": str(detail)}]
-
-
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     """REST framework's exception handler; a bug stays a 500 and reaches Django's."""
     if isinstance(exc, OperationalError | InterfaceError):
@@ -86,7 +73,7 @@ def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     if (wait := getattr(exc, "wait", None)) is not None:
         headers["Retry-After"] = str(max(1, int(wait + 0.999)))
     if isinstance(exc, exceptions.ValidationError):
-        problems = _flatten(exc.detail)
+        problems = problems_of(exc.detail)
         message = "; ".join(f"{p['field']}: {p['message']}" if p["field"] else p["message"] for p in problems)
         return Response(
             body(request, "validation_failed", message, problems), exc.status_code, headers=headers

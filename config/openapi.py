@@ -3,6 +3,9 @@
 from typing import Any, Final
 
 from accounts.authentication import KeyInUrl
+from batches.lifecycle.cancel import BatchNotCancellable
+from batches.lifecycle.hold import NotPausable
+from batches.lifecycle.retry import NothingFailed
 
 _ERROR: Final = {
     "type": "object",
@@ -32,6 +35,12 @@ _SAYS: Final = {
         "No key and no session, or one that opens nothing.",
         "unauthorized",
         "Authentication credentials were not provided.",
+    ),
+    "402": (
+        "It costs more than a budget has left.",
+        "budget_exceeded",
+        "It costs 1.20 dollars, and the monthly budget of this account has 0.80 left until 2026-12-01 00:00 "
+        "UTC. Ask for less, wait, or have the budget raised.",
     ),
     "403": (
         "The key's scope does not include it, or the cookie came without the CSRF token.",
@@ -65,12 +74,12 @@ _SAYS: Final = {
         'Unsupported media type "text/plain" in request.',
     ),
     "422": (
-        "The Idempotency-Key came before, with another request.",
+        "The Idempotency-Key came before, with another request; or there is a budget, and no listed price.",
         "idempotency_key_reused",
         "This Idempotency-Key was used for another request; a new request needs a new key.",
     ),
     "429": (
-        "Too many requests; Retry-After says when to go on.",
+        "Too many requests or waiting jobs; Retry-After says when to go on.",
         "rate_limited",
         "Request was throttled. Expected available in 12 seconds.",
     ),
@@ -82,12 +91,19 @@ _SAYS: Final = {
 }
 _MORE: Final = {
     "cancelVideo": ["409"],
-    "retryVideo": ["409", "422"],
-    "createVideo": ["422"],
-    "generateVideo": ["422"],
+    "retryVideo": ["402", "409", "422"],
+    "createVideo": ["402", "422"],
+    "generateVideo": ["402", "422"],
+    "createBatch": ["402", "422"],
+    "uploadBatch": ["402", "422"],
+    "retryBatch": ["402", "409", "422"],
+    "cancelBatch": ["409"],
+    "pauseBatch": ["409"],
+    "resumeBatch": ["409"],
     "syncVideo": ["409"],
     "getVideoContent": ["410"],
 }
+_VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
 # Where an operation's own is meant by a status.
 _OWN: Final = {
     ("getGeneratedVideo", "403"): (
@@ -170,7 +186,7 @@ def _add_errors(address: str, operation: dict[str, Any]) -> None:
                 "job_not_completed",
                 "The job is pending; its result is there once it is completed.",
             )
-        elif status == "400" and operation["operationId"] not in {"createVideo", "generateVideo"}:
+        elif status == "400" and operation["operationId"] not in _VALIDATE:
             code, message = "key_in_url", str(KeyInUrl.default_detail)
         example = {
             "success": False,
@@ -195,6 +211,15 @@ def _details(code: str, message: str) -> object:
         return [{"field": field, "code": "max_value", "message": problem}]
     if code == "insufficient_scope":
         return {"needed": "write", "scope": "read"}
+    if code == "budget_exceeded":
+        return {
+            "scope": "owner",
+            "period": "month",
+            "limit": "100.00",
+            "left": "0.80",
+            "price": "1.20",
+            "renewsAt": "2026-12-01T00:00:00Z",
+        }
     if code.startswith("job_"):
         return {"status": message.removeprefix("The job is ").partition(";")[0]}
     return None
@@ -207,4 +232,8 @@ def _conflict(operation_id: str, code: str, message: str) -> tuple[str, str]:
             "The job is pending; only a failed or cancelled job can be retried.",
         ),
         "syncVideo": ("job_not_syncable", "The job is completed; there is nothing more to ask the upstream."),
+        "retryBatch": ("batch_not_retryable", str(NothingFailed.default_detail)),
+        "cancelBatch": ("batch_not_cancellable", str(BatchNotCancellable.default_detail)),
+        "pauseBatch": ("batch_not_pausable", str(NotPausable.default_detail)),
+        "resumeBatch": ("batch_not_pausable", str(NotPausable.default_detail)),
     }.get(operation_id, (code, message))

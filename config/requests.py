@@ -1,24 +1,21 @@
 """What every request passes: its id, the limit on its body, its parser."""
 
-import codecs
-import json
 import logging
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from accounts.strict_json import read_object
 from config.errors import respond
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -62,13 +59,15 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over REQUEST_BODY_MAX_BYTES before any of it is read, and one of unknown length."""
+    """Refuses a body over REQUEST_BODY_MAX_BYTES, an upload over BATCH_UPLOAD_MAX_BYTES, before any of it is
+    read, and one of unknown length."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        most = settings.REQUEST_BODY_MAX_BYTES
+        uploading = request.path in settings.UPLOAD_PATHS
+        most = settings.BATCH_UPLOAD_MAX_BYTES if uploading else settings.REQUEST_BODY_MAX_BYTES
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:
             _drain(request, int(length))
@@ -122,38 +121,6 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderer, renderer.media_type or ""
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ParseError(f"The body is not JSON: {name} is no JSON number.")
-
-
-def _refuse_doubled_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ParseError(f"{doubled[:100]!r} is there more than once; which one is meant?")
-    return found
-
-
-def _refuse_unstorable(value: object, at: str) -> None:
-    """Raises for what PostgreSQL cannot keep or JSON cannot say again: NUL, lone surrogates, infinity."""
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise ParseError(f"{at} contains a NUL character (\\u0000); remove it.")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ParseError(f"{at} contains a lone surrogate (\\ud800 to \\udfff); send whole characters.")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ParseError(f"{at} is a number that is out of range.")
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            _refuse_unstorable(key, f"A key in {at}")
-            _refuse_unstorable(inner, f"{at}.{key}")
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            _refuse_unstorable(inner, f"{at}[{number}]")
-
-
 class StrictJSONParser(BaseParser):
     """A JSON object as RFC 8259 has it, in UTF-8, without what could not be stored."""
 
@@ -162,20 +129,4 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        raw = stream.read()
-        try:
-            text = codecs.decode(raw, "utf-8")
-        except UnicodeDecodeError:
-            raise ParseError("The body is not UTF-8.") from None
-        try:
-            payload = json.loads(
-                text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_doubled_names
-            )
-            _refuse_unstorable(payload, "The body")
-        except RecursionError:
-            raise ParseError("The body is nested too deeply.") from None
-        except ValueError as error:
-            raise ParseError(f"The body is not JSON: {error}.") from None
-        if not isinstance(payload, dict):
-            raise ParseError("The body must be a JSON object.")
-        return payload
+        return read_object(stream.read(), "The body")

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "accounts",
     "videos",
+    "batches",
     "webhooks",
     "health",
 ]
@@ -229,6 +230,12 @@ LOOK_SECONDS = env.number("LOOK_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
     "look": {"task": "videos.look", "schedule": LOOK_SECONDS, "options": {"expires": 5 * LOOK_SECONDS}},
+    # Batches are finished by who ends their last job; this finds what a crash at that moment left.
+    "batches": {
+        "task": "batches.sweep",
+        "schedule": 5 * LOOK_SECONDS,
+        "options": {"expires": 25 * LOOK_SECONDS},
+    },
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
 HINTS_ARE_TAKEN = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
@@ -273,8 +280,21 @@ SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, 
 # Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
 AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)
 AUDIT_PAGES = env.integer("AUDIT_PAGES", 20, least=1, most=1_000)
+# Seconds of waiting that raise a job's priority by one step.
+PRIORITY_AGEING = env.number("PRIORITY_AGEING", 300, least=1, most=31_536_000)
 JOB_GIVE_UP_AFTER = env.number("JOB_GIVE_UP_AFTER", 86_400, least=1, most=31_536_000)
 JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_000)
+
+# Batches -----------------------------------------------------------------------------------------------
+# Videos of one POST /videos/batch, and items of one upload.
+BATCH_MAX_SIZE = env.integer("BATCH_MAX_SIZE", 10, least=1, most=1_000)
+BATCH_UPLOAD_MAX_SIZE = env.integer("BATCH_UPLOAD_MAX_SIZE", 10_000, least=1, most=1_000_000)
+UPLOAD_PATHS = frozenset({"/api/v1/batches", "/api/v1/batches/estimate"})
+BATCH_UPLOAD_MAX_BYTES = env.integer("BATCH_UPLOAD_MAX_BYTES", 67_108_864, least=1_024, most=1 << 34)
+# Jobs of a batch that are live upstream at a time, where its caller names no other number.
+BATCH_CONCURRENCY = env.integer("BATCH_CONCURRENCY", 3, least=1, most=10_000)
+# The environment gives milliseconds; past it a batch that goes on is flagged as overdue.
+BATCH_TIMEOUT = env.number("BATCH_TIMEOUT", 300_000, least=1, most=31_536_000_000) / 1000
 
 # REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -321,11 +341,13 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "videos.states.JobStatus",
+        "BatchStatus": "batches.progress.BatchStatus",
         "ApiKeyScope": "accounts.models.ApiKey.Scope",
         "ApiKeyStatus": "accounts.models.ApiKey.Status",
     },
     "TAGS": [
         {"name": "videos", "description": "Ask for videos, follow them, fetch them."},
+        {"name": "batches", "description": "Ask for many at once: JSON, CSV or JSON Lines."},
         {"name": "keys", "description": "Make, list and revoke API keys; needs the scope admin."},
         {"name": "generate", "description": "The same jobs in a plainer form."},
         {

@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns = [
     path("api/v1/", include("videos.urls")),
+    path("api/v1/", include("batches.urls")),
     path("api/v1/", include("accounts.urls")),
     path("api/videos/", include("videos.generate_urls")),
     path("api/auth/", include("accounts.session_urls")),

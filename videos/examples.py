@@ -5,7 +5,7 @@ from typing import Any, Final
 from drf_spectacular.utils import OpenApiExample
 
 _ID: Final = "019aa5c2-7d3e-7c41-9d2f-3b6a5e8f1c20"
-_JOB: Final[dict[str, Any]] = {
+EXAMPLE_JOB: Final[dict[str, Any]] = {
     "id": _ID,
     "status": "processing",
     "stage": "rendering",
@@ -20,6 +20,8 @@ _JOB: Final[dict[str, Any]] = {
     "model": "sora-2",
     "priority": "normal",
     "metadata": {"campaign": "autumn"},
+    "batchId": None,
+    "ref": None,
     "adjustments": [
         {
             "field": "duration",
@@ -42,13 +44,14 @@ _JOB: Final[dict[str, Any]] = {
     "error": None,
     "overdue": False,
     "queuePosition": None,
-    "estimatedCompletionAt": None,
+    "estimatedCompletionAt": "2026-11-21T10:01:08.000000Z",
+    "estimatedCompletionBy": "2026-11-21T10:01:31.000000Z",
     "createdAt": "2026-11-21T10:00:00.000000Z",
     "updatedAt": "2026-11-21T10:00:04.000000Z",
     "startedAt": "2026-11-21T10:00:01.000000Z",
     "completedAt": None,
 }
-_COMPLETED: Final = _JOB | {
+_COMPLETED: Final = EXAMPLE_JOB | {
     "status": "completed",
     "stage": None,
     "progress": 100,
@@ -62,16 +65,18 @@ _COMPLETED: Final = _JOB | {
         "format": "mp4",
         "fileSize": 1843200,
     },
+    "estimatedCompletionAt": None,
+    "estimatedCompletionBy": None,
     "completedAt": "2026-11-21T10:01:10.000000Z",
 }
 _ACCEPTED: Final = {
     "jobId": _ID,
     "status": "pending",
     "message": "The video is queued.",
-    "adjustments": _JOB["adjustments"],
+    "adjustments": EXAMPLE_JOB["adjustments"],
     "estimatedCost": "1.20",
 }
-_PAGE: Final = {
+EXAMPLE_PAGE: Final = {
     "page": 1,
     "limit": 20,
     "total": 1,
@@ -82,12 +87,12 @@ _PAGE: Final = {
 }
 
 
-def _answer(data: object, status: str = "200", **more: object) -> OpenApiExample:
+def answer(data: object, status: str = "200", **more: object) -> OpenApiExample:
     value = {"success": True, "data": data, **more}
     return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status])
 
 
-_BUDGET: Final = {
+EXAMPLE_BUDGET: Final = {
     "scope": "owner",
     "period": "month",
     "limit": "100.00",
@@ -109,22 +114,22 @@ CREATE: Final = [
         },
         request_only=True,
     ),
-    _answer(_ACCEPTED, "201"),
+    answer(_ACCEPTED, "201"),
 ]
 ESTIMATE: Final = [
     CREATE[0],
-    _answer(
+    answer(
         {
             "estimatedCost": "1.20",
             "currency": "USD",
             "submitted": {"model": "sora-2", "seconds": "12", "size": "1280x720"},
-            "adjustments": _JOB["adjustments"],
-            "budgets": [_BUDGET],
+            "adjustments": EXAMPLE_JOB["adjustments"],
+            "budgets": [EXAMPLE_BUDGET],
         }
     ),
 ]
 USAGE: Final = [
-    _answer(
+    answer(
         {
             "since": "2026-11-20",
             "until": "2026-11-21",
@@ -133,15 +138,17 @@ USAGE: Final = [
                 {"day": "2026-11-20", "jobs": 12, "settled": "4.80", "reserved": "0.00"},
                 {"day": "2026-11-21", "jobs": 3, "settled": "0.40", "reserved": "0.80"},
             ],
-            "budgets": [_BUDGET],
+            "budgets": [EXAMPLE_BUDGET],
         }
     )
 ]
-JOB: Final = [_answer(_JOB)]
-COMPLETED: Final = [_answer(_COMPLETED)]
+JOB: Final = [answer(EXAMPLE_JOB)]
+COMPLETED: Final = [answer(_COMPLETED)]
 LIST: Final = [
-    OpenApiExample("Answer", value={"success": True, "data": [_JOB], "pagination": _PAGE}, response_only=True)
+    OpenApiExample(
+        "Answer",
+        value={"success": True, "data": [EXAMPLE_JOB], "pagination": EXAMPLE_PAGE},
+        response_only=True,
+    )
 ]
-CANCELLED: Final = [
-    _answer({"jobId": _ID, "status": "cancelled", "message": "Nothing runs upstream for it."})
-]
+CANCELLED: Final = [answer({"jobId": _ID, "status": "cancelled", "message": "Nothing runs upstream for it."})]

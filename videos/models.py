@@ -1,8 +1,9 @@
 """The rows: jobs, their paid attempts, their history, and the upstream that they go to."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Self
 
 import uuid_utils.compat as uuid_utils
@@ -14,6 +15,7 @@ from django.utils import timezone
 from accounts import budgets
 from accounts.models import Reservation
 from videos.clock import database_now, in_database
+from videos.signals import job_ended, job_reopened
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -47,6 +49,8 @@ class Provider(models.Model):
     """One upstream, known by its name. Its row is the lock under which work for it is claimed."""
 
     name = models.CharField(max_length=100, unique=True)
+    # How many claims it has seen: what Turn counts in.
+    turns = models.PositiveBigIntegerField(default=0)
     # Nothing is sent before this: the upstream was busy or could not be reached.
     held_until = models.DateTimeField(null=True)
     hold_reason = models.TextField(blank=True)
@@ -82,12 +86,46 @@ class Provider(models.Model):
         return self.stopped_at is None and self.paused_at is None and not self.is_held()
 
 
+class Turn(models.Model):
+    """When an owner was last served by a provider: the number of that claim. Who was served longest ago is
+    next."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="+")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    number = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "owner"], name="turn_once")]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} {self.owner_id}: {self.number}"
+
+
+class Group(models.Model):
+    """Jobs of one owner of which at most `limit` are live at a time, and none is sent while it is held."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    limit = models.PositiveIntegerField()
+    held = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(limit__gte=1), name="group_limit_positive")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class Job(models.Model):
     """What a caller asked for."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
     api_key = models.ForeignKey("accounts.ApiKey", models.SET_NULL, null=True, related_name="+")
+    # The indexes below serve it.
+    group = models.ForeignKey(Group, models.PROTECT, null=True, related_name="jobs", db_index=False)
+    # The caller's own name for it within its group.
+    ref = models.CharField(max_length=100, blank=True)
 
     # As asked.
     prompt = models.TextField()
@@ -147,14 +185,28 @@ class Job(models.Model):
                 condition=~Q(status=JobStatus.FAILED) | ~Q(error_code=""), name="job_failed_has_error"
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="job_progress_percent"),
+            models.UniqueConstraint(
+                fields=["group", "ref"], condition=Q(group__isnull=False) & ~Q(ref=""), name="job_ref_once"
+            ),
         ]
         indexes = [
-            # The claim: the next job to submit.
+            # The claim: the lanes of waiting jobs, and the oldest jobs of each (lifecycle/choose.py).
             models.Index(
-                fields=["-priority", "created_at", "id"],
-                condition=Q(status=JobStatus.PENDING),
-                name="job_claim",
+                fields=["owner", "priority", "asked_at", "id"],
+                condition=Q(status=JobStatus.PENDING, group__isnull=True),
+                name="job_claim_single",
             ),
+            models.Index(
+                fields=["group", "priority", "asked_at", "id"],
+                condition=Q(status=JobStatus.PENDING, group__isnull=False),
+                name="job_claim_group",
+            ),
+            # A group's progress, and its list of one status.
+            models.Index(
+                fields=["group", "status", "id"], condition=Q(group__isnull=False), name="job_group_status"
+            ),
+            # A group's list.
+            models.Index(fields=["group", "id"], condition=Q(group__isnull=False), name="job_group_list"),
             # A caller's list, newest first, by page or cursor.
             models.Index(fields=["owner", "-id"], name="job_owner_list"),
             models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
@@ -199,7 +251,45 @@ class Job(models.Model):
             self.give_back()
         if won:
             JobEvent.record(self, "job", before, to, now, detail=detail)
+            _tell_group(self.group_id, before, to)
         return bool(won)
+
+    @classmethod
+    def move_waiting(
+        cls, jobs: Sequence[Self], to: JobStatus, *, detail: dict[str, Any] | None = None, **fields: Any
+    ) -> list[Self]:
+        """Enters a status as `move` does, for many jobs of one group at once; returns those that did.
+
+        They have no live submission, were all in the same status, and the caller holds their row locks.
+        """
+        if not jobs:
+            return []
+        (before,), (group,) = {job.status for job in jobs}, {job.group_id for job in jobs}
+        now = database_now()
+        if before not in JOB_ENTERED_FROM[to]:
+            return []
+        pks = [job.pk for job in jobs]
+        numbers = dict(
+            JobEvent.objects.filter(job__in=pks).order_by().values_list("job").annotate(models.Max("number"))
+        )
+        Job.objects.filter(pk__in=pks, status=before).update(status=to, updated_at=now, **fields)
+        if to in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            budgets.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])
+            Job.objects.filter(pk__in=pks).update(reservation=None)
+        JobEvent.objects.bulk_create(
+            JobEvent(
+                job_id=pk,
+                number=numbers.get(pk, 0) + 1,
+                subject="job",
+                from_state=before,
+                to_state=to,
+                detail=detail or {},
+                created_at=now,
+            )
+            for pk in pks
+        )
+        _tell_group(group, before, to)
+        return list(jobs)
 
     def give_back(self) -> None:
         """What was set aside for an attempt that will not be made is free again."""
@@ -211,6 +301,17 @@ class Job(models.Model):
         """Keeps what is set aside for the next attempt. Under the job's lock."""
         self.reservation = reservation
         Job.objects.filter(pk=self.pk).update(reservation=reservation)
+
+
+def _tell_group(group_id: uuid.UUID | None, before: str, after: str) -> None:
+    """Says that a job of a group has ended, once that is committed, or is open again, in the transaction."""
+    if group_id is None:
+        return
+    if after not in JOB_OPEN:
+        # Of two that end in the same instant neither sees the other before its commit.
+        transaction.on_commit(partial(job_ended.send_robust, Job, group_id=group_id))
+    elif before not in JOB_OPEN:
+        job_reopened.send(Job, group_id=group_id)
 
 
 class Submission(models.Model):
@@ -227,8 +328,10 @@ class Submission(models.Model):
     lease_until = models.DateTimeField()
     give_up_at = models.DateTimeField()
 
-    # What was sent.
+    # What was sent; model and length by themselves, because by them is measured how long renders take.
     request = models.JSONField()
+    model = models.CharField(max_length=100)
+    seconds = models.CharField(max_length=20)
     # Null, not empty: it is unique where there is one.
     upstream_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
 
@@ -295,6 +398,12 @@ class Submission(models.Model):
             # The claim counts the live ones of a provider; the sweep reads them.
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
+            ),
+            # How long the last ones of a model and a length took: videos.queue.
+            models.Index(
+                fields=["provider", "model", "seconds", "-ended_at"],
+                condition=Q(state=SubmissionState.STORED),
+                name="submission_durations",
             ),
         ]
 

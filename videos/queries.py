@@ -1,24 +1,28 @@
 """How callers' lists are read."""
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Model, Prefetch, QuerySet
 
 from accounts.models import User
 from accounts.ownership import owned_by
 from videos.fitting import PRIORITIES
 from videos.models import Job, Submission
 
+T = TypeVar("T", bound=Model)
+
+# Counting stops here, and so do pages: beyond, a cursor costs what it returns.
+COUNT_MAX: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One page of jobs, newest first."""
+class Page(Generic[T]):
+    """One page of rows; `pagination` says where it stands, for the wire."""
 
-    jobs: list[Job]
-    total: int
-    total_is_cut: bool
-    has_more: bool
+    rows: list[T]
+    pagination: dict[str, Any]
 
 
 def visible_to(owner: User) -> QuerySet[Job]:
@@ -27,24 +31,41 @@ def visible_to(owner: User) -> QuerySet[Job]:
     return owned_by(Job.objects.all(), owner).prefetch_related(submissions)
 
 
-def page_of(jobs: QuerySet[Job], query: dict[str, Any], *, count_max: int) -> Page:
-    """Applies the validated parameters of serializers.ListQuery."""
+def chosen(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
+    """Those of these jobs that the validated parameters of serializers.ListQuery choose."""
     if "status" in query:
         jobs = jobs.filter(status=query["status"])
+    if "batchId" in query:
+        jobs = jobs.filter(group=query["batchId"])
     if "priority" in query:
         jobs = jobs.filter(priority=PRIORITIES[query["priority"]])
     if "createdAfter" in query:
         jobs = jobs.filter(created_at__gte=query["createdAfter"])
     if "createdBefore" in query:
         jobs = jobs.filter(created_at__lt=query["createdBefore"])
-    total = jobs.order_by().values("pk")[: count_max + 1].count()
-    # Ids are UUIDv7: their order is the order of creation, and they make a cursor.
-    jobs = jobs.order_by("-id")
+    return jobs
+
+
+def page_of(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:
+    """Applies the validated parameters of serializers.PageQuery, to rows whose keys are UUIDv7."""
+    total = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    # Their order is the order of creation, and they make a cursor.
+    ordered = rows.order_by("pk" if oldest_first else "-pk")
     limit = query["limit"]
     if "cursor" in query:
-        jobs = jobs.filter(id__lt=query["cursor"])
+        ordered = ordered.filter(**{"pk__gt" if oldest_first else "pk__lt": query["cursor"]})
         start = 0
     else:
         start = (query.get("page", 1) - 1) * limit
-    found = list(jobs[start : start + limit + 1])
-    return Page(found[:limit], min(total, count_max), total > count_max, len(found) > limit)
+    found = list(ordered[start : start + limit + 1])
+    more = len(found) > limit
+    pagination = {
+        "page": None if "cursor" in query else query.get("page", 1),
+        "limit": limit,
+        "total": min(total, COUNT_MAX),
+        "totalIsCut": total > COUNT_MAX,
+        "totalPages": math.ceil(min(total, COUNT_MAX) / limit),
+        "hasMore": more,
+        "nextCursor": str(found[limit - 1].pk) if more else None,
+    }
+    return Page(found[:limit], pagination)

@@ -1,6 +1,9 @@
 """The wire: what callers send, strictly read, and what they get."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
@@ -11,11 +14,11 @@ from videos import pricing
 from videos.fields import JSONObject
 from videos.fitting import ASPECT_RATIOS, PRIORITIES, RESOLUTIONS, STYLES, Asked
 from videos.models import PROMPT_MAX, Job, Submission
+from videos.queries import COUNT_MAX
+from videos.queue import Standing, standings
 from videos.states import LIVE, JobStatus
 
 PAGE_MAX: Final = 100
-# Counting stops here, and so do pages: beyond, a cursor costs what it returns.
-COUNT_MAX: Final = 10_000
 
 
 class CreateVideo(Strict):
@@ -51,8 +54,13 @@ class CreateVideo(Strict):
 
     def asked(self) -> Asked:
         """The validated wish."""
-        given = dict(self.validated_data)
-        return Asked(strict=given.pop("fit") == "strict", **given)
+        return asked_of(self.validated_data)
+
+
+def asked_of(validated: Mapping[str, Any]) -> Asked:
+    """The wish that CreateVideo has validated."""
+    given = dict(validated)
+    return Asked(strict=given.pop("fit") == "strict", **given)
 
 
 class Adjustment(serializers.Serializer):  # type: ignore[type-arg]
@@ -160,6 +168,7 @@ class JobView(serializers.ModelSerializer[Job]):
     """A job and all that is known of it."""
 
     # Many are shown from querysets with their submissions prefetched: queries.visible_to.
+    _standings: dict[UUID, Standing] | None = None
 
     stage = serializers.SerializerMethodField(help_text="The state of the live submission.")
     negativePrompt = serializers.SerializerMethodField()
@@ -175,8 +184,18 @@ class JobView(serializers.ModelSerializer[Job]):
     result = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
     overdue = serializers.SerializerMethodField()
-    queuePosition = serializers.SerializerMethodField()
-    estimatedCompletionAt = serializers.SerializerMethodField()
+    batchId = serializers.UUIDField(source="group_id", allow_null=True)
+    ref = serializers.SerializerMethodField()
+    queuePosition = serializers.SerializerMethodField(
+        help_text="1 is next; null once it is sent, and while its batch is paused."
+    )
+    estimatedCompletionAt = serializers.SerializerMethodField(
+        help_text="By the median of this deployment's own last renders of its model and length; null until "
+        "there are any."
+    )
+    estimatedCompletionBy = serializers.SerializerMethodField(
+        help_text="The same by their 90th percentile: nine in ten were done by then."
+    )
     metadata = JSONObject()
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
@@ -200,6 +219,8 @@ class JobView(serializers.ModelSerializer[Job]):
             "model",
             "priority",
             "metadata",
+            "batchId",
+            "ref",
             "adjustments",
             "progress",
             "soraJobId",
@@ -210,6 +231,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "overdue",
             "queuePosition",
             "estimatedCompletionAt",
+            "estimatedCompletionBy",
             "createdAt",
             "updatedAt",
             "startedAt",
@@ -298,24 +320,41 @@ class JobView(serializers.ModelSerializer[Job]):
     def get_overdue(self, job: Job) -> bool:
         return job.overdue
 
+    def get_ref(self, job: Job) -> str | None:
+        return job.ref or None
+
+    def _standing(self, job: Job) -> Standing:
+        """Of all that are shown together, found together. The view gives the upstream, or what it found."""
+        if self._standings is None:
+            self._standings = self.context.get("standings")
+        if self._standings is None:
+            together: Any = self.instance if self.parent is None else self.parent.instance
+            jobs = [together] if isinstance(together, Job) else together
+            self._standings = standings(jobs, self.context["upstream"])
+        return self._standings.get(job.pk, Standing())
+
     @extend_schema_field({"type": "integer", "nullable": True})
-    def get_queuePosition(self, job: Job) -> None:
-        """Not measured."""
+    def get_queuePosition(self, job: Job) -> int | None:
+        return self._standing(job).position
 
     @extend_schema_field({"type": "string", "format": "date-time", "nullable": True})
-    def get_estimatedCompletionAt(self, job: Job) -> None:
-        """Not measured."""
+    def get_estimatedCompletionAt(self, job: Job) -> str | None:
+        return _written(self._standing(job).done_at)
+
+    @extend_schema_field({"type": "string", "format": "date-time", "nullable": True})
+    def get_estimatedCompletionBy(self, job: Job) -> str | None:
+        return _written(self._standing(job).done_by)
 
 
-class ListQuery(Strict):
-    """Which jobs to list, by page or by cursor."""
+def _written(at: datetime | None) -> str | None:
+    return None if at is None else str(serializers.DateTimeField().to_representation(at))
 
-    status = Choice(choices=JobStatus.values, required=False)
-    priority = Choice(choices=list(PRIORITIES), required=False)
-    createdAfter = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made at or after it.")
-    createdBefore = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made before it.")
+
+class PageQuery(Strict):
+    """Which part of a list, by page or by cursor."""
+
     page = serializers.IntegerField(required=False, min_value=1, help_text="From 1; not with cursor.")
-    limit = serializers.IntegerField(default=20, min_value=1, max_value=PAGE_MAX, help_text="Jobs per page.")
+    limit = serializers.IntegerField(default=20, min_value=1, max_value=PAGE_MAX, help_text="Rows per page.")
     cursor = serializers.UUIDField(required=False, help_text="`nextCursor` of the page before.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -323,9 +362,19 @@ class ListQuery(Strict):
             raise serializers.ValidationError({"page": "Give page or cursor, not both."})
         if attrs.get("page", 1) * attrs["limit"] > COUNT_MAX:
             raise serializers.ValidationError(
-                {"page": f"Pages end at {COUNT_MAX} jobs; go on with nextCursor as cursor."}
+                {"page": f"Pages end at {COUNT_MAX} rows; go on with nextCursor as cursor."}
             )
         return attrs
+
+
+class ListQuery(PageQuery):
+    """Which jobs to list."""
+
+    status = Choice(choices=JobStatus.values, required=False)
+    batchId = serializers.UUIDField(required=False, help_text="Jobs of this batch.")
+    priority = Choice(choices=list(PRIORITIES), required=False)
+    createdAfter = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made at or after it.")
+    createdBefore = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made before it.")
 
 
 class ContentQuery(Strict):

@@ -30,9 +30,8 @@ from videos.lifecycle.pace import sync_after
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import ask_now
 from videos.models import Job
-from videos.queries import page_of, visible_to
+from videos.queries import chosen, page_of, visible_to
 from videos.serializers import (
-    COUNT_MAX,
     Accepted,
     Cancelled,
     ContentQuery,
@@ -67,19 +66,19 @@ class FileMissing(APIException):
     default_detail = "The file is no longer in this service's media; ask its operator to restore it."
 
 
-def _header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
+def header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
     """A header of an answer."""
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
 
 
-_IDEMPOTENCY_KEY = OpenApiParameter(
+IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters, such as a UUID; kept for 24 hours. The same "
     "request under the same key is carried out once and answered alike.",
 )
-_REPLAYED = _header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
+REPLAYED = header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
 
 
 class VideoViewSet(GenericViewSet[Job]):
@@ -105,6 +104,9 @@ class VideoViewSet(GenericViewSet[Job]):
     def get_object(self) -> Job:
         return find(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
 
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "upstream": configured()}
+
     def _job(self, job: Job, **answer: Any) -> Response:
         return Response({"success": True, "data": self.get_serializer(job).data}, **answer)
 
@@ -112,7 +114,7 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="createVideo",
         summary="Ask for a video",
         request=CreateVideo,
-        parameters=[_IDEMPOTENCY_KEY, _REPLAYED, _header("Location", [201], "The job's address.")],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, header("Location", [201], "The job's address.")],
         responses={201: Accepted},
         examples=examples.CREATE,
     )
@@ -177,19 +179,9 @@ class VideoViewSet(GenericViewSet[Job]):
         """Newest first, by page or by cursor."""
         query = ListQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        page = page_of(self.get_queryset(), asked, count_max=COUNT_MAX)
-        pagination = {
-            "page": None if "cursor" in asked else asked.get("page", 1),
-            "limit": asked["limit"],
-            "total": page.total,
-            "totalIsCut": page.total_is_cut,
-            "totalPages": math.ceil(page.total / asked["limit"]),
-            "hasMore": page.has_more,
-            "nextCursor": str(page.jobs[-1].pk) if page.has_more else None,
-        }
-        jobs = self.get_serializer(page.jobs, many=True).data
-        return Response({"success": True, "data": jobs, "pagination": pagination})
+        page = page_of(chosen(self.get_queryset(), query.validated_data), query.validated_data)
+        jobs = self.get_serializer(page.rows, many=True).data
+        return Response({"success": True, "data": jobs, "pagination": page.pagination})
 
     @extend_schema(
         operation_id="getVideo",
@@ -198,8 +190,8 @@ class VideoViewSet(GenericViewSet[Job]):
             OpenApiParameter(
                 "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag."
             ),
-            _header("ETag", [200, 304], "Changes when the job does."),
-            _header(
+            header("ETag", [200, 304], "Changes when the job does."),
+            header(
                 "Retry-After", [200], "Seconds until it is worth asking again; not once the job has ended."
             ),
         ],
@@ -213,7 +205,9 @@ class VideoViewSet(GenericViewSet[Job]):
         """
         job = self.get_object()
         data = self.get_serializer(job).data
-        digest = hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:32]
+        # Estimates move with the clock, while the job itself stays as it is.
+        told = {name: value for name, value in data.items() if not name.startswith("estimatedCompletion")}
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
         if job.status in JOB_OPEN:
             headers["Retry-After"] = str(math.ceil(sync_after(job.age())))
@@ -231,7 +225,7 @@ class VideoViewSet(GenericViewSet[Job]):
     def destroy(self, request: Request, pk: str) -> Response:
         """Answers at once; the message says what becomes of what runs upstream."""
         job = self.get_object()
-        message = cancel(job, configured())
+        message = cancel(job, configured()).message
         answer = {"jobId": str(job.pk), "status": JobStatus.CANCELLED, "message": message}
         return Response({"success": True, "data": answer})
 
@@ -252,7 +246,7 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="retryVideo",
         summary="Retry a job",
-        parameters=[_IDEMPOTENCY_KEY, _REPLAYED],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
         request=None,
         responses={200: JobView},
         examples=examples.JOB,

@@ -1,6 +1,5 @@
 """Every operation of the schema, asked by everybody, held against a table."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -10,6 +9,8 @@ import yaml
 from django.test import Client
 
 from accounts.models import ApiKey, User
+from batches.items import Items, Listed
+from batches.lifecycle.create import create_batch
 from tests.videos.scripted import ScriptedClient
 from videos.lifecycle import submit
 from videos.lifecycle.store import store
@@ -40,6 +41,18 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "generateVideo": (201, 201, 403, 401, 401),
     # The second seed's API says that there is such a job, and whose it is not.
     "getGeneratedVideo": (200, 403, 200, 401, 401),
+    "createBatch": (201, 201, 403, 401, 401),
+    "estimateBatch": (200, 200, 403, 401, 401),
+    "uploadBatch": (201, 201, 403, 401, 401),
+    "estimateUpload": (200, 200, 403, 401, 401),
+    "listBatches": OWN,
+    "getBatch": ROW,
+    "listBatchJobs": ROW,
+    "getBatchManifest": ROW,
+    "cancelBatch": ROW_WRITTEN,
+    "pauseBatch": ROW_WRITTEN,
+    "resumeBatch": ROW_WRITTEN,
+    "retryBatch": ROW_WRITTEN,
     "getUsage": OWN,
     "createKey": (201, 201, 403, 401, 401),
     "listKeys": (200, 200, 403, 401, 401),
@@ -47,7 +60,11 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "renameKey": (200, 404, 403, 401, 401),
     "revokeKey": (200, 404, 403, 401, 401),
 }
-BODIES: Final[dict[str, dict[str, Any]]] = {
+BODIES: Final[dict[str, Any]] = {
+    "createBatch": {"videos": [{"prompt": "boat"}]},
+    "estimateBatch": {"videos": [{"prompt": "boat"}]},
+    "uploadBatch": "prompt\nboat\n",
+    "estimateUpload": "prompt\nboat\n",
     "createVideo": {"prompt": "boat"},
     "estimateVideo": {"prompt": "boat"},
     "generateVideo": {"prompt": "boat", "style": "fun", "duration": 4, "aspectRatio": "16:9"},
@@ -79,9 +96,11 @@ def operations() -> dict[str, Operation]:
 
 
 @pytest.fixture
-def job(make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient) -> Job:
-    """A completed job of ada's."""
-    made = make_job()
+def job(owner: User, upstream: Upstream, sora: ScriptedClient) -> Job:
+    """A completed job of ada's, the only one of its batch."""
+    items = Items(Listed([{"prompt": "a paper boat"}]), {}, upstream)
+    create_batch(items, owner=owner, api_key=None, upstream=upstream)
+    made = Job.objects.get()
     submit.submit_next(upstream)
     sora.complete(str(made.submissions.get().upstream_id))
     sweep(upstream)
@@ -122,20 +141,27 @@ def test_an_operation_answers_each_caller_as_the_table_says(
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("videos.views", "videos.generate_views"):
+    for module in ("videos.views", "videos.generate_views", "batches.views"):
         monkeypatch.setattr(f"{module}.configured", lambda: upstream)
     operation = operations()[name]
     # As each needs it in order to succeed.
-    status = {"retryVideo": "cancelled", "cancelVideo": "pending", "syncVideo": "pending"}.get(name)
+    status = {
+        "retryVideo": "cancelled", "cancelVideo": "pending", "syncVideo": "pending", "cancelBatch": "pending",
+        "pauseBatch": "pending", "resumeBatch": "pending", "retryBatch": "failed",
+    }.get(name)  # fmt: skip
     if status:
-        Job.objects.filter(pk=job.pk).update(status=status)
+        Job.objects.filter(pk=job.pk).update(status=status, error_code="x")
     key = ApiKey.objects.filter(owner=job.owner, scope="admin", revoked_at=None)[0]
-    path = operation.path.replace("{id}", str(key.pk if "/keys/" in operation.path else job.pk))
+    its = {"/keys/": key.pk, "/batches/": job.group_id}
+    path = operation.path.replace(
+        "{id}", str(next((pk for part, pk in its.items() if part in operation.path), job.pk))
+    )
     path = path.replace("{jobId}", str(job.pk))
     assert "{" not in path
     before = (Job.objects.get(pk=job.pk).status, Job.objects.count(), ApiKey.objects.count())
     call = getattr(callers[caller], operation.method)
-    sent = {"content_type": "application/json"} if operation.method != "get" else {}
+    kind = "text/csv" if name in {"uploadBatch", "estimateUpload"} else "application/json"
+    sent = {"content_type": kind} if operation.method != "get" else {}
     response = call(path, BODIES.get(name, ""), **sent)
     said = response.getvalue()
     expected = TABLE[name][CALLERS.index(caller)]
@@ -146,14 +172,15 @@ def test_an_operation_answers_each_caller_as_the_table_says(
         assert job.prompt not in said.decode()
 
 
-@pytest.mark.parametrize("name", ["listVideos", "getUsage", "listKeys"])
+@pytest.mark.parametrize("name", ["listVideos", "listBatches", "getUsage", "listKeys"])
 def test_a_list_shows_ones_own_rows_only(name: str, callers: dict[str, Client], job: Job) -> None:
     operation = operations()[name]
     key = ApiKey.objects.filter(owner=job.owner)[0]
     shown = callers["owner"].get(operation.path).content.decode()
-    assert str(job.pk) in shown or key.prefix in shown or "sora-2" in shown
+    assert str(job.pk) in shown or str(job.group_id) in shown or key.prefix in shown or "sora-2" in shown
     others = callers["another owner"].get(operation.path).content.decode()
     assert str(job.pk) not in others
+    assert str(job.group_id) not in others
     assert job.prompt not in others
     assert key.prefix not in others
     assert "sora-2" not in others

@@ -40,7 +40,7 @@ def work(upstream: Upstream, *, later: float = 0) -> None:
 def test_a_pending_job_is_cancelled_and_never_sent(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    assert "Nothing runs upstream" in cancel(job, upstream)
+    assert "Nothing runs upstream" in cancel(job, upstream).message
     work(upstream)
     job.refresh_from_db()
     assert (job.status, sora.creates) == ("cancelled", [])
@@ -58,7 +58,7 @@ def test_a_render_that_the_upstream_cannot_stop_runs_on_and_is_said(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     submit.submit_next(upstream)
-    assert "cannot stop" in cancel(job, upstream)
+    assert "cannot stop" in cancel(job, upstream).message
     work(upstream, later=60)
     assert sora.deleted == []
     assert only(job).state == "rendering"
@@ -70,7 +70,7 @@ def test_a_render_that_the_upstream_can_stop_is_deleted_once(make_job: Callable[
     job = make_job()
     submit.submit_next(upstream)
     video_id = str(only(job).upstream_id)
-    assert "being stopped" in cancel(job, upstream)
+    assert "being stopped" in cancel(job, upstream).message
     work(upstream)
     work(upstream)
     assert sora.deleted == [video_id]
@@ -121,7 +121,7 @@ def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
     video_id = str(only(job).upstream_id)
     sora.complete(video_id)
     sweep(upstream)
-    assert "rendered already" in cancel(job, upstream)
+    assert "rendered already" in cancel(job, upstream).message
     work(upstream)
     assert sora.deleted == [video_id]
     assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
@@ -136,7 +136,7 @@ def test_a_cancel_says_what_earlier_attempts_cost(
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
     job.refresh_from_db()
-    assert "stays paid" in cancel(retry(job), upstream)
+    assert "stays paid" in cancel(retry(job), upstream).message
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "completed"])

@@ -74,9 +74,8 @@ def test_one_failing_task_does_not_end_the_work(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(command, "connections", type("None", (), {"close_all": staticmethod(lambda: None)}))
-    monkeypatch.setattr("videos.tasks.sweep", fails)
-    running = {Work("sweep")}
-    command._do(Work("sweep"), running)
+    running: set[Work | str] = {Work("sweep")}
+    command._do(Work("sweep"), fails, running)
     assert running == set()
     assert "a bug" in caplog.text
 

@@ -1,6 +1,7 @@
 """A caller calls a job off; what runs upstream for it is dropped where that can be done."""
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -33,7 +34,15 @@ class NotCancellable(APIException):
         self.extra = {"status": job.status}
 
 
-def cancel(job: Job, upstream: Upstream) -> str:
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What a cancel means upstream, in words, and whether something may run on there and be paid."""
+
+    message: str
+    runs_on: bool = False
+
+
+def cancel(job: Job, upstream: Upstream) -> Cancellation:
     """Cancels a pending or processing job and says what that means upstream. Raises NotCancellable."""
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
@@ -48,18 +57,24 @@ def cancel(job: Job, upstream: Upstream) -> str:
     match live.state if live else None:
         case None:
             paid = job.submissions.filter(cost_state=CostState.SETTLED).exists()
-            return "Nothing runs upstream for it" + (
-                "; what earlier attempts cost stays paid." if paid else "."
+            return Cancellation(
+                "Nothing runs upstream for it" + ("; what earlier attempts cost stays paid." if paid else ".")
             )
         case _S.RENDERED:
-            return "It had been rendered already and is paid; its file is dropped."
+            return Cancellation("It had been rendered already and is paid; its file is dropped.")
         case _S.RENDERING if upstream.dialect.cancels:
-            return "The render is being stopped upstream."
+            return Cancellation("The render is being stopped upstream.")
         case _S.RENDERING:
-            return "This upstream cannot stop a render: it runs on there and is paid if it completes."
+            return Cancellation(
+                "This upstream cannot stop a render: it runs on there and is paid if it completes.",
+                runs_on=True,
+            )
         case _S.DROPPING:
-            return "Its earlier render is being dropped upstream already."
-    return "It was being sent: if the upstream accepted it, it runs there and is paid if it completes."
+            return Cancellation("Its earlier render is being dropped upstream already.")
+    return Cancellation(
+        "It was being sent: if the upstream accepted it, it runs there and is paid if it completes.",
+        runs_on=True,
+    )
 
 
 def drop(submission: Submission, upstream: Upstream) -> None:

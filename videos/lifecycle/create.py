@@ -1,16 +1,20 @@
 """A caller asks for a video."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
 from django.conf import settings
 from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from accounts.budgets import reserve
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Reservation, User
 from videos import pricing
 from videos.clock import database_now
-from videos.fitting import Asked, fit, fitted_fields
-from videos.models import Job, JobEvent
+from videos.fitting import Asked, Fitted, fit, fitted_fields
+from videos.models import Group, Job, JobEvent
 from videos.states import JobStatus
 from videos.upstream import Upstream
 from videos.wake import wake
@@ -24,7 +28,9 @@ class QueueFull(APIException):
     wait = 30.0
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"This account has {most} waiting jobs, which is the most; wait, or cancel some.")
+        super().__init__(
+            f"This account may have {most} waiting jobs, and would have more; wait, or cancel some."
+        )
         self.extra = {"most": most}
 
 
@@ -42,50 +48,85 @@ def create(
     and BudgetExceeded and PriceUnknown of accounts.budgets.
     """
     fitted = fit(asked, upstream.dialect, default_model)
-    request = fitted.request
-    match_key = upstream.dialect.match_key(request)
-    price = pricing.cost(request.model, request.size, request.seconds)
     with transaction.atomic():
         # Takes the owner's counters, so that its creates are counted one after the other.
-        reservation = reserve(owner, api_key, price)
+        reservation = reserve(owner, api_key, price_of(fitted))
         leave_room(owner)
-        now = database_now()
-        job = Job.objects.create(
-            owner=owner,
-            api_key=api_key,
-            prompt=asked.prompt,
-            negative_prompt=asked.negative_prompt,
-            duration=asked.duration,
-            resolution=asked.resolution,
-            aspect_ratio=asked.aspect_ratio,
-            fps=asked.fps,
-            seed=asked.seed,
-            style=asked.style,
-            model=asked.model,
-            priority=fitted.priority,
-            metadata=asked.metadata,
-            fitted=fitted_fields(fitted),
-            adjustments=fitted.adjustments,
-            match_key=match_key or "",
-            estimated_cost=price,
-            reservation=reservation,
-            due_at=now,
-            created_at=now,
-            asked_at=now,
-            updated_at=now,
-        )
-        JobEvent.record(job, "job", "", JobStatus.PENDING, now)
+        wish = Wish(asked, fitted, reservation)
+        (job,) = accept_all([wish], owner=owner, api_key=api_key, upstream=upstream, group=None)
         wake("submit")
     return job
 
 
-def leave_room(owner: User, *, besides: Job | None = None) -> None:
-    """Raises QueueFull where the owner has as many waiting jobs as it may, besides this one."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked and how it was fitted, with its price set aside; `ref` names it within its group."""
+
+    asked: Asked
+    fitted: Fitted
+    reservation: Reservation
+    ref: str = ""
+
+
+def price_of(fitted: Fitted) -> Decimal | None:
+    """Dollars; None where the price is not listed."""
+    sent = fitted.request
+    return pricing.cost(sent.model, sent.size, sent.seconds)
+
+
+def accept_all(
+    wishes: Iterable[Wish], *, owner: User, api_key: ApiKey | None, upstream: Upstream, group: Group | None
+) -> list[Job]:
+    """Makes pending jobs, in the order of their ids. Within the transaction that reserved their prices."""
+    now = database_now()
+    jobs = []
+    for wish in wishes:
+        asked, fitted = wish.asked, wish.fitted
+        jobs.append(
+            Job(
+                owner=owner,
+                api_key=api_key,
+                group=group,
+                ref=wish.ref,
+                prompt=asked.prompt,
+                negative_prompt=asked.negative_prompt,
+                duration=asked.duration,
+                resolution=asked.resolution,
+                aspect_ratio=asked.aspect_ratio,
+                fps=asked.fps,
+                seed=asked.seed,
+                style=asked.style,
+                model=asked.model,
+                priority=fitted.priority,
+                metadata=asked.metadata,
+                fitted=fitted_fields(fitted),
+                adjustments=fitted.adjustments,
+                match_key=upstream.dialect.match_key(fitted.request) or "",
+                estimated_cost=price_of(fitted),
+                reservation=wish.reservation,
+                due_at=now,
+                created_at=now,
+                asked_at=now,
+                updated_at=now,
+            )
+        )
+    # Ids of one process rise, and a group's list is in the order of its ids.
+    for job, pk in zip(jobs, sorted(job.pk for job in jobs), strict=True):
+        job.pk = pk
+    Job.objects.bulk_create(jobs)
+    JobEvent.objects.bulk_create(
+        JobEvent(job=job, number=1, subject="job", to_state=JobStatus.PENDING, created_at=now) for job in jobs
+    )
+    return jobs
+
+
+def leave_room(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
+    """Raises QueueFull where so many more than those besides this one are too many waiting jobs."""
     most = settings.MAX_QUEUED_JOBS
     if not most:
         return
     waiting = Job.objects.filter(owner=owner, status=JobStatus.PENDING)
     if besides is not None:
         waiting = waiting.exclude(pk=besides.pk)
-    if waiting.count() >= most:
+    if waiting.count() + count > most:
         raise QueueFull(most)

@@ -1,6 +1,7 @@
 """A caller asks again for a job that failed or was cancelled; what was paid for is used first."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -38,20 +39,10 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
-        now = database_now()
         to = JobStatus.PROCESSING if _has_render(job) else JobStatus.PENDING
-        cleared: dict[str, Any] = {
-            "due_at": now,
-            "asked_at": now,
-            "progress": 0,
-            "error_code": "",
-            "error_message": "",
-            "error_details": None,
-            "failed_at": None,
-            "cancelled_at": None,
-        }
+        cleared = reopened_fields()
         if to == JobStatus.PROCESSING and job.started_at is None:
-            cleared["started_at"] = now
+            cleared["started_at"] = cleared["asked_at"]
         if not job.move(
             to, only_from=[JobStatus.FAILED, JobStatus.CANCELLED], detail={"by": "caller"}, **cleared
         ):
@@ -65,10 +56,30 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
     return job
 
 
+def reopened_fields() -> dict[str, Any]:
+    """What a job has once it is asked for again: nothing of its end."""
+    now = database_now()
+    return {
+        "due_at": now,
+        "asked_at": now,
+        "progress": 0,
+        "error_code": "",
+        "error_message": "",
+        "error_details": None,
+        "failed_at": None,
+        "cancelled_at": None,
+    }
+
+
+def price_today(job: Job) -> Decimal | None:
+    """Dollars that one more attempt costs; None where the price is not listed."""
+    sent = job.fitted
+    return pricing.cost(sent["model"], sent["size"], sent["seconds"])
+
+
 def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     """At the price of today, and for the key that asks today."""
-    sent = job.fitted
-    price = pricing.cost(sent["model"], sent["size"], sent["seconds"])
+    price = price_today(job)
     Job.objects.filter(pk=job.pk).update(estimated_cost=price, api_key=api_key)
     job.hold(reserve(job.owner, api_key, price))
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef
+from django.db.models import F, Q
 
 from videos.clock import database_now, in_database
+from videos.lifecycle.choose import next_job, serve
 from videos.lifecycle.pace import backoff, sync_after
 from videos.lifecycle.restraint import has_turn, record_failure, record_success, take_turn
 from videos.models import Job, JobEvent, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.types import CreateRequest, Video
-from videos.states import LIVE, UNDECIDED, CostState, JobStatus, SubmissionState
+from videos.states import LIVE, CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def claim(upstream: Upstream) -> Submission | None:
             lease_until=now + timedelta(seconds=upstream.lease),
             give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
             request=job.fitted,
+            model=job.fitted["model"],
+            seconds=job.fitted["seconds"],
             # What was set aside for it, whatever the price list says by now.
             price=job.estimated_cost,
             reservation=job.reservation,
@@ -70,25 +73,9 @@ def claim(upstream: Upstream) -> Submission | None:
         submission.save(force_insert=True)
         Job.objects.filter(pk=job.pk).update(reservation=None)
         take_turn(provider, now)
+        serve(provider, job.owner_id)
         JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
         return submission
-
-
-def next_job(provider: Provider) -> Job | None:
-    """The pending job that is claimed next, with its row locked: by priority, then age."""
-    mine = Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))
-    alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
-    waiting = Job.objects.all()
-    if settings.MAX_IN_FLIGHT_JOBS:
-        live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
-        at_most = live.values("job__owner").annotate(n=Count("pk")).filter(n__gte=settings.MAX_IN_FLIGHT_JOBS)
-        waiting = waiting.exclude(owner__in=at_most.values("job__owner"))
-    return (
-        waiting.select_for_update(skip_locked=True, of=("self",))
-        .filter(~Exists(mine), ~Exists(alike), status=JobStatus.PENDING, due_at__lte=in_database())
-        .order_by("-priority", "created_at", "id")
-        .first()
-    )
 
 
 def send(submission: Submission, upstream: Upstream) -> None:
@@ -117,12 +104,14 @@ def send(submission: Submission, upstream: Upstream) -> None:
 
 
 def _may_send(submission: Submission, upstream: Upstream) -> bool:
-    """The last check: the lease covers the whole call, and the job still wants it."""
+    """The last check: the lease covers the call, the job wants it, and nobody holds it back."""
     return Submission.objects.filter(
+        Q(job__group=None) | Q(job__group__held=False),
         pk=submission.pk,
         state=SubmissionState.SENDING,
         lease_until__gt=in_database(upstream.deadline),
         job__status=JobStatus.PENDING,
+        provider__stopped_at=None,
     ).exists()
 
 

@@ -3,9 +3,13 @@
 import logging
 import signal
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+from celery import current_app
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
@@ -34,7 +38,8 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
-        running: set[Work] = set()
+        running: set[Work | str] = set()
+        periodic = _Periodic()
         with ThreadPoolExecutor(threads, "work") as pool:
             while not stopping.is_set():
                 try:
@@ -43,18 +48,41 @@ class Command(BaseCommand):
                     logger.warning("The database does not answer: %s", error)
                     connections.close_all()
                     found = []
+                due: dict[Work | str, Callable[[], Any]] = {
+                    work: partial(getattr(tasks, work.task), **work.arguments) for work in found
+                }
+                due |= periodic.due()
                 # What is still running from the look before is not started again.
-                for work in dict.fromkeys(found):
+                for work, call in due.items():
                     if work not in running:
                         running.add(work)
-                        pool.submit(_do, work, running)
+                        pool.submit(_do, work, call, running)
                 stopping.wait(every)
             pool.shutdown(cancel_futures=True)
 
 
-def _do(work: Work, running: set[Work]) -> None:
+class _Periodic:
+    """What beat would publish, besides the look: the tasks of other apps."""
+
+    def __init__(self) -> None:
+        schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
+        self._entries = [entry for name, entry in schedule.items() if name != "look"]
+        self._next: dict[str, float] = {}
+
+    def due(self) -> dict[Work | str, Callable[[], Any]]:
+        """The tasks whose time has come, by name."""
+        now = time.monotonic()
+        found: dict[Work | str, Callable[[], Any]] = {}
+        for entry in self._entries:
+            if now >= self._next.get(entry["task"], 0):
+                self._next[entry["task"]] = now + entry["schedule"]
+                found[entry["task"]] = current_app.tasks[entry["task"]]
+        return found
+
+
+def _do(work: Work | str, call: Callable[[], Any], running: set[Work | str]) -> None:
     try:
-        getattr(tasks, work.task)(**work.arguments)
+        call()
     except Exception:
         # As under Celery: one task's failure is logged, and the row is found again.
         logger.exception("%s failed.", work)

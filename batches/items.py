@@ -1,0 +1,174 @@
+"""The items of a batch, as they are sent: a JSON list, or an upload of CSV or JSON Lines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from django.conf import settings
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+
+from accounts.problems import problems_of
+from batches.serializers import BatchItem
+from videos.fitting import Asked, Fitted, fit
+from videos.serializers import asked_of
+from videos.upstream import Upstream
+
+Problem = dict[str, Any]
+_NONE: Final[Problem] = {"field": "videos", "code": "empty", "message": "There is none; send at least one."}
+_TOLD_IN_MESSAGE: Final = 3
+
+
+class BadItems(APIException):
+    """400: items that cannot be accepted; none was. `extra` has all their problems."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "validation_failed"
+
+    def __init__(self, problems: Sequence[Problem], count: int | None = None) -> None:
+        told = "; ".join(_told(problem) for problem in problems[:_TOLD_IN_MESSAGE])
+        more = len(problems) - _TOLD_IN_MESSAGE
+        super().__init__(
+            ("Nothing was accepted. " if count is None else f"Nothing was accepted: {count} bad items. ")
+            + told
+            + (f"; and {more} more, in details" if more > 0 else "")
+        )
+        self.extra = list(problems)
+
+
+def _told(problem: Problem) -> str:
+    where = [f"line {problem['line']}"] if "line" in problem else []
+    where += [problem["field"]] if problem["field"] else []
+    return ": ".join([*where, problem["message"]])
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An item as it was sent, or what keeps it from being read. `where` is what its problems begin with."""
+
+    where: Mapping[str, Any]
+    fields: dict[str, Any] | None = None
+    problem: str = ""
+
+
+class Source(Protocol):
+    """Items that can be read again from the start, in constant memory. Raises BadItems where reading ends."""
+
+    @property
+    def most(self) -> int:
+        """How many are taken at most."""
+
+    def read(self) -> Iterator[Raw]:
+        """The items in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Items of a JSON body."""
+
+    videos: Sequence[Any]
+
+    @property
+    def most(self) -> int:
+        return int(settings.BATCH_MAX_SIZE)
+
+    def read(self) -> Iterator[Raw]:
+        for number, video in enumerate(self.videos):
+            where = {"field": f"videos[{number}]"}
+            if isinstance(video, dict):
+                yield Raw(where, video)
+            else:
+                yield Raw(where, problem="A JSON object is required.")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A wish that can be accepted."""
+
+    asked: Asked
+    fitted: Fitted
+    ref: str
+
+
+class Items:
+    """The wishes of a batch: each with the batch's defaults, validated and fitted to the upstream."""
+
+    def __init__(
+        self, source: Source, defaults: Mapping[str, Any], upstream: Upstream, default_model: str = ""
+    ) -> None:
+        self._source = source
+        self._defaults = defaults
+        self._upstream = upstream
+        self._default_model = default_model
+        # One for all: making it anew costs more than what it does.
+        self._reader = BatchItem()
+
+    def check(self) -> Iterator[Item]:
+        """All items; raises BadItems at the end with every problem there was, and where there are none or too
+        many."""
+        problems: list[Problem] = []
+        bad = count = 0
+        refs: dict[str, Mapping[str, Any]] = {}
+        try:
+            for raw in self._source.read():
+                count += 1
+                if count > self._source.most:
+                    raise BadItems([_too_many(self._source.most)])
+                found = self._item(raw)
+                ref = raw.fields.get("ref") if raw.fields else None
+                if isinstance(ref, str) and ref in refs:
+                    message = f"{ref[:100]!r} was used before{_at(refs[ref])}; each item needs its own."
+                    twice = _problem(raw, "ref", "not_unique", message)
+                    found = [twice] if isinstance(found, Item) else [*found, twice]
+                elif isinstance(ref, str):
+                    refs[ref] = raw.where
+                if isinstance(found, Item):
+                    yield found
+                else:
+                    problems += found
+                    bad += 1
+        except BadItems as error:
+            # Whatever came before it is said as well.
+            raise BadItems([*problems, *error.extra]) from None
+        if problems:
+            raise BadItems(problems, bad)
+        if not count:
+            raise BadItems([_NONE])
+
+    def again(self) -> Iterator[Item]:
+        """All items, once they have been checked."""
+        for raw in self._source.read():
+            found = self._item(raw)
+            assert isinstance(found, Item)
+            yield found
+
+    def _item(self, raw: Raw) -> Item | list[Problem]:
+        if raw.fields is None:
+            return [_problem(raw, "", "invalid", raw.problem)]
+        try:
+            given = self._reader.run_validation({**self._defaults, **raw.fields})
+            ref = given.pop("ref", "")
+            asked = asked_of(given)
+            return Item(asked, fit(asked, self._upstream.dialect, self._default_model), ref)
+        except ValidationError as error:
+            return [
+                _problem(raw, each["field"], each["code"], each["message"])
+                for each in problems_of(error.detail)
+            ]
+
+
+def _problem(raw: Raw, field: str, code: str, message: str) -> Problem:
+    inside = ".".join(part for part in (str(raw.where.get("field", "")), field) if part)
+    return {**raw.where, "field": inside, "code": code, "message": message}
+
+
+def _at(where: Mapping[str, Any]) -> str:
+    return f" in line {where['line']}" if "line" in where else f" by {where['field']}"
+
+
+def _too_many(most: int) -> Problem:
+    return {
+        "field": "videos",
+        "code": "too_many",
+        "message": f"There are more than {most}; send fewer at once.",
+    }

@@ -1,0 +1,1 @@
+"""The journeys of a batch, one module each."""

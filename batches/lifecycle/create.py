@@ -1,0 +1,102 @@
+"""A caller asks for many videos at once: all are accepted, or none is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.budgets import reserve_all
+from accounts.models import ApiKey, Reservation, User
+from batches.items import Item, Items
+from batches.models import Batch, BatchEvent
+from videos.clock import database_now
+from videos.lifecycle.create import Wish, accept_all, leave_room, price_of
+from videos.models import Group
+from videos.upstream import Upstream
+from videos.wake import wake
+
+_TOGETHER: Final = 500
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a batch would cost: the prices of its items in dollars, None where one is not listed."""
+
+    prices: list[Decimal | None] = field(default_factory=list)
+    adjusted: int = 0
+
+    @property
+    def unpriced(self) -> int:
+        """Items whose price is not listed."""
+        return self.prices.count(None)
+
+    @property
+    def total(self) -> Decimal | None:
+        """Dollars for all; None where one is not listed."""
+        return None if self.unpriced else sum((price or Decimal(0) for price in self.prices), Decimal(0))
+
+    def add(self, item: Item) -> None:
+        """Counts one more."""
+        self.prices.append(price_of(item.fitted))
+        self.adjusted += bool(item.fitted.adjustments)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A batch that is committed, its jobs in the order of its items, and what it may cost."""
+
+    batch: Batch
+    job_ids: list[UUID]
+    plan: Plan
+
+
+def create_batch(
+    items: Items,
+    *,
+    owner: User,
+    api_key: ApiKey | None,
+    upstream: Upstream,
+    name: str = "",
+    metadata: dict[str, Any] | None = None,
+    concurrency: int | None = None,
+) -> Accepted:
+    """Accepts a batch; its jobs are pending and committed when this returns, and their prices set aside.
+
+    The items are read twice, so that a large upload is never in memory. Raises BadItems of batches.items,
+    QueueFull of videos.lifecycle.create, BudgetExceeded and PriceUnknown of accounts.budgets.
+    """
+    plan = Plan()
+    for item in items.check():
+        plan.add(item)
+    with transaction.atomic():
+        reservations = iter(reserve_all(owner, api_key, plan.prices))
+        leave_room(owner, len(plan.prices))
+        now = database_now()
+        group = Group.objects.create(owner=owner, limit=concurrency or settings.BATCH_CONCURRENCY)
+        batch = Batch.objects.create(
+            group=group,
+            api_key=api_key,
+            name=name,
+            metadata=metadata or {},
+            total=len(plan.prices),
+            created_at=now,
+            opened_at=now,
+        )
+        BatchEvent.record(batch, BatchEvent.Kind.CREATED, at=now)
+        wishes = _wishes(items, reservations)
+        job_ids: list[UUID] = []
+        while some := list(islice(wishes, _TOGETHER)):
+            jobs = accept_all(some, owner=owner, api_key=api_key, upstream=upstream, group=group)
+            job_ids += [job.pk for job in jobs]
+        wake("submit")
+    return Accepted(batch, job_ids, plan)
+
+
+def _wishes(items: Items, reservations: Iterator[Reservation]) -> Iterator[Wish]:
+    for item in items.again():
+        yield Wish(item.asked, item.fitted, next(reservations), item.ref)

@@ -1,0 +1,41 @@
+"""A batch is paused, and resumed."""
+
+from typing import Final
+
+from django.db import transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from batches.models import Batch, BatchEvent
+from videos.models import Group
+from videos.wake import wake
+
+_K: Final = BatchEvent.Kind
+
+
+class NotPausable(APIException):
+    """409: the batch has ended, or is being cancelled."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "batch_not_pausable"
+    default_detail = "The batch has ended or is being cancelled; there is nothing to pause or resume."
+
+
+def pause(batch: Batch) -> None:
+    """Sends none of its jobs any more; what was sent goes on. Harmless when repeated. Raises NotPausable."""
+    _hold(batch, True)
+
+
+def resume(batch: Batch) -> None:
+    """Ends a pause; harmless where there is none. Raises NotPausable."""
+    _hold(batch, False)
+    wake("submit")
+
+
+def _hold(batch: Batch, held: bool) -> None:
+    with transaction.atomic():
+        locked = Batch.lock(batch.pk)
+        if locked is None or locked.completed_at is not None or locked.cancelled_at is not None:
+            raise NotPausable
+        if Group.objects.filter(pk=batch.pk, held=not held).update(held=held):
+            BatchEvent.record(locked, _K.PAUSED if held else _K.RESUMED)

@@ -1,0 +1,73 @@
+"""A caller asks again for what failed of a batch, and for nothing else."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.db import transaction
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from accounts.budgets import reserve_all
+from accounts.models import ApiKey
+from batches.models import Batch
+from videos.lifecycle.create import leave_room
+from videos.lifecycle.retry import price_today, reopened_fields, retry
+from videos.models import Job
+from videos.states import LIVE, JobStatus, SubmissionState
+from videos.wake import wake
+
+
+class NothingFailed(APIException):
+    """409: no job of the batch has failed."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "batch_not_retryable"
+    default_detail = "Nothing of this batch has failed; only what failed is retried."
+
+
+def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
+    """Puts the failed jobs of a batch to work again, all or none, and says how many.
+
+    As videos.lifecycle.retry does, which says what it raises besides NothingFailed.
+    """
+    with transaction.atomic():
+        failed = Job.objects.filter(group=batch.pk, status=JobStatus.FAILED)
+        jobs = list(failed.select_for_update(of=("self",)).select_related("owner").order_by("id"))
+        if not jobs:
+            raise NothingFailed
+        # What may go on with what was paid is looked at one by one.
+        begun = set(failed.filter(submissions__state__in=LIVE).values_list("pk", flat=True)) | set(
+            failed.filter(
+                submissions__state=SubmissionState.GIVEN_UP, submissions__upstream_id__isnull=False
+            ).values_list("pk", flat=True)
+        )
+        for job in jobs:
+            if job.pk in begun:
+                retry(job, api_key=api_key)
+        _retry_anew([job for job in jobs if job.pk not in begun], api_key)
+        wake("submit")
+    return len(jobs)
+
+
+def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
+    """Those of which nothing runs: each will be sent, and paid, again."""
+    if not jobs:
+        return
+    owner = jobs[0].owner
+    prices = [price_today(job) for job in jobs]
+    at_price: dict[Decimal | None, list[Job]] = defaultdict(list)
+    for job, price, reservation in zip(jobs, prices, reserve_all(owner, api_key, prices), strict=True):
+        job.reservation = reservation
+        at_price[price].append(job)
+    leave_room(owner, len(jobs))
+    for price, alike in at_price.items():
+        Job.move_waiting(
+            alike,
+            JobStatus.PENDING,
+            detail={"by": "batch"},
+            estimated_cost=price,
+            api_key=api_key,
+            **reopened_fields(),
+        )
+    Job.objects.bulk_update(jobs, ["reservation"], batch_size=500)

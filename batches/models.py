@@ -1,0 +1,104 @@
+"""The rows: batches and their history. What a batch has come to is in its jobs: batches.progress."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from videos.clock import database_now
+from videos.models import Group
+
+
+class Batch(models.Model):
+    """One request for many videos, whose jobs are those of its group."""
+
+    group = models.OneToOneField(Group, models.PROTECT, primary_key=True, related_name="batch")
+    api_key = models.ForeignKey("accounts.ApiKey", models.SET_NULL, null=True, related_name="+")
+    name = models.CharField(max_length=200, blank=True)
+    metadata = models.JSONField(default=dict)
+    total = models.PositiveIntegerField()
+    # Each retry after the batch was completed begins another.
+    round = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+    # The beginning of the round.
+    opened_at = models.DateTimeField()
+    cancelled_at = models.DateTimeField(null=True)
+    # When the last job of the round ended; recorded once a round.
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "batches"
+        indexes = [
+            # The sweep: those that may have been completed unseen.
+            models.Index(fields=["group"], condition=Q(completed_at__isnull=True), name="batch_open"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @classmethod
+    def lock(cls, pk: Any) -> Self | None:
+        """The batch with its row locked until the transaction ends; None where the group is of none."""
+        return cls.objects.select_for_update(of=("self",)).select_related("group").filter(pk=pk).first()
+
+    @property
+    def paused(self) -> bool:
+        """Whether none of its jobs is sent until it is resumed."""
+        return self.group.held and self.cancelled_at is None
+
+    @property
+    def overdue(self) -> bool:
+        """Past BATCH_TIMEOUT, and still going on: our patience is not the upstream's failure."""
+        age = (timezone.now() - self.opened_at).total_seconds()
+        return self.completed_at is None and age > settings.BATCH_TIMEOUT
+
+
+class BatchEvent(models.Model):
+    """One line of a batch's history, written in the transaction of what it tells of. Append-only."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        CREATED = "created"
+        PAUSED = "paused"
+        RESUMED = "resumed"
+        CANCELLED = "cancelled"
+        COMPLETED = "completed"
+        REOPENED = "reopened"
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="events")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=9, choices=Kind)
+    round = models.PositiveIntegerField()
+    detail = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "number"], name="batch_event_number"),
+            # A round is completed, and said to be, once.
+            models.UniqueConstraint(
+                fields=["batch", "round"], condition=Q(kind="completed"), name="batch_completed_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id} #{self.number} {self.kind}"
+
+    @classmethod
+    def record(
+        cls, batch: Batch, kind: Kind, *, detail: dict[str, Any] | None = None, at: datetime | None = None
+    ) -> None:
+        """Appends to the batch's history; the batch's row lock makes the number unique."""
+        last = cls.objects.filter(batch=batch).aggregate(last=models.Max("number"))["last"] or 0
+        cls.objects.create(
+            batch=batch,
+            number=last + 1,
+            kind=kind,
+            round=batch.round,
+            detail=detail or {},
+            created_at=at or database_now(),
+        )

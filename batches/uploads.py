@@ -1,0 +1,184 @@
+"""Uploads of many items: CSV or JSON Lines, kept on disk and read line by line."""
+
+import codecs
+import csv
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import IO, Any, Final
+
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from accounts.strict_json import read_object
+from batches.items import BadItems, Raw
+from batches.serializers import BatchItem
+
+# More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
+LINE_MAX_BYTES: Final = 262_144
+_CHUNK_BYTES: Final = 65_536
+_WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
+
+
+class Upload:
+    """A body kept on disk, whose items can be read again and again. Closed by who uses it."""
+
+    def __init__(self, file: IO[bytes], fingerprint: str) -> None:
+        self.file = file
+        # SHA-256 in hex: what an Idempotency-Key is checked against.
+        self.fingerprint = fingerprint
+        # Fields that have a default, and need no column.
+        self.given: Collection[str] = ()
+
+    @property
+    def most(self) -> int:
+        """How many items are taken at most."""
+        return int(settings.BATCH_UPLOAD_MAX_SIZE)
+
+    def read(self) -> Iterator[Raw]:
+        """The items in their order, each with its line. Raises BadItems where the rest cannot be read."""
+        raise NotImplementedError
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Its lines with their numbers, without a byte-order mark. Raises BadItems for one too long."""
+        self.file.seek(0)
+        first = self.file.read(4)
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise bad_line(1, "not_utf8", "The file is UTF-16; save it as UTF-8.")
+        self.file.seek(len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0)
+        number = 0
+        while line := self.file.readline(LINE_MAX_BYTES + 1):
+            number += 1
+            if len(line) > LINE_MAX_BYTES:
+                raise bad_line(number, "too_long", f"It has over {LINE_MAX_BYTES} bytes, which is the most.")
+            yield number, line
+
+
+def bad_line(number: int, code: str, message: str) -> BadItems:
+    """A line after which nothing can be read."""
+    return BadItems([{"line": number, "field": "", "code": code, "message": message}])
+
+
+class JSONLinesUpload(Upload):
+    """A JSON object a line; empty lines are passed over."""
+
+    def read(self) -> Iterator[Raw]:
+        for number, line in self.lines():
+            if not line.strip():
+                continue
+            try:
+                yield Raw({"line": number}, read_object(line, "The line"))
+            except ParseError as error:
+                yield Raw({"line": number}, problem=str(error.detail))
+
+
+class CSVUpload(Upload):
+    """A header with names of fields, then a row an item; an empty cell is a field that was not given."""
+
+    def read(self) -> Iterator[Raw]:
+        rows = csv.reader(_decoded(self.lines()), strict=True)
+        try:
+            columns = _columns(next(rows, []), self.given)
+            began = rows.line_num
+            for row in rows:
+                # A quoted cell may go on over lines: a row is found by its first.
+                line, began = began + 1, rows.line_num
+                if any(row):
+                    yield _row({"line": line}, columns, row)
+        except csv.Error as error:
+            raise bad_line(rows.line_num, "invalid", f"This is not CSV: {error}.") from None
+
+
+def _decoded(lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
+    """Lines as text. Raises BadItems for one that is not UTF-8."""
+    for number, line in lines:
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            message = f"Byte {line[error.start]:#04x} is not UTF-8; save the file as UTF-8."
+            raise bad_line(number, "not_utf8", message) from None
+
+
+def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
+    names = [name.strip() for name in header]
+    allowed = list(BatchItem().fields)
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        raise bad_line(1, "invalid", "Cells must be separated by commas.")
+    if unknown := [name for name in names if name not in allowed]:
+        message = f"There is no column {unknown[0][:100]!r}; there are {', '.join(allowed)}."
+        raise bad_line(1, "unknown_field", message)
+    if doubled := [name for name in allowed if names.count(name) > 1]:
+        raise bad_line(1, "invalid", f"The column {doubled[0]!r} is there more than once.")
+    if names and "prompt" not in {*names, *given}:
+        raise bad_line(1, "required", f"There is no column prompt; there are {', '.join(names)}.")
+    return names
+
+
+def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -> Raw:
+    if len(row) != len(columns):
+        message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
+        return Raw(where, problem=message)
+    return Raw(where, {name: typed(name, cell) for name, cell in zip(columns, row, strict=True) if cell})
+
+
+def typed(name: str, text: str) -> Any:
+    """A field's value from text, as it would stand in JSON; what is none stays text, and is refused."""
+    read = _READ.get(name)
+    try:
+        return read(text.strip()) if read else text
+    except (ValueError, ParseError):
+        return text
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+_READ: Final[dict[str, Callable[[str], Any]]] = {
+    "duration": float,
+    "fps": _whole,
+    "seed": _whole,
+    "concurrency": _whole,
+    "metadata": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "metadata"),
+}
+
+
+class _UploadParser(BaseParser):
+    """Keeps the body on disk; how long it may be is judged before it is read."""
+
+    kind: type[Upload]
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The upload, read to its end."""
+        digest = hashlib.sha256()
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # who reads it closes it
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+        return self.kind(file, digest.hexdigest())
+
+
+class CSVParser(_UploadParser):
+    """RFC 4180."""
+
+    media_type = "text/csv"
+    kind = CSVUpload
+
+
+class JSONLinesParser(_UploadParser):
+    """JSON Lines under the name that most tools send."""
+
+    media_type = "application/x-ndjson"
+    kind = JSONLinesUpload
+
+
+class JSONLParser(JSONLinesParser):
+    """The same under the name that the format's own site proposes."""
+
+    media_type = "application/jsonl"

@@ -1,0 +1,407 @@
+"""The REST face of batches: each action parses, makes one call, and renders."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+from drf_spectacular.helpers import forced_singular_serializer
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.authentication import key_of
+from accounts.budgets import dollars, remaining
+from accounts.fields import Strict
+from accounts.idempotency import once
+from accounts.ownership import find, owned_by
+from batches import examples, manifest
+from batches import serializers as wire
+from batches.items import Items, Listed, Source
+from batches.lifecycle.cancel import cancel_batch
+from batches.lifecycle.create import Plan, create_batch
+from batches.lifecycle.hold import pause, resume
+from batches.lifecycle.retry import retry_failed
+from batches.models import Batch
+from batches.progress import Tally, tallies
+from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload, typed
+from videos import pricing
+from videos.lifecycle.create import price_of
+from videos.queries import page_of, visible_to
+from videos.queue import standings
+from videos.serializers import CreateVideo, JobPage, JobView, PageQuery
+from videos.upstream import configured
+from videos.views import IDEMPOTENCY_KEY, REPLAYED, header
+
+_FILES: Final = {
+    media_type: {"type": "string", "format": "binary"}
+    for media_type in ("text/csv", "application/x-ndjson", "application/jsonl")
+}
+_MANIFESTS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
+    "csv": ("text/csv; charset=utf-8", manifest.csv_lines),
+    "jsonl": ("application/x-ndjson", manifest.json_lines),
+}
+_LOCATION: Final = header("Location", [201], "The batch's address.")
+
+
+def _accept(
+    request: Request, source: Source, asked: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Response:
+    """Creates a batch and says what was accepted."""
+    upstream = configured()
+    accepted = create_batch(
+        Items(source, defaults, upstream, settings.SORA_MODEL),
+        owner=request.user,  # type: ignore[arg-type]
+        api_key=key_of(request),
+        upstream=upstream,
+        **{name: asked[name] for name in ("name", "metadata", "concurrency") if name in asked},
+    )
+    answer = {
+        "batchId": str(accepted.batch.pk),
+        "jobIds": [str(pk) for pk in accepted.job_ids],
+        "total": accepted.batch.total,
+        "status": "pending",
+        "message": "The videos are queued.",
+        "adjusted": accepted.plan.adjusted,
+        "estimatedCost": dollars(accepted.plan.total),
+    }
+    location = request.build_absolute_uri(f"/api/v1/batches/{accepted.batch.pk}")
+    headers = {"Location": location}
+    return Response({"success": True, "data": answer}, status.HTTP_201_CREATED, headers=headers)
+
+
+def _estimate(request: Request, source: Source, defaults: Mapping[str, Any]) -> Response:
+    """Says what a create would send and cost."""
+    plan = Plan()
+    first: list[dict[str, Any]] = []
+    for item in Items(source, defaults, configured(), settings.SORA_MODEL).check():
+        plan.add(item)
+        if len(first) < wire.INLINED_MAX:
+            sent = item.fitted.request
+            first.append(
+                {
+                    "ref": item.ref or None,
+                    "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
+                    "adjustments": item.fitted.adjustments,
+                    "estimatedCost": dollars(price_of(item.fitted)),
+                }
+            )
+    answer = {
+        "total": len(plan.prices),
+        "adjusted": plan.adjusted,
+        "unpriced": plan.unpriced,
+        "estimatedCost": dollars(plan.total),
+        "currency": pricing.CURRENCY,
+        "items": first,
+        "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
+    }
+    return Response({"success": True, "data": answer})
+
+
+class VideoBatchViewSet(GenericViewSet[Batch]):
+    """Batches as JSON."""
+
+    serializer_class = wire.BatchView
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+
+    @extend_schema(
+        operation_id="createBatch",
+        summary="Ask for several videos",
+        request=wire.CreateBatch,
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, _LOCATION],
+        responses={201: wire.BatchAccepted},
+        examples=examples.CREATE,
+    )
+    def create(self, request: Request) -> Response:
+        """All are accepted and committed when this answers, or none is."""
+        return once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
+        wish, source, defaults = self._read(request)
+        return _accept(request, source, wish.validated_data, defaults)
+
+    @extend_schema(
+        operation_id="estimateBatch",
+        summary="What several videos would cost",
+        request=wire.CreateBatch,
+        responses={200: wire.BatchEstimate},
+        examples=examples.ESTIMATE,
+    )
+    def estimate(self, request: Request) -> Response:
+        """Validates, fits and prices as a create does, and creates nothing."""
+        _, source, defaults = self._read(request)
+        return _estimate(request, source, defaults)
+
+    def _read(self, request: Request) -> tuple[wire.CreateBatch, Source, dict[str, Any]]:
+        wish = wire.CreateBatch(data=request.data)
+        wish.is_valid(raise_exception=True)
+        # As they were sent: each item is validated together with them.
+        return wish, Listed(wish.validated_data["videos"]), dict(wish.initial_data.get("defaults", {}))
+
+
+class BatchViewSet(GenericViewSet[Batch]):
+    """Batches of the caller."""
+
+    serializer_class = wire.BatchView
+    lookup_value_converter = "uuid"
+    pagination_class = None
+    parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
+            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        if self.action not in {"create", "estimate", None}:
+            Strict(data=request.data).is_valid(raise_exception=True)
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Batch.objects.none()
+        mine = owned_by(Batch.objects.all(), self.request.user, through="group__")  # type: ignore[arg-type]
+        return mine.select_related("group")
+
+    def get_object(self) -> Batch:
+        owner: Any = self.request.user
+        return find(Batch.objects.select_related("group"), owner, self.kwargs["pk"], through="group__")
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "upstream": configured()}
+
+    def _jobs(self, batch: Batch) -> Any:
+        return visible_to(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
+
+    def _batch(self, batch: Batch) -> Response:
+        jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
+        shown = _shown(batch, tallies([batch.pk])[batch.pk])
+        shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
+        context = self.get_serializer_context() | {"standings": standings(jobs, configured())}
+        return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
+
+    @extend_schema(
+        operation_id="uploadBatch",
+        summary="Ask for many videos by a file",
+        request=_FILES,
+        parameters=[wire.UploadQuery, IDEMPOTENCY_KEY, REPLAYED, _LOCATION],
+        responses={201: wire.BatchAccepted},
+        examples=examples.UPLOAD,
+    )
+    def create(self, request: Request) -> Response:
+        """CSV with a header, or JSON Lines, in UTF-8: an item a row, with the fields of a create and `ref`.
+
+        All are accepted and committed when this answers, or none is, and each bad line is named.
+        """
+        with _upload(request) as upload:
+            return once(request, lambda: self._create(request, upload))
+
+    def _create(self, request: Request, upload: Upload) -> Response:
+        asked, defaults = _query(request, upload)
+        return _accept(request, upload, asked, defaults)
+
+    @extend_schema(
+        operation_id="estimateUpload",
+        summary="What a file of videos would cost",
+        request=_FILES,
+        parameters=[wire.UploadQuery],
+        responses={200: wire.BatchEstimate},
+        examples=examples.UPLOAD_ESTIMATE,
+    )
+    @action(detail=False, methods=["post"])
+    def estimate(self, request: Request) -> Response:
+        """Validates, fits and prices as a create does, and creates nothing."""
+        with _upload(request) as upload:
+            _, defaults = _query(request, upload)
+            return _estimate(request, upload, defaults)
+
+    @extend_schema(
+        operation_id="listBatches",
+        summary="List batches",
+        parameters=[PageQuery],
+        responses={200: forced_singular_serializer(wire.BatchPage)},  # type: ignore[no-untyped-call]
+        examples=examples.LIST,
+    )
+    def list(self, request: Request) -> Response:
+        """Newest first, by page or by cursor; their jobs are left out."""
+        query = PageQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        page = page_of(self.get_queryset(), query.validated_data)
+        counted = tallies(batch.pk for batch in page.rows)
+        shown = [_shown(batch, counted[batch.pk]) for batch in page.rows]
+        data = wire.BatchSummary(shown, many=True).data
+        return Response({"success": True, "data": data, "pagination": page.pagination})
+
+    @extend_schema(
+        operation_id="getBatch",
+        summary="Follow a batch",
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """With its progress and its first jobs."""
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="cancelBatch",
+        summary="Cancel a batch",
+        responses={200: wire.BatchCancelled},
+        examples=examples.CANCELLED,
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Cancels all its jobs that have not ended, and sums up what that means upstream."""
+        batch = self.get_object()
+        done = cancel_batch(batch, configured())
+        message = (
+            "This upstream cannot stop what it renders: it runs on there and is paid if it completes."
+            if done.not_stopped
+            else "Nothing of it runs on upstream."
+        )
+        summary = {
+            "total": done.total,
+            "stopped": done.stopped,
+            "alreadyFinished": done.already_finished,
+            "notStopped": done.not_stopped,
+        }
+        answer = {"batchId": str(batch.pk), "status": "cancelled", "message": message, "summary": summary}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="listBatchJobs",
+        summary="List a batch's jobs",
+        parameters=[wire.JobsQuery],
+        responses={200: forced_singular_serializer(JobPage)},  # type: ignore[no-untyped-call]
+        examples=examples.JOBS,
+    )
+    @action(detail=True, methods=["get"])
+    def jobs(self, request: Request, pk: str) -> Response:
+        """In the order of the items, by page or by cursor."""
+        query = wire.JobsQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        jobs = self._jobs(self.get_object())
+        if "status" in query.validated_data:
+            jobs = jobs.filter(status=query.validated_data["status"])
+        page = page_of(jobs, query.validated_data, oldest_first=True)
+        data = JobView(page.rows, many=True, context=self.get_serializer_context()).data
+        return Response({"success": True, "data": data, "pagination": page.pagination})
+
+    @extend_schema(
+        operation_id="pauseBatch",
+        summary="Pause a batch",
+        request=None,
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """Sends none of its jobs until it is resumed; what was sent goes on."""
+        pause(self.get_object())
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="resumeBatch",
+        summary="Resume a batch",
+        request=None,
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Ends a pause."""
+        resume(self.get_object())
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="retryBatch",
+        summary="Retry what failed of a batch",
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+        request=None,
+        responses={200: wire.BatchRetried},
+        examples=examples.RETRIED,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Only jobs that failed; what was paid for and still renders is not paid again."""
+        return once(request, self._retry)
+
+    def _retry(self) -> Response:
+        batch = self.get_object()
+        retried = retry_failed(batch, api_key=key_of(self.request))
+        now = tallies([batch.pk])[batch.pk].status(cancelled=False)
+        answer = {"batchId": str(batch.pk), "status": now, "retried": retried}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="getBatchManifest",
+        summary="Download a batch's results as a table",
+        parameters=[wire.ManifestQuery],
+        responses={(200, "text/csv"): str, (200, "application/x-ndjson"): str},
+    )
+    @action(detail=True, methods=["get"])
+    def manifest(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """A row a job: what was asked, what became of it, where its file is, what it cost."""
+        query = wire.ManifestQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        batch = self.get_object()
+        kind = query.validated_data["type"]
+        content_type, lines = _MANIFESTS[kind]
+        response = StreamingHttpResponse(
+            lines(batch.pk, self.get_serializer_context()), content_type=content_type
+        )
+        response["Content-Disposition"] = f'attachment; filename="{batch.pk}.{kind}"'
+        return response
+
+
+@contextmanager
+def _upload(request: Request) -> Iterator[Upload]:
+    """The uploaded file, for as long as it is open. Raises UnsupportedMediaType for anything else."""
+    upload: Any = request.data
+    if not isinstance(upload, Upload):
+        kinds = "text/csv, application/x-ndjson or application/jsonl"
+        detail = f"Send a file as {kinds}; JSON goes to /api/v1/videos/batch."
+        raise UnsupportedMediaType(request.content_type or "", detail)
+    with upload.file:
+        yield upload
+
+
+def _query(request: Request, upload: Upload) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What holds for the batch, and for each item that does not say otherwise."""
+    raw = {name: typed(name, str(value)) for name, value in request.query_params.items()}
+    query = wire.UploadQuery(data=raw)
+    query.is_valid(raise_exception=True)
+    of_items = CreateVideo().fields.keys() - {"metadata"}
+    defaults = {name: value for name, value in raw.items() if name in of_items}
+    upload.given = defaults.keys()
+    return query.validated_data, defaults
+
+
+def _shown(batch: Batch, tally: Tally) -> dict[str, Any]:
+    """A batch for the wire, without its jobs."""
+    times = [batch.opened_at, batch.completed_at, batch.cancelled_at, tally.updated_at]
+    return {
+        "id": batch.pk,
+        "name": batch.name or None,
+        "status": tally.status(cancelled=batch.cancelled_at is not None),
+        "paused": batch.paused,
+        "concurrency": batch.group.limit,
+        "round": batch.round,
+        "progress": tally.progress(),
+        "metadata": batch.metadata,
+        "cost": {
+            "estimated": dollars(tally.estimated),
+            "settled": dollars(tally.settled),
+            "currency": pricing.CURRENCY,
+        },
+        "overdue": batch.overdue,
+        "createdAt": batch.created_at,
+        "updatedAt": max(at for at in times if at is not None),
+        "completedAt": batch.completed_at,
+    }
