@@ -15,7 +15,11 @@ from videos.serializers import asked_of
 from videos.upstream import Upstream
 
 Problem = dict[str, Any]
-_NONE: Final[Problem] = {"field": "videos", "code": "empty", "message": "There is none; send at least one."}
+NOTHING_SENT: Final[Problem] = {
+    "field": "videos",
+    "code": "empty",
+    "message": "There is none; send at least one.",
+}
 _TOLD_IN_MESSAGE: Final = 3
 
 
@@ -133,7 +137,7 @@ class Items:
         if problems:
             raise BadItems(problems, bad)
         if not count:
-            raise BadItems([_NONE])
+            raise BadItems([NOTHING_SENT])
 
     def again(self) -> Iterator[Item]:
         """All items, once they have been checked."""

@@ -23,7 +23,7 @@ from accounts.idempotency import once
 from accounts.ownership import find, owned_by
 from batches import examples, manifest
 from batches import serializers as wire
-from batches.items import Items, Listed, Source
+from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
 from batches.lifecycle.cancel import cancel_batch
 from batches.lifecycle.create import Plan, create_batch
 from batches.lifecycle.hold import pause, resume
@@ -364,6 +364,8 @@ class BatchViewSet(GenericViewSet[Batch]):
 def _upload(request: Request) -> Iterator[Upload]:
     """The uploaded file, for as long as it is open. Raises UnsupportedMediaType for anything else."""
     upload: Any = request.data
+    if not upload:
+        raise BadItems([NOTHING_SENT])
     if not isinstance(upload, Upload):
         kinds = "text/csv, application/x-ndjson or application/jsonl"
         detail = f"Send a file as {kinds}; JSON goes to /api/v1/videos/batch."

@@ -1,0 +1,203 @@
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from batches.models import Batch
+from batches.uploads import LINE_MAX_BYTES
+from videos.models import Group, Job
+
+pytestmark = pytest.mark.django_db
+
+URL = "/api/v1/batches"
+
+
+def upload(api: Client, body: str | bytes, kind: str = "text/csv", query: str = "", **headers: str) -> Any:
+    return api.generic("POST", f"{URL}{query}", body, kind, headers=headers)
+
+
+def problems(response: Any) -> list[tuple[int | None, str]]:
+    assert response.status_code == 400, response.content
+    assert not Job.objects.exists()
+    assert not Batch.objects.exists()
+    return [(each.get("line"), each["field"]) for each in response.json()["error"]["details"]]
+
+
+def jobs() -> list[Job]:
+    return list(Job.objects.order_by("id"))
+
+
+def test_csv_is_read_by_its_header(api: Client) -> None:
+    body = (
+        "ref,prompt,duration,fps,seed,metadata,priority\n"
+        'a,"A boat, at dusk",8,24,7,"{""scene"": 1}",high\n'
+        "b,A boat,,,,,\n"
+    )
+    answer = upload(api, body)
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["data"]["jobIds"] == [str(job.pk) for job in jobs()]
+    first, second = jobs()
+    assert (first.ref, first.prompt, first.duration, first.fps) == ("a", "A boat, at dusk", 8, 24)
+    assert (first.seed, first.metadata, first.priority) == (7, {"scene": 1}, 2)
+    assert (second.duration, second.fps, second.metadata, second.priority) == (None, None, {}, 1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-ndjson", "application/jsonl", "application/jsonl; charset=utf-8"]
+)
+def test_json_lines_are_read_line_by_line(api: Client, kind: str) -> None:
+    lines = [{"prompt": "one", "duration": 8, "ref": "a"}, {"prompt": "zwei ü", "metadata": {"b": [1]}}]
+    body = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n\n"
+    assert upload(api, body.encode(), kind).status_code == 201
+    assert [(job.prompt, job.duration, job.metadata) for job in jobs()] == [
+        ("one", 8, {}),
+        ("zwei ü", None, {"b": [1]}),
+    ]
+
+
+def test_the_query_names_the_batch_and_holds_for_each_item(api: Client) -> None:
+    query = (
+        "?batchName=Autumn&concurrency=5&duration=8&aspectRatio=9:16&priority=low&metadata=%7B%22a%22:1%7D"
+    )
+    assert upload(api, "prompt,duration\none,\ntwo,4\n", query=query).status_code == 201
+    assert [(job.duration, job.aspect_ratio, job.priority) for job in jobs()] == [
+        (8, "9:16", 0),
+        (4, "9:16", 0),
+    ]
+    assert (Batch.objects.get().name, Batch.objects.get().metadata) == ("Autumn", {"a": 1})
+    assert Group.objects.get().limit == 5
+
+
+def test_a_prompt_may_hold_for_all(api: Client) -> None:
+    assert upload(api, "seed\n1\n2\n", query="?prompt=boat").status_code == 201
+    assert [(job.prompt, job.seed) for job in jobs()] == [("boat", 1), ("boat", 2)]
+
+
+@pytest.mark.parametrize(
+    "query", ["?concurrency=x", "?concurrency=0", "?duration=99", "?metadata=x", "?ref=a", "?colour=red"]
+)
+def test_a_bad_query_is_refused_by_name(api: Client, query: str) -> None:
+    found = problems(upload(api, "prompt\nboat\n", query=query))
+    assert found == [(None, query[1:].partition("=")[0])]
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(api: Client, mark: bytes) -> None:
+    assert upload(api, mark + b"prompt\nboat\n").status_code == 201
+    assert upload(api, mark + b'{"prompt": "boat"}\n', "application/jsonl").status_code == 201
+    assert [job.prompt for job in jobs()] == ["boat", "boat"]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_quoted_cells_may_have_line_breaks_and_lines_are_counted_in_the_file(
+    api: Client, ending: str
+) -> None:
+    body = ending.join(["prompt,duration", '"one', 'two",8', "three,99", "", "four,0"])
+    assert problems(upload(api, body)) == [(4, "duration"), (6, "duration")]
+    assert upload(api, body.replace("99", "8").replace("four,0", "four,4")).status_code == 201
+    assert [job.prompt.split() for job in jobs()] == [["one", "two"], ["three"], ["four"]]
+
+
+def test_every_bad_line_is_named_and_nothing_is_accepted(api: Client) -> None:
+    good = "".join(f"boat {number},8,r{number}\n" for number in range(300))
+    body = f"prompt,duration,ref\n{good}boat,99,a\nboat,eight,b\nboat,8,r7\nboat\n,8,c\nboat,8,{'x' * 101}\n"
+    answer = upload(api, body)
+    assert problems(answer) == [
+        (302, "duration"), (303, "duration"), (304, "ref"), (305, ""), (306, "prompt"), (307, "ref"),
+    ]  # fmt: skip
+    message = answer.json()["error"]["message"]
+    assert "6 bad items" in message
+    assert "line 302: duration:" in message
+    assert "in line 9" in answer.json()["error"]["details"][2]["message"]
+
+
+def test_every_bad_json_line_is_named(api: Client) -> None:
+    lines = [b'{"prompt": "boat"}', b'{"prompt": ', b"[]", b'{"prompt": "a", "prompt": "b"}']
+    lines += [b'{"prompt": "\xff"}', b'{"prompt": 1}']
+    found = problems(upload(api, b"\n".join(lines), "application/x-ndjson"))
+    assert found == [(2, ""), (3, ""), (4, ""), (5, ""), (6, "prompt")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "at least one"),
+        (b"prompt\n", "at least one"),
+        (b"duration\n8\n", "no column prompt"),
+        (b"prompt,colour\nboat,red\n", "no column 'colour'"),
+        (b"prompt,prompt\nboat,boat\n", "more than once"),
+        (b"prompt;duration\nboat;8\n", "separated by commas"),
+        ("prompt\nboat é\n".encode("latin-1"), "0xe9 is not UTF-8"),
+        ("prompt\nboat\n".encode("utf-16"), "UTF-16"),
+        (b'prompt\n"boat\n', "not CSV"),
+        (b"prompt\n" + b"x" * (LINE_MAX_BYTES + 1), "which is the most"),
+        (b"prompt\nbo\x00at\n", "ull character"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_in_words(api: Client, body: bytes, says: str) -> None:
+    answer = upload(api, body)
+    problems(answer)
+    assert says in answer.json()["error"]["message"]
+
+
+def test_what_was_bad_before_the_file_could_not_be_read_is_said_too(api: Client) -> None:
+    answer = upload(api, b"prompt,duration\nboat,99\nboat\xff,8\n")
+    assert problems(answer) == [(2, "duration"), (3, "")]
+
+
+def test_a_line_may_be_as_long_as_the_longest_item(api: Client) -> None:
+    item = {"prompt": "ü" * 2000, "negativePrompt": "\U0001f600" * 2000, "metadata": {"a": "x" * 16_000}}
+    assert upload(api, json.dumps(item), "application/jsonl").status_code == 201
+    assert jobs()[0].negative_prompt == item["negativePrompt"]
+
+
+def test_more_items_than_the_most_are_refused(api: Client, settings: Settings) -> None:
+    settings.BATCH_UPLOAD_MAX_SIZE = 3
+    assert upload(api, "prompt\n" + "boat\n" * 3).status_code == 201
+    Job.objects.all().delete()
+    Batch.objects.all().delete()
+    answer = upload(api, "prompt\n" + "boat\n" * 4)
+    assert problems(answer) == [(None, "videos")]
+    assert "more than 3" in answer.json()["error"]["message"]
+
+
+def test_an_upload_may_be_larger_than_other_bodies_and_is_bounded(api: Client, settings: Settings) -> None:
+    settings.BATCH_UPLOAD_MAX_BYTES = settings.REQUEST_BODY_MAX_BYTES = 50
+    settings.BATCH_UPLOAD_MAX_BYTES = 100
+    assert upload(api, "prompt\n" + "b" * 80 + "\n").status_code == 201
+    assert upload(api, "prompt\n" + "b" * 120 + "\n").status_code == 413
+    large = {"videos": [{"prompt": "b" * 80}]}
+    assert api.post("/api/v1/videos/batch", large, content_type="application/json").status_code == 413
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
+def test_another_kind_of_body_is_415_and_says_where_to_go(api: Client, kind: str) -> None:
+    answer = upload(api, '{"videos": []}', kind)
+    assert answer.status_code == 415
+    assert "text/csv" in answer.json()["error"]["message"] or kind != "application/json"
+
+
+def test_the_same_key_makes_one_batch_and_another_file_or_query_is_422(api: Client) -> None:
+    key = {"Idempotency-Key": "one"}
+    first, again = (upload(api, "prompt\nboat\n", **key) for _ in range(2))
+    assert first.json() == again.json()
+    assert Batch.objects.count() == 1
+    assert upload(api, "prompt\nboats\n", **key).status_code == 422
+    assert upload(api, "prompt\nboat\n", query="?duration=8", **key).status_code == 422
+
+
+def test_an_estimate_reads_a_file_as_a_create_does(api: Client) -> None:
+    body = "prompt,duration,ref\nboat,8,a\nboat,10,b\n"
+    answer = api.generic("POST", f"{URL}/estimate?aspectRatio=9:16", body, "text/csv")
+    data = answer.json()["data"]
+    assert (data["total"], data["adjusted"], data["estimatedCost"]) == (2, 1, "2.00")
+    assert [item["submitted"]["size"] for item in data["items"]] == ["720x1280"] * 2
+    assert not Job.objects.exists()
+    assert problems(api.generic("POST", f"{URL}/estimate", "prompt\n\n", "text/csv"))
+
+
+def test_a_formula_is_kept_as_it_is(api: Client) -> None:
+    assert upload(api, 'prompt\n"=HYPERLINK(""http://x"")"\n').status_code == 201
+    assert jobs()[0].prompt == '=HYPERLINK("http://x")'
