@@ -9,7 +9,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -44,28 +44,21 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    """How many wait in a lane; `limit` is its group's."""
-
-    lane: Lane
-    count: int
-    limit: int | None = None
-
-    @property
-    def in_the_way(self) -> int:
-        """How many of them go before others at most: a group takes no more places than may run at a time."""
-        return self.count if self.limit is None else min(self.count, self.limit)
-
-
-@dataclass(frozen=True, slots=True)
 class _Queue:
-    """What was counted: the lanes from which jobs are taken, and what runs."""
+    """What was counted: who waits, and what runs.
+
+    A lane is known by group and priority, and stands at the level of its oldest job. It is in the way of
+    others with all its jobs, or with as many as its group may run at a time.
+    """
 
     is_open: bool
     live: int
-    waiting: list[_Waiting] = field(default_factory=list)
-    turns: dict[int, int] = field(default_factory=dict)
-    live_in_group: dict[UUID, int] = field(default_factory=dict)
+    # By level and owner: how many are in the way of others.
+    in_the_way: dict[int, dict[int, int]]
+    # By owner: group, priority, level, when the oldest was asked for, how many are in the way.
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int]]]
+    turns: dict[int, int]
+    live_in_group: dict[UUID, int]
 
 
 def standings(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Standing]:
@@ -116,23 +109,22 @@ class _Outlook:
     def _ahead(self, job: Job, in_lane: int) -> int:
         """How many jobs are taken before this one, as far as is known now: owners come in turn."""
         mine = level(job.priority, job.asked_at, self._now)
-        higher, own = 0, in_lane
-        others: dict[int, int] = defaultdict(int)
-        for each in self._queue.waiting:
-            lane = each.lane
-            its = level(lane.priority, lane.oldest, self._now)
-            if (lane.owner_id, lane.group_id, lane.priority) == (job.owner_id, job.group_id, job.priority):
-                continue
-            if its > mine:
-                higher += each.in_the_way
-            elif its == mine and lane.owner_id != job.owner_id:
-                others[lane.owner_id] += each.in_the_way
-            elif its == mine and lane.oldest < job.asked_at:
-                own += each.in_the_way
+        higher = sum(sum(owners.values()) for its, owners in self._queue.in_the_way.items() if its > mine)
+        own = in_lane
+        for group, priority, its, oldest, count in self._queue.lanes.get(job.owner_id, ()):
+            if (group, priority) == (job.group_id, job.priority):
+                # Those of its own lane are counted by themselves.
+                higher -= count if its > mine else 0
+            elif its == mine and oldest < job.asked_at:
+                own += count
         turns = self._queue.turns
         turn = turns.get(job.owner_id, 0)
-        # An owner that was served longer ago goes first, then as often as this one.
-        between = (min(count, own + (turns.get(owner, 0) < turn)) for owner, count in others.items())
+        between = (
+            # An owner that was served longer ago goes first, then as often as this one.
+            min(count, own + (turns.get(owner, 0) < turn))
+            for owner, count in self._queue.in_the_way.get(mine, {}).items()
+            if owner != job.owner_id
+        )
         return higher + own + sum(between)
 
     def _wait(self, job: Job, position: int, in_lane: int, group: Group | None) -> float | None:
@@ -194,6 +186,7 @@ class _Renders:
 
 def _ahead_in_lanes(waiting: Sequence[Job]) -> list[tuple[Job, int]]:
     """How many jobs stand before each in its own lane, counted up to PLACES_MAX."""
+    sent = _sent() if waiting else []
     lanes: dict[tuple[int, UUID | None, int], list[Job]] = defaultdict(list)
     for job in waiting:
         lanes[job.owner_id, job.group_id, job.priority].append(job)
@@ -201,14 +194,21 @@ def _ahead_in_lanes(waiting: Sequence[Job]) -> list[tuple[Job, int]]:
     for (owner, group, priority), jobs in lanes.items():
         jobs.sort(key=lambda job: (job.asked_at, job.pk))
         first, last = jobs[0], jobs[-1]
-        lane = Lane(owner, group, priority, first.asked_at).jobs()
+        lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=sent)
         older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
         before = lane.filter(older)[:PLACES_MAX].count()
         between = lane.filter(~older, asked_at__gte=first.asked_at, asked_at__lte=last.asked_at)
         place = {pk: before + n for n, pk in enumerate(between.values_list("pk", flat=True)[:PLACES_MAX])}
-        # One that is not there any more was taken or has ended just now.
-        found += [(job, min(place.get(job.pk, before), PLACES_MAX)) for job in jobs]
+        # One that is not there is beyond what is counted, or was taken or has ended just now.
+        missing = PLACES_MAX if len(place) == PLACES_MAX else before
+        found += [(job, min(place.get(job.pk, missing), PLACES_MAX)) for job in jobs]
     return found
+
+
+def _sent() -> list[UUID]:
+    """Pending jobs that wait no more: being sent, undecided, or with a render that is being dropped."""
+    live = Submission.objects.filter(state__in=LIVE, job__status=JobStatus.PENDING)
+    return list(live.values_list("job", flat=True))
 
 
 def _queue(provider: Provider) -> _Queue:
@@ -225,23 +225,35 @@ def _queue(provider: Provider) -> _Queue:
 
 
 def _count(provider: Provider) -> _Queue:
+    now = database_now()
     live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
     in_groups = live.exclude(job__group=None).values_list("job__group").annotate(Count("pk"))
-    pending = Job.objects.filter(status=JobStatus.PENDING).order_by()
+    in_the_way: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int]]] = defaultdict(list)
+    pending = Job.objects.filter(status=JobStatus.PENDING).exclude(pk__in=_sent()).order_by()
     counts = (Min("asked_at"), Count("pk"))
     singles = pending.filter(group=None).values_list("owner", "priority").annotate(*counts)
     grouped = list(pending.exclude(group=None).values_list("group", "priority").annotate(*counts))
-    groups = Group.objects.filter(held=False).in_bulk({group for group, *_ in grouped})
-    waiting = [_Waiting(Lane(owner, None, priority, first), n) for owner, priority, first, n in singles]
-    waiting += [
-        _Waiting(Lane(groups[group].owner_id, group, priority, first), n, groups[group].limit)
-        for group, priority, first, n in grouped
+    # Not joined: the counting reads an index alone.
+    open_groups = Group.objects.filter(pk__in={group for group, *_ in grouped}, held=False)
+    groups = {pk: (owner, limit) for pk, owner, limit in open_groups.values_list("pk", "owner", "limit")}
+    found: list[tuple[int, UUID | None, int, datetime, int]] = [
+        (owner, None, priority, first, count) for owner, priority, first, count in singles
+    ]
+    found += [
+        (groups[group][0], group, priority, first, min(count, groups[group][1]))
+        for group, priority, first, count in grouped
         if group in groups
     ]
+    for owner, group, priority, first, count in found:
+        its = level(priority, first, now)
+        in_the_way[its][owner] += count
+        lanes[owner].append((group, priority, its, first, count))
     return _Queue(
         is_open=provider.stopped_at is None and provider.paused_at is None,
         live=live.count(),
-        waiting=waiting,
+        in_the_way={its: dict(owners) for its, owners in in_the_way.items()},
+        lanes=dict(lanes),
         turns=served(provider),
         live_in_group=dict(in_groups),
     )

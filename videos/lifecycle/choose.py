@@ -9,12 +9,12 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Exists, F, Min, OuterRef, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 
 from videos.clock import database_now, in_database
 from videos.models import Group, Job, Priority, Provider, Submission, Turn
@@ -29,6 +29,9 @@ class Lane:
     group_id: UUID | None
     priority: int
     oldest: datetime
+    # Of the group, where there is one.
+    limit: int | None = None
+    held: bool = False
 
     def jobs(self) -> QuerySet[Job]:
         """All that wait in it, in their order."""
@@ -82,9 +85,14 @@ def next_job(provider: Provider) -> Job | None:
 
 def serve(provider: Provider, owner_id: int) -> None:
     """Remembers that this owner was served, for the next one's turn. Under the provider's lock."""
-    Provider.objects.filter(pk=provider.pk).update(turns=F("turns") + 1)
-    number = Provider.objects.values_list("turns", flat=True).get(pk=provider.pk)
-    Turn.objects.update_or_create(provider=provider, owner_id=owner_id, defaults={"number": number})
+    number = provider.turns + 1
+    Provider.objects.filter(pk=provider.pk).update(turns=number)
+    Turn.objects.bulk_create(
+        [Turn(provider=provider, owner_id=owner_id, number=number)],
+        update_conflicts=True,
+        unique_fields=["provider", "owner"],
+        update_fields=["number"],
+    )
 
 
 def served(provider: Provider) -> dict[int, int]:
@@ -94,18 +102,23 @@ def served(provider: Provider) -> dict[int, int]:
 
 def lanes() -> list[Lane]:
     """All lanes in which jobs wait, held ones too."""
-    singles = [Lane(owner, None, priority, oldest) for owner, priority, oldest in _keys("owner_id")]
-    grouped = list(_keys("group_id"))
-    owners = dict(Group.objects.filter(pk__in={key[0] for key in grouped}).values_list("pk", "owner"))
-    return singles + [Lane(owners[group], group, priority, oldest) for group, priority, oldest in grouped]
+    if connection.vendor == "postgresql":
+        return [*_scanned(_SINGLES), *_scanned(_GROUPED)]
+    # The embedded queue is small, and all of it is read.
+    waiting = Job.objects.filter(status=JobStatus.PENDING).order_by()
+    columns = ("owner", "group", "priority", "group__limit", "group__held")
+    found = waiting.values_list(*columns).annotate(Min("asked_at"))
+    return [
+        Lane(owner, group, priority, oldest, limit, bool(held))
+        for owner, group, priority, limit, held, oldest in found
+    ]
 
 
 def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
     """Those from which a job may be taken, as far as the lane itself tells."""
-    found = lanes()
-    groups = Group.objects.in_bulk({lane.group_id for lane in found if lane.group_id})
     running = dict(
-        Submission.objects.filter(state__in=LIVE, job__group__in=groups)
+        Submission.objects.filter(state__in=LIVE)
+        .exclude(job__group=None)
         .order_by()
         .values_list("job__group")
         .annotate(Count("pk"))
@@ -114,9 +127,8 @@ def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
     busy: dict[int, int] = {}
     if most:
         busy = dict(live.order_by().values_list("job__owner").annotate(Count("pk")))
-    for lane in found:
-        group = groups.get(lane.group_id) if lane.group_id else None
-        if group is not None and (group.held or running.get(group.pk, 0) >= group.limit):
+    for lane in lanes():
+        if lane.held or (lane.limit is not None and running.get(lane.group_id, 0) >= lane.limit):
             continue
         if most and busy.get(lane.owner_id, 0) >= most:
             continue
@@ -124,36 +136,38 @@ def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
 
 
 # PostgreSQL has no skip scan before version 18: each step takes the first entry of the index beyond the last.
+# The status is written out, so that the planner sees that the partial index fits.
 _LOOSE_SCAN: Final = """
 WITH RECURSIVE lane AS (
-    (SELECT {key}, priority, asked_at FROM {job} WHERE {waiting}
+    (SELECT {key} AS key, priority, asked_at FROM {job} WHERE {waiting}
      ORDER BY {key}, priority, asked_at LIMIT 1)
     UNION ALL
     SELECT beyond.* FROM lane, LATERAL (
         SELECT {key}, priority, asked_at FROM {job}
-        WHERE {waiting} AND ({key}, priority) > (lane.{key}, lane.priority)
+        WHERE {waiting} AND ({key}, priority) > (lane.key, lane.priority)
         ORDER BY {key}, priority, asked_at LIMIT 1
     ) beyond
 )
-SELECT * FROM lane
+SELECT {shown} FROM lane {joined}
 """
+_WAITING: Final = f"status = '{JobStatus.PENDING}' AND group_id IS"
+_SINGLES: Final = _LOOSE_SCAN.format(
+    key="owner_id",
+    job=Job._meta.db_table,
+    waiting=f"{_WAITING} NULL",
+    shown="key, NULL::uuid, priority, asked_at",
+    joined="",
+)
+_GROUPED: Final = _LOOSE_SCAN.format(
+    key="group_id",
+    job=Job._meta.db_table,
+    waiting=f"{_WAITING} NOT NULL",
+    shown='owner_id, key, priority, asked_at, "limit", held',
+    joined=f"JOIN {Group._meta.db_table} ON id = key",
+)
 
 
-def _keys(column: str) -> Iterator[tuple[Any, int, datetime]]:
-    """The owners of jobs without a group, or the groups, with a priority and its oldest job's time."""
-    single = column == "owner_id"
-    if connection.vendor != "postgresql":
-        # The embedded queue is small, and all of it is read.
-        waiting = Job.objects.filter(status=JobStatus.PENDING, group__isnull=single).order_by()
-        yield from waiting.values_list(column, "priority").annotate(Min("asked_at"))
-        return
+def _scanned(query: str) -> list[Lane]:
     with connection.cursor() as cursor:
-        # Names of ours alone; written out, so that the planner sees that the partial index fits.
-        cursor.execute(
-            _LOOSE_SCAN.format(
-                key=column,
-                job=Job._meta.db_table,
-                waiting=f"status = '{JobStatus.PENDING}' AND group_id IS {'' if single else 'NOT '}NULL",
-            )
-        )
-        yield from cursor.fetchall()
+        cursor.execute(query)
+        return [Lane(*row) for row in cursor.fetchall()]

@@ -1,0 +1,138 @@
+"""`python -m bench.claim`: what one claim, and one read of a waiting job, cost as the queue grows.
+
+50 owners and 500 groups; the baseline is the same with a hundredth of the jobs. Beside it stands what ranking
+all waiting jobs by a window function costs, which is the plain way to take owners in turn.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Final
+
+from bench.database import prepared
+
+OWNERS: Final = 50
+GROUPS: Final = 500
+JOBS: Final = 100_000
+_TURNS: Final = 60
+
+_WINDOW: Final = """
+SELECT id FROM (
+    SELECT id, priority, asked_at, row_number() OVER (
+        PARTITION BY owner_id, priority ORDER BY asked_at, id
+    ) AS place
+    FROM videos_job WHERE status = 'pending' AND due_at <= now()
+) ranked ORDER BY priority DESC, place, asked_at LIMIT 1
+"""
+
+
+def main() -> None:
+    """Measures, and prints."""
+    with prepared(MAX_IN_FLIGHT_JOBS="0"):
+        found = {f"{count:,} jobs": _measured(count) for count in (JOBS // 100, JOBS)}
+    small, large = found.values()
+    ratios = {name: round(large[name] / small[name], 2) for name in large}
+    for name, ratio in ratios.items():
+        print(f"{name:<22} {small[name]:>9.2f} ms {large[name]:>9.2f} ms   x {ratio}")
+    print(json.dumps({"jobs": JOBS, "owners": OWNERS, "groups": GROUPS, "ms": found, "ratios": ratios}))
+
+
+def _measured(count: int) -> dict[str, float]:
+    from django.db import connection
+
+    from accounts.models import User
+    from tests.videos.scripted import scripted
+    from videos.models import Group, Job, Submission
+
+    for model in (Submission, Job, Group):
+        model._default_manager.all().delete()
+    User.objects.all().delete()
+    upstream = replace(scripted(), concurrency=10_000)
+    upstream.provider()
+    _fill(count)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE videos_job")
+
+    from django.core.cache import cache
+
+    from videos.lifecycle.submit import claim
+    from videos.queries import visible_to
+    from videos.queue import standings
+
+    def window() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_WINDOW)
+            cursor.fetchone()
+
+    last = Job.objects.select_related("owner").order_by("-asked_at").first()
+    assert last is not None
+
+    def read() -> None:
+        jobs = list(visible_to(last.owner).filter(pk=last.pk))
+        assert standings(jobs, upstream)[last.pk].position
+
+    def cold_read() -> None:
+        cache.clear()
+        read()
+
+    read()
+    return {
+        "claim": _median(lambda: claim(upstream)),
+        "window over all": _median(window, turns=5),
+        "read of a job": _median(read),
+        "its first read": _median(cold_read, turns=10),
+    }
+
+
+def _median(call: Callable[[], Any], turns: int = _TURNS) -> float:
+    """Milliseconds."""
+    took = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        call()
+        took.append(1000 * (time.perf_counter() - began))
+    return round(statistics.median(took), 3)
+
+
+def _fill(count: int) -> None:
+    """So many waiting jobs, a third of them without a group, each of another prompt."""
+    from django.utils import timezone
+
+    from accounts.models import User
+    from videos.models import Group, Job
+
+    owners = User.objects.bulk_create(User(username=f"owner {number}") for number in range(OWNERS))
+    groups = Group.objects.bulk_create(
+        Group(owner=owners[number % OWNERS], limit=3) for number in range(GROUPS)
+    )
+    now = timezone.now()
+
+    def jobs() -> Any:
+        for number in range(count):
+            group = groups[number % GROUPS] if number % 3 else None
+            owner = group.owner if group else owners[number % OWNERS]
+            asked_at = now - timedelta(hours=1) + timedelta(milliseconds=number)
+            yield Job(
+                owner=owner,
+                group=group,
+                prompt=f"boat {number}",
+                fitted={"prompt": f"boat {number}", "model": "sora-2", "seconds": "4", "size": "1280x720"},
+                match_key=f"{number}",
+                priority=number % 10 // 4,
+                due_at=asked_at,
+                created_at=asked_at,
+                asked_at=asked_at,
+                updated_at=asked_at,
+            )
+
+    made = jobs()
+    while some := list(islice(made, 2000)):
+        Job.objects.bulk_create(some)
+
+
+if __name__ == "__main__":
+    main()
