@@ -13,7 +13,7 @@ from django.db.models import F
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.models import LoginAttempts
+from accounts.models import LoginAttempts, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ class Attempt:
 
 def admit(username: str, address: str, *, now: datetime) -> Attempt:
     """Counts a try before the password is looked at, so that many at once gain nothing; raises LockedOut."""
-    name = username.lower()
+    # As the look-up of the account has it. Python lowers some letters otherwise, and each such spelling of a
+    # name would have a count of its own.
+    name = User.objects.lowered(username)
     pair, of_address, of_name = _subject(name, address), _subject("", address), _subject(name, "")
     rules = {pair: PAIR, of_address: ADDRESS, of_name: USERNAME}
     _forget(now)

@@ -10,7 +10,7 @@ from typing import Final, Self
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, models
+from django.db import DatabaseError, connections, models
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
@@ -31,6 +31,13 @@ class Users(UserManager["User"]):
         """By the name in any case, as it is typed at log-in."""
         # The database lowers both: not every one knows all letters that Python knows.
         return self.alias(lowered=Lower("username")).get(lowered=Lower(models.Value(username)))
+
+    def lowered(self, username: str) -> str:
+        """The name as the database lowers it; what is the same then is one name, whether anybody has it."""
+        with connections[self.db].cursor() as cursor:
+            cursor.execute("SELECT LOWER(%s)", [username])
+            lowered: str = cursor.fetchone()[0]
+            return lowered
 
 
 class User(AbstractUser):

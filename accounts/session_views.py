@@ -171,8 +171,10 @@ def _register(username: str, password: str, email: str = "") -> User:
         with transaction.atomic():
             return User.objects.create_user(username, email, password)
     except IntegrityError as error:
-        if not User.objects.filter(username__iexact=username).exists():
-            raise
+        try:
+            User.objects.get_by_natural_key(username)
+        except User.DoesNotExist:
+            raise error from None
         taken = ErrorDetail("This username is taken.", code="taken")
         raise ValidationError({"username": [taken]}) from error
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Value
+from django.db.models.functions import Lower
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
@@ -75,6 +76,26 @@ def test_after_five_failures_the_right_password_is_refused_too(name: str) -> Non
 def test_who_knows_the_password_logs_in_as_often_as_it_likes() -> None:
     User.objects.create_user("ada", password=PASSWORD)
     assert [Browser().log_in().status_code for _ in range(7)] == [200] * 7
+
+
+# Python lowers the first of them to two characters, and the database, where it knows that letter, to an i.
+SPELLINGS = [("\u0130da", "ida"), ("\xc4da", "\xe4da"), ("ADA", "ada")]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["somebody", "nobody"])
+@pytest.mark.parametrize(("spelling", "name"), SPELLINGS, ids=["dotted I", "umlaut", "capitals"])
+def test_names_are_counted_as_one_where_the_look_up_takes_them_for_one(
+    spelling: str, name: str, there: bool
+) -> None:
+    user = User.objects.create_user(name, password=PASSWORD)
+    one = User.objects.alias(low=Lower("username")).filter(low=Lower(Value(spelling))).exists()
+    if not there:
+        user.delete()
+    assert [Browser().log_in(name, "wrong").status_code for _ in range(4)] == [401] * 4
+    assert Browser().log_in(spelling, "wrong").status_code == 401
+    assert (Browser().log_in(name, "wrong").status_code == 429) is one
+    form = {"username": spelling, "password": PASSWORD}
+    assert (b"Try again in 1 min." in Client().post("/admin/login/", form).content) is one
 
 
 def test_the_admin_takes_no_more_guesses_than_the_api() -> None:

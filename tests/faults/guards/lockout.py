@@ -162,9 +162,16 @@ GUARDS: Final = (
     Guard(
         "a username is counted in any case",
         _LOCKOUT,
-        "    name = username.lower()\n",
+        "    name = User.objects.lowered(username)\n",
         "    name = username\n",
         _TESTS,
+    ),
+    Guard(
+        "a username is counted as the look-up takes it",
+        _LOCKOUT,
+        "    name = User.objects.lowered(username)\n",
+        "    name = username.lower()\n",
+        f"{_TESTS} -k look_up",
     ),
     Guard(
         "a forged X-Forwarded-For is not believed",
