@@ -4,14 +4,28 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import import_modules, task_prerun
 from django.db import close_old_connections
+
+from config.start import read_settings, refuse_bad_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("takeone")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@app.on_configure.connect
+def read(**_: Any) -> None:
+    """Before a setting is asked for first."""
+    read_settings()
+
+
+@import_modules.connect
+def refuse(**_: Any) -> None:
+    """Before the tasks are loaded, which only a worker and beat do."""
+    refuse_bad_settings()
 
 
 @task_prerun.connect

@@ -6,6 +6,8 @@ With TAKEONE_EMBEDDED set, as `make up` does, the one web process also runs the 
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
@@ -35,6 +37,16 @@ loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "warning")
 # Longer than a slow request; a worker that does not beat for so long is replaced.
 timeout = 60
 graceful_timeout = 4 if _EMBEDDED else 30
+
+
+def on_starting(server: Any) -> None:
+    """Settings that cannot be used are said once, and not by each worker.
+
+    By a process that ends again: what the master itself has loaded, a reload on SIGHUP would not load anew.
+    """
+    # `make up` has looked before it became this.
+    if not _EMBEDDED and subprocess.run([sys.executable, "-c", "import config.wsgi"]).returncode:
+        raise SystemExit(1)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -10,7 +10,7 @@ from videos import pricing
 from videos.sora.dialects import DIALECTS
 
 
-@register()
+@register("settings")
 def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """The upstream has a name, a dialect that we speak, and prices that make sense."""
     found: list[CheckMessage] = []

@@ -17,6 +17,7 @@ from tests.faults.guards import (
     sending,
     sessions,
     spending,
+    start,
     unknown,
     wire,
 )
@@ -39,4 +40,5 @@ GUARDS: Final[tuple[Guard, ...]] = (
     *audits.GUARDS,
     *decisions.GUARDS,
     *wire.GUARDS,
+    *start.GUARDS,
 )

@@ -1,0 +1,40 @@
+"""What a process does before it serves or works: it refuses settings that cannot be used, by one line.
+
+Django itself looks at the rules between settings in `manage.py` alone. They carry the tag `settings`, are
+quick, and ask no database.
+"""
+
+import sys
+from typing import Final, NoReturn
+
+import django
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+RULES: Final = "settings"
+# By this gunicorn knows a worker that cannot boot, and starts no other in its place.
+_CANNOT_BOOT: Final = 3
+
+
+def read_settings() -> None:
+    """Reads the settings; ends the process where one of them is nonsense."""
+    from django.conf import settings
+
+    try:
+        _ = settings.INSTALLED_APPS
+    except (ImproperlyConfigured, ValueError) as error:
+        _end(str(error))
+
+
+def refuse_bad_settings() -> None:
+    """Loads the apps; ends the process where a setting is nonsense or breaks a rule."""
+    read_settings()
+    django.setup()
+    broken = [each for each in run_checks(tags=[RULES]) if each.is_serious() and not each.is_silenced()]
+    if broken:
+        _end(" ".join(f"{each.msg} {each.hint or ''}".strip() for each in broken))
+
+
+def _end(line: str) -> NoReturn:
+    sys.stderr.write(f"Take One does not start. {line}\n")
+    raise SystemExit(_CANNOT_BOOT)
