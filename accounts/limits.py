@@ -1,7 +1,7 @@
 """How often a caller may ask: by API key, by person, and by address where nobody is known."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from accounts.addresses import address_of
+from accounts.authentication import carries_key
 from accounts.models import ApiKey
 
 if TYPE_CHECKING:
@@ -38,36 +39,52 @@ class Usage:
 
 class CallerThrottle(BaseThrottle):
     """One limit for calls that read, another for those that change something; a view may name its own as
-    `rate_limit`. What it counted is left on the request for the answer's headers."""
+    `rate_limit`. What it counted is left on the request for the answer's headers.
+
+    It is asked after authentication and permissions; what they refuse is count_refused's."""
 
     def __init__(self) -> None:
         self._usage: Usage | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """False once the caller's minute is used up."""
-        usual = "reads" if request.method in SAFE_METHODS else "creates"
-        self._usage = count(request._request, getattr(view, "rate_limit", usual), _caller(request))
-        if self._usage is None:
-            return True
-        request._request.rate_limit = self._usage  # type: ignore[attr-defined]
-        return not self._usage.exceeded
+        called = request._request
+        caller = _known(request.auth, request.user) or _address(called)
+        self._usage = count(called, getattr(view, "rate_limit", _usual(called)), caller)
+        # None, too, says that the call was counted.
+        called.rate_limit = self._usage  # type: ignore[attr-defined]
+        return self._usage is None or not self._usage.exceeded
 
     def wait(self) -> float | None:
         """Seconds until the caller's next minute."""
         return None if self._usage is None else float(self._usage.reset)
 
 
-def _caller(request: Request) -> str:
-    if isinstance(request.auth, ApiKey):
-        return f"key {request.auth.pk}"
-    if request.user.is_authenticated:
-        return f"user {request.user.pk}"
-    return f"address {address_of(request._request)}"
+def count_refused(request: HttpRequest, status: int) -> Usage | None:
+    """Counts a call that was refused with this status before its limit was looked at.
+
+    A known caller's is one of its calls. A read without a key, for which nobody is logged in, is one of its
+    address: so a page learns that its session has ended. All else is a refusal of its address.
+    """
+    # REST framework leaves both on the request, once somebody is known; Django's own user would be looked up.
+    if hasattr(request, "auth") and (caller := _known(request.auth, request.user)):
+        return count(request, _usual(request), caller)
+    looks = status == 401 and request.method in SAFE_METHODS and not carries_key(request)
+    return count(request, "reads" if looks else "refusals", _address(request))
 
 
-def count_refusal(request: HttpRequest) -> Usage | None:
-    """Counts an API key that opens nothing against its address."""
-    return count(request, "refusals", f"address {address_of(request)}")
+def _usual(request: HttpRequest) -> str:
+    return "reads" if request.method in SAFE_METHODS else "creates"
+
+
+def _known(auth: object, user: Any) -> str:
+    if isinstance(auth, ApiKey):
+        return f"key {auth.pk}"
+    return f"user {user.pk}" if user.is_authenticated else ""
+
+
+def _address(request: HttpRequest) -> str:
+    return f"address {address_of(request)}"
 
 
 def count(request: HttpRequest, kind: str, caller: str) -> Usage | None:

@@ -1,20 +1,23 @@
 """What every answer says of its caller's limits."""
 
 from collections.abc import Callable
+from typing import Final
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from accounts import limits
-from accounts.authentication import carries_key
 from config.errors import respond
+
+# What a call may be answered that never came as far as its throttle.
+_REFUSED: Final = frozenset({400, 401, 403})
 
 
 class RateLimitMiddleware:
-    """Says in each answer where its caller stands.
+    """Says in each answer where its caller stands, and counts what was refused before the throttle.
 
-    An address that keeps on sending API keys which open nothing gets 429 rather than 401; its other callers
-    go on.
+    Whoever keeps on making such calls gets 429 for them. Nothing that would be served is refused here, so the
+    other callers of an address go on.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -22,13 +25,14 @@ class RateLimitMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        usage: limits.Usage | None = getattr(request, "rate_limit", None)
-        if response.status_code == 401 and carries_key(request):
-            usage = limits.count_refusal(request)
+        if response.status_code in _REFUSED and not hasattr(request, "rate_limit"):
+            usage = limits.count_refused(request, response.status_code)
             if usage is not None and usage.exceeded:
-                message = "Too many API keys of this address were refused; wait, and check the key."
+                message = "Too many calls were refused. Wait as long as Retry-After says, and mend them."
                 response = respond(request, 429, "rate_limited", message)
                 response["Retry-After"] = str(usage.reset)
+        else:
+            usage = getattr(request, "rate_limit", None)
         if usage is not None:
             for name, value in usage.headers().items():
                 response.headers.setdefault(name, value)

@@ -320,7 +320,7 @@ REST_FRAMEWORK = {
 RATE_LIMIT_READS_PER_MINUTE = env.integer("RATE_LIMIT_READS_PER_MINUTE", 600, least=0, most=1_000_000)
 RATE_LIMIT_CREATES_PER_MINUTE = env.integer("RATE_LIMIT_CREATES_PER_MINUTE", 120, least=0, most=1_000_000)
 RATE_LIMIT_LOGINS_PER_MINUTE = env.integer("RATE_LIMIT_LOGINS_PER_MINUTE", 20, least=0, most=1_000_000)
-# Of an address: requests without a key or session that is known.
+# Of an address: what is refused before its caller is known.
 RATE_LIMIT_REFUSALS_PER_MINUTE = env.integer("RATE_LIMIT_REFUSALS_PER_MINUTE", 60, least=0, most=1_000_000)
 
 SPECTACULAR_SETTINGS = {
