@@ -10,6 +10,7 @@ import re
 import secrets
 import zlib
 from typing import Final
+from urllib.parse import unquote
 
 from django.core.exceptions import ValidationError
 
@@ -29,13 +30,21 @@ _CHECKSUM_LENGTH: Final = 6
 PATTERN: Final = rf"\b{MARK}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}\b"
 
 _WHOLE: Final = re.compile(f"{MARK}([0-9A-Za-z]{{{_RANDOM_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})")
+
+
+def _in_address(characters: str) -> str:
+    """A pattern for one of these, as it is or percent-encoded; once more where a proxy has encoded a %."""
+    codes = "|".join(f"{ord(each):x}" for each in characters)
+    return f"(?:[{characters}]|%(?:25)*(?:{codes}))"
+
+
+_ANY: Final = _in_address(_DIGITS)
 # Also a part of a key that is long enough to be none of our other names.
-_PART: Final = re.compile(f"({MARK}[0-9A-Za-z]{{4}})[0-9A-Za-z]{{12,}}")
+_PART: Final = re.compile(f"({''.join(map(_in_address, MARK))}{_ANY}{{4}}){_ANY}{{12,}}", re.I | re.A)
 # Without hyphens and underscores, in lower case.
-_NAMES: Final = frozenset({"xapikey", "apikey", "key", "token", "accesstoken"})
-_NAMED_IN_ADDRESS: Final = re.compile(
-    r"([?&](?:x[-_]?)?(?:api|access)?[-_]?(?:key|token)=)[^&\s\"'<>]+", re.I
-)
+_NAME: Final = re.compile("x?(?:api|access)?(?:key|token)")
+_IN_ADDRESS: Final = re.compile(r"(?<=[?&])([^=?&\s\"'<>]+)=[^&\s\"'<>]+")
+_ENCODED_AGAIN: Final = re.compile("%(?:25)+")
 
 
 def generate() -> str:
@@ -57,12 +66,18 @@ def is_in(text: str) -> bool:
 
 def is_name(parameter: str) -> bool:
     """Whether a parameter of this name is meant to carry a key."""
-    return parameter.lower().replace("-", "").replace("_", "") in _NAMES
+    return _NAME.fullmatch(parameter.lower().replace("-", "").replace("_", "")) is not None
 
 
 def hidden(text: str) -> str:
-    """The text with each key in it cut down to its prefix, and the values of such parameters left out."""
-    return _PART.sub(r"\1…", _NAMED_IN_ADDRESS.sub(r"\1…", text))
+    """The text with each key in it cut down to its prefix, and the values of such parameters left out; also
+    where an address has them percent-encoded."""
+    return _PART.sub(r"\1…", _IN_ADDRESS.sub(_left_out, text))
+
+
+def _left_out(found: re.Match[str]) -> str:
+    name = unquote(_ENCODED_AGAIN.sub("%", found[1]))
+    return f"{found[1]}=…" if is_name(name) else found[0]
 
 
 def printable(name: str) -> None:

@@ -88,7 +88,9 @@ def test_gunicorn_quotes_no_key_of_a_request_line(gunicorn: tuple[Log, io.String
     secret = keys.generate()
     log.warning(f"Invalid request from ip=127.0.0.1: Invalid HTTP request line: 'GET /?token={secret} HTTP'")
     log.access_log.info('"%s"', f"GET /?x={secret} HTTP/1.1")
-    refused, answered = written.getvalue().splitlines()
+    log.access_log.info("%s", f"GET /?x={secret.replace('_', '%5F')}&api%5Fkey=hunter2 HTTP/1.1")
+    refused, answered, encoded = written.getvalue().splitlines()
+    assert encoded == f"GET /?x=takeone%5F{secret[8:12]}…&api%5Fkey=… HTTP/1.1"
     assert refused.endswith("'GET /?token=… HTTP'")
     assert answered == f'"GET /?x={secret[:12]}… HTTP/1.1"'
     assert logger_class is Log

@@ -1,6 +1,7 @@
 """What a key looks like, and what is kept of it."""
 
 import re
+import time
 import zlib
 from datetime import timedelta
 from typing import Any
@@ -73,12 +74,71 @@ def test_only_ascii_letters_and_digits_count(digit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x-api-key", "X-API-Key", "api_key", "apikey", "apiKey", "key", "token", "access_token", "TOKEN"]
+    "name",
+    [
+        *("x-api-key", "X-API-Key", "api_key", "apikey", "apiKey", "key", "token", "access_token", "TOKEN"),
+        *("api_token", "access-key", "xkey"),
+    ],
 )
 def test_parameters_that_are_meant_to_carry_a_key_are_known_by_name(name: str) -> None:
     assert keys.is_name(name)
     shown = keys.hidden(f'"GET /api/v1/videos?page=1&{name}=hunter2&limit=3 HTTP/1.1"')
     assert shown == f'"GET /api/v1/videos?page=1&{name}=…&limit=3 HTTP/1.1"'
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api%5Fkey",
+        "api%5fkey",
+        "%61pi_key",
+        "API%2DKEY",
+        "%4B%45%59",
+        "t%6Fken",
+        "%74%6f%6b%65%6e",
+        "api%255Fkey",
+    ],
+)
+def test_their_values_are_hidden_however_an_address_has_the_name(name: str) -> None:
+    shown = keys.hidden(f'"GET /api/v1/videos?page=1&{name}=hunter2&limit=3 HTTP/1.1"')
+    assert shown == f'"GET /api/v1/videos?page=1&{name}=…&limit=3 HTTP/1.1"'
+
+
+@pytest.mark.parametrize("name", ["page%5Fkey", "%70age", "api%5Fkeys", "%", "%zz", "%25"])
+def test_values_of_other_encoded_names_are_not(name: str) -> None:
+    assert keys.hidden(f"/a?{name}=hunter2") == f"/a?{name}=hunter2"
+
+
+@pytest.mark.parametrize("form", ["%{:02X}", "%{:02x}", "%25{:02X}", "%2525{:02x}"])
+@pytest.mark.parametrize("places", [{7}, set(range(8)), {9}, {20, 30}, set(range(8, 57)), set(range(57))])
+def test_a_key_is_hidden_whichever_of_its_characters_are_percent_encoded(form: str, places: set[int]) -> None:
+    secret = keys.generate()
+    written = [form.format(ord(each)) if place in places else each for place, each in enumerate(secret)]
+    whole = "".join(written)
+    for text in (f"GET /a?x={whole} HTTP/1.1", f"/api/v1/videos/{whole}", f"?next={whole[:-1]}&y=1"):
+        assert keys.is_in(text)
+        shown = keys.hidden(text)
+        assert "".join(written[:12]) + "…" in shown
+        assert "".join(written[12:20]) not in shown
+        assert shown.startswith(text.partition(whole[:20])[0])
+
+
+def test_a_key_is_hidden_in_other_letters_too() -> None:
+    secret = keys.generate().upper()
+    assert keys.hidden(f"/a?x={secret}") == f"/a?x={secret[:12]}…"
+
+
+def test_long_lines_are_looked_through_quickly() -> None:
+    began = time.perf_counter()
+    for line in (
+        "%25" * 20_000,
+        "?" + "&" * 20_000,
+        "?a%" * 20_000,
+        "?" + "%25" * 20_000 + "=x",
+        "takeone_" * 5_000,
+    ):
+        keys.hidden(line)
+    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize("name", ["page", "cursor", "keyword", "monkey", "tokens", "prefix", ""])

@@ -253,6 +253,20 @@ GUARDS: Final = (
         _LOGS,
     ),
     Guard(
+        "no log of ours shows an API key that is percent-encoded",
+        _FORM,
+        'f"(?:[{characters}]|%(?:25)*(?:{codes}))"',
+        'f"(?:[{characters}]|{codes}0)"',
+        _KEPT,
+    ),
+    Guard(
+        "no log of ours shows what a parameter with a percent-encoded name has",
+        _FORM,
+        'unquote(_ENCODED_AGAIN.sub("%", found[1]))',
+        "found[1]",
+        _KEPT,
+    ),
+    Guard(
         "gunicorn's log shows no API key",
         "config/server.py",
         "handler.setFormatter(Line(handler.formatter._fmt, handler.formatter.datefmt))",
