@@ -25,8 +25,6 @@ from accounts.models import Session, User
 
 logger = logging.getLogger(__name__)
 
-# The only addresses that see the refresh token.
-REFRESH_PATH: Final = "/api/auth"
 # Two tabs refresh at once, or an answer is lost: within this, the replaced token stands for its successor.
 _GRACE: Final = timedelta(seconds=10)
 _FORGOTTEN_AT_ONCE: Final = 100
@@ -63,9 +61,18 @@ def rotate(request: HttpRequest) -> Session:
     """Replaces the refresh token that the request has by a new one, which alone is taken from then on.
 
     One that was replaced before and comes again was copied: that ends the session, for the thief and its
-    owner, except within _GRACE. Raises NoSession.
+    owner, except within _GRACE. One of another session than the access token's was planted. Raises NoSession.
     """
     token, session = _read(RefreshToken, request.COOKIES.get(refresh_cookie(), ""))
+    try:
+        shown = of_request(request)
+    except NoSession:
+        shown = None
+    if shown is not None and shown != session:
+        logger.warning(
+            "A refresh token of user %s came with a session of user %s.", session.user_id, shown.user_id
+        )
+        raise NoSession
     presented, fresh = token["jti"], uuid4().hex
     mine = Session.objects.filter(pk=session.pk)
     if mine.filter(refresh_id=presented).update(refresh_id=fresh, replaced_id=presented, replaced_at=Now()):
@@ -93,8 +100,9 @@ def access_cookie() -> str:
 
 
 def refresh_cookie() -> str:
-    """Its name. `__Host-` would demand the path /, and with it that every request carries the token."""
-    return "__Secure-takeone-refresh" if settings.SESSION_COOKIE_SECURE else "takeone-refresh"
+    """Its name. Of `__Host-` although every request then carries the token: `__Secure-` would let neighbours
+    plant theirs."""
+    return "__Host-takeone-refresh" if settings.SESSION_COOKIE_SECURE else "takeone-refresh"
 
 
 def give_cookies(response: HttpResponseBase, session: Session) -> None:
@@ -113,7 +121,6 @@ def give_cookies(response: HttpResponseBase, session: Session) -> None:
         refresh_cookie(),
         str(refresh),
         expires=session.expires_at,
-        path=REFRESH_PATH,
         httponly=True,
         secure=secure,
         samesite="Strict",
@@ -123,7 +130,7 @@ def give_cookies(response: HttpResponseBase, session: Session) -> None:
 def take_cookies(response: HttpResponseBase) -> None:
     """Has the browser forget both tokens."""
     response.delete_cookie(access_cookie(), samesite="Lax")
-    response.delete_cookie(refresh_cookie(), path=REFRESH_PATH, samesite="Strict")
+    response.delete_cookie(refresh_cookie(), samesite="Strict")
 
 
 def _read(kind: type[Token], raw: str) -> tuple[Token, Session]:

@@ -133,7 +133,7 @@ def test_the_cookies_are_for_this_service_alone_and_for_no_script(ada: User) -> 
     response = Browser().log_in()
     access, refresh = response.cookies[ACCESS], response.cookies[REFRESH]
     assert (access["path"], access["samesite"], access["domain"]) == ("/", "Lax", "")
-    assert (refresh["path"], refresh["samesite"], refresh["domain"]) == ("/api/auth", "Strict", "")
+    assert (refresh["path"], refresh["samesite"], refresh["domain"]) == ("/", "Strict", "")
     for cookie in (access, refresh):
         assert cookie["httponly"]
         assert not cookie["secure"]
@@ -147,18 +147,19 @@ def test_over_https_the_cookies_are_secure_and_say_so_in_their_names(ada: User, 
     settings.SESSION_COOKIE_SECURE = True
     browser = Browser()
     cookies = browser.log_in().cookies
-    access, refresh = cookies["__Host-takeone-access"], cookies["__Secure-takeone-refresh"]
-    for cookie in (access, refresh):
-        assert cookie["httponly"]
-        assert cookie["secure"]
-    # What browsers demand of __Host-.
-    assert (access["path"], access["domain"]) == ("/", "")
+    names = ("__Host-takeone-access", "__Host-takeone-refresh")
+    for name in names:
+        assert cookies[name]["httponly"]
+        # What browsers demand of __Host-.
+        assert cookies[name]["secure"]
+        assert (cookies[name]["path"], cookies[name]["domain"]) == ("/", "")
     assert browser.status() == 200
+    assert browser.post(f"{AUTH}/refresh").status_code == 200
     out = browser.post(f"{AUTH}/logout")
-    for name in ("__Host-takeone-access", "__Secure-takeone-refresh"):
+    for name in names:
         assert out.cookies[name]["secure"]
         assert out.cookies[name]["max-age"] == 0
-    assert out.cookies["__Secure-takeone-refresh"]["path"] == "/api/auth"
+        assert out.cookies[name]["path"] == "/"
 
 
 @pytest.mark.parametrize("name", ["ada", "Ada", " ADA "])
@@ -301,6 +302,30 @@ def test_a_refresh_replaces_both_tokens(browser: Browser) -> None:
     assert browser.cookie(REFRESH) != before[1]
     assert browser.status() == 200
     assert browser.post(f"{AUTH}/refresh").status_code == 200
+
+
+def test_a_refresh_token_that_a_neighbour_has_planted_swaps_no_session(
+    browser: Browser, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    mallory = Browser()
+    mallory.register("mallory")
+    own, planted = browser.cookie(REFRESH), mallory.cookie(REFRESH)
+    before = list(Session.objects.order_by("pk").values())
+    browser.keep(REFRESH, planted)
+    response = browser.post(f"{AUTH}/refresh")
+    assert (response.status_code, problem(response)["code"]) == (401, "unauthorized")
+    assert not response.cookies
+    assert "came with a session of user" in caplog.text
+    assert list(Session.objects.order_by("pk").values()) == before
+    # Neither session has ended by that, and without the planted cookie the person's goes on.
+    browser.keep(REFRESH, own)
+    assert browser.post(f"{AUTH}/refresh").json()["data"]["username"] == "ada"
+    # An access token that is good no more says nothing.
+    browser.keep(ACCESS, "ended")
+    assert browser.post(f"{AUTH}/refresh").json()["data"]["username"] == "ada"
+    settings.SESSION_COOKIE_SECURE = True
+    browser.keep("__Secure-takeone-refresh", planted)
+    assert browser.post(f"{AUTH}/refresh").status_code == 401
 
 
 def test_a_refresh_does_not_lengthen_the_session(browser: Browser) -> None:

@@ -178,10 +178,17 @@ GUARDS: Final = (
     ),
     Guard("the refresh token stays on our site", _SESSIONS, '        samesite="Strict",\n', "", _TESTS),
     Guard(
-        "the refresh token goes to its address alone",
+        "the refresh cookie is of this host alone",
         _SESSIONS,
-        "        path=REFRESH_PATH,\n",
-        "",
+        '"__Host-takeone-refresh" if',
+        '"__Secure-takeone-refresh" if',
+        _TESTS,
+    ),
+    Guard(
+        "a refresh does not swap the session",
+        _SESSIONS,
+        "    if shown is not None and shown != session:\n",
+        "    if False:\n",
         _TESTS,
     ),
     Guard(
