@@ -1,9 +1,15 @@
 """Where a request comes from."""
 
+import re
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest
+
+# As some proxies pass on whom they serve: each connection has another port.
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::\d*)?")
+_WITH_PORT: Final = re.compile(r"([^:]*):\d*")
 
 
 def address_of(request: HttpRequest) -> str:
@@ -12,7 +18,7 @@ def address_of(request: HttpRequest) -> str:
     hops = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
     # Each proxy adds who asked it, so what a caller wrote itself stands further left.
     if 0 < settings.TRUSTED_PROXIES <= len(hops):
-        given = hops[-settings.TRUSTED_PROXIES].strip() or given
+        given = _without_port(hops[-settings.TRUSTED_PROXIES].strip()) or given
     try:
         address = ip_address(given)
     except ValueError:
@@ -23,3 +29,8 @@ def address_of(request: HttpRequest) -> str:
         return str(address.ipv4_mapped)
     # One caller commands a whole network of them.
     return str(ip_network((address, 64), strict=False))
+
+
+def _without_port(given: str) -> str:
+    found = _BRACKETED.fullmatch(given) or _WITH_PORT.fullmatch(given)
+    return found[1] if found else given

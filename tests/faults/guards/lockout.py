@@ -176,8 +176,9 @@ GUARDS: Final = (
     Guard(
         "a forged X-Forwarded-For is not believed",
         _ADDRESSES,
-        "    if 0 < settings.TRUSTED_PROXIES <= len(hops):\n        given = hops[-settings.TRUSTED_PROXIES]",
-        "    if True:\n        given = hops[0]",
+        "    if 0 < settings.TRUSTED_PROXIES <= len(hops):\n"
+        "        given = _without_port(hops[-settings.TRUSTED_PROXIES]",
+        "    if True:\n        given = _without_port(hops[0]",
         _TESTS,
     ),
     Guard(
@@ -185,6 +186,13 @@ GUARDS: Final = (
         _ADDRESSES,
         "    if 0 < settings.TRUSTED_PROXIES <= len(hops):\n",
         "    if False:\n",
+        _TESTS,
+    ),
+    Guard(
+        "a caller is the same on each port",
+        _ADDRESSES,
+        "    return found[1] if found else given\n",
+        "    return given\n",
         _TESTS,
     ),
     Guard(
