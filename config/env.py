@@ -56,14 +56,24 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
 
 
 def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "https")) -> str:
-    """An address with one of `schemes` and a host, without a slash at its end; empty where unset."""
+    """An address with one of `schemes` and a host, in lower case, no slash at its end; empty where unset."""
     value = text(name, default).rstrip("/")
     if not value:
         return ""
-    parts = urlsplit(value)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ImproperlyConfigured(f"{name} must start with {' or '.join(schemes)}:// and name a host.")
-    return value
+    try:
+        parts = urlsplit(value)
+        # A password that is not percent-encoded may look like a port; neither is quoted.
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ImproperlyConfigured(
+            f"{name} must start with {' or '.join(schemes)}:// and name a host. A port is a number, and a "
+            "password is percent-encoded."
+        )
+    # Neither has a case, and what asks whether it is https compares letters.
+    user, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}{host.lower()}").geturl()
 
 
 def words(name: str) -> list[str]:

@@ -28,6 +28,8 @@ READ: dict[str, Callable[[], object]] = {
         ("choice", " b ", "b"),
         ("url", "", ""),
         ("url", "https://host/v1/", "https://host/v1"),
+        ("url", "HTTPS://Video.Example:8443/V1", "https://video.example:8443/V1"),
+        ("url", "hTTp://Ada:Pass%2FWord@[2001:DB8::1]/", "http://Ada:Pass%2FWord@[2001:db8::1]"),
         ("numbers", "", [1, 2]),
         ("numbers", "1, 2.5,9", [1, 2.5, 9]),
         ("signing_secrets", "", []),
@@ -53,6 +55,9 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str
         ("url", "ftp://host"),
         ("url", "host:80"),
         ("url", "http://"),
+        ("url", "http://ada:hunter2/3@host"),
+        ("url", "http://host:0"),
+        ("url", "http://[::1"),
         ("numbers", "1,x"),
         ("numbers", "2,1"),
         ("numbers", "0,1"),
@@ -63,5 +68,6 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str
 )
 def test_nonsense_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str) -> None:
     monkeypatch.setenv("X", raw)
-    with pytest.raises(ImproperlyConfigured, match="X must"):
+    with pytest.raises(ImproperlyConfigured, match="X must") as refused:
         READ[kind]()
+    assert "hunter2" not in str(refused.value)

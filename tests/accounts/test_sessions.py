@@ -124,6 +124,8 @@ def test_https_closes_registration_and_prefixes_cookies(monkeypatch: pytest.Monk
     secure = settings_with(TAKEONE_URL="https://takeone.example")
     assert (secure["ALLOW_REGISTRATION"], secure["TRUSTED_PROXIES"]) == (False, 1)
     assert (secure["SESSION_COOKIE_SECURE"], secure["CSRF_COOKIE_NAME"]) == (True, "__Host-csrftoken")
+    # A scheme has no case.
+    assert settings_with(TAKEONE_URL="HTTPS://TakeOne.example")["SESSION_COOKIE_SECURE"] is True
     opened = settings_with(TAKEONE_URL="https://takeone.example", ALLOW_REGISTRATION="yes")
     assert opened["ALLOW_REGISTRATION"] is True
     assert plain["SIMPLE_JWT"]["SIGNING_KEY"] != "x"

@@ -64,6 +64,13 @@ GUARDS: Final = (
         _TESTS,
     ),
     Guard(
+        "https is https in any case",
+        "config/env.py",
+        '    return parts._replace(netloc=f"{user}{at}{host.lower()}").geturl()\n',
+        "    return value\n",
+        f"{_TESTS} tests/test_env.py",
+    ),
+    Guard(
         "registration is closed under https",
         _SETTINGS,
         'env.flag("ALLOW_REGISTRATION", not _HTTPS)',
