@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import TruncDate
 
@@ -23,15 +24,21 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
     """One row per group that has jobs: how many were asked for in these days of UTC, and what they cost.
 
     `settled` is paid; `reserved` may still have to be. A job counts for the day on which it was asked for
-    first, whenever its cost was settled.
+    first, whenever its cost was settled. By key, a job is the key's that asked last, and money is the key's
+    for which it was set aside, as in the key's budget: a retry may come with another.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(
         lambda: {"jobs": 0, "settled": NOTHING, "reserved": NOTHING}
     )
-    jobs = _grouped(Job.objects.all(), "", owner, first, last, by)
-    for *group, count, waiting in jobs.annotate(Count("pk"), Sum("reservation__amount")):
-        found[tuple(group)] |= {"jobs": count, "reserved": waiting or NOTHING}
-    attempts = _grouped(Submission.objects.all(), "job__", owner, first, last, by)
+    jobs = _grouped(Job.objects.all(), "", owner, first, last, by, F("api_key_id"))
+    for *group, count in jobs.annotate(Count("pk")):
+        found[tuple(group)]["jobs"] = count
+    waiting = Job.objects.exclude(reservation=None)
+    held = _grouped(waiting, "", owner, first, last, by, F("reservation__api_key_id"))
+    for *group, reserved in held.annotate(Sum("reservation__amount")):
+        found[tuple(group)]["reserved"] = reserved
+    paid_for = Case(When(reservation=None, then=F("job__api_key_id")), default=F("reservation__api_key_id"))
+    attempts = _grouped(Submission.objects.all(), "job__", owner, first, last, by, paid_for)
     in_state = {
         name: Sum("price", filter=Q(cost_state=state))
         for name, state in (("paid", CostState.SETTLED), ("open", CostState.RESERVED))
@@ -45,15 +52,18 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
     return sorted(rows, key=lambda row: [str(row[group]) for group in by])
 
 
-def _grouped(rows: Any, job: str, owner: User, first: date, last: date, by: Sequence[str]) -> Any:
-    """The rows of the owner's jobs of these days, by these properties of the job, to which `job` leads."""
+def _grouped(
+    rows: Any, job: str, owner: User, first: date, last: date, by: Sequence[str], key: Combinable
+) -> Any:
+    """The rows of the owner's jobs of these days, by this key and other properties of the job, to which `job`
+    leads."""
     span = {
         f"{job}created_at__gte": datetime.combine(first, time(), UTC),
         f"{job}created_at__lte": datetime.combine(last, time.max, UTC),
     }
     groups = {
         "day": TruncDate(f"{job}created_at", tzinfo=UTC),
-        "key": F(f"{job}api_key_id"),
+        "key": key,
         "model": KeyTextTransform("model", F(f"{job}fitted")),
         "status": F(f"{job}status"),
     }

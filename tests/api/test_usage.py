@@ -10,12 +10,14 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.budgets import left_of
 from accounts.models import ApiKey, Budget, User
 from tests.api.test_create import post, problem
 from tests.videos.scripted import ScriptedClient
+from videos.fitting import Asked
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.create import QueueFull
+from videos.lifecycle.create import QueueFull, create
 from videos.lifecycle.look import look
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import sweep
@@ -77,6 +79,55 @@ def test_usage_is_grouped_as_asked_and_adds_up_over_attempts(
     ]
     by_status = usage(api, by="status, status")["rows"]
     assert [(row["status"], row["jobs"]) for row in by_status] == [("pending", 1), ("processing", 1)]
+
+
+def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
+    owner: User, upstream: Upstream, sora: ScriptedClient, settings: Settings, api: Client
+) -> None:
+    settings.SORA_BILLS_FAILED = True
+    first, second = (ApiKey.issue(owner, name)[0] for name in ("first", "second"))
+    job = create(Asked(prompt="boat"), owner=owner, api_key=first, upstream=upstream)
+    submit.submit_next(upstream)
+    sora.fail(str(job.submissions.get().upstream_id))
+    sweep(upstream)
+
+    def by_key() -> dict[str | None, tuple[int, str, str]]:
+        rows = usage(api, by="key")["rows"]
+        return {
+            row["key"] and row["key"]["name"]: (row["jobs"], row["settled"], row["reserved"]) for row in rows
+        }
+
+    def spent(key: ApiKey) -> tuple[str | None, str | None]:
+        left = left_of(Budget(owner=owner, api_key=key, period="day", limit=Decimal(9)))
+        return left["settled"], left["reserved"]
+
+    retry(Job.objects.get(), api_key=second)
+    assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
+    submit.submit_next(upstream)
+    assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
+    assert (spent(first), spent(second)) == (("0.40", "0.00"), ("0.00", "0.40"))
+    rendered(upstream, sora)
+    assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.40", "0.00")}
+    assert (spent(first), spent(second)) == (("0.40", "0.00"), ("0.40", "0.00"))
+
+
+def test_what_a_person_had_retried_is_no_keys_money(
+    owner: User, upstream: Upstream, api: Client, sora: ScriptedClient
+) -> None:
+    key = ApiKey.issue(owner, "first")[0]
+    cancel(create(Asked(prompt="boat"), owner=owner, api_key=key, upstream=upstream), upstream)
+    retry(Job.objects.get())
+    Job.objects.update(api_key=key)
+
+    def rows() -> list[tuple[Any, ...]]:
+        found = usage(api, by="key")["rows"]
+        return [
+            (row["key"] and row["key"]["name"], row["jobs"], row["settled"], row["reserved"]) for row in found
+        ]
+
+    assert rows() == [(None, 0, "0.00", "0.40"), ("first", 1, "0.00", "0.00")]
+    rendered(upstream, sora)
+    assert rows() == [(None, 0, "0.40", "0.00"), ("first", 1, "0.00", "0.00")]
 
 
 def test_usage_is_the_callers_own_and_of_its_days(

@@ -11,6 +11,20 @@ _USAGE_TESTS = "tests/api/test_usage.py"
 
 GUARDS: Final = (
     Guard(
+        "what was paid is counted for the key whose budget it was",
+        "videos/usage.py",
+        "first, last, by, paid_for)",
+        'first, last, by, F("job__api_key_id"))',
+        _USAGE_TESTS,
+    ),
+    Guard(
+        "what is set aside is counted for the key whose budget it is",
+        "videos/usage.py",
+        'F("reservation__api_key_id"))\n    for',
+        'F("api_key_id"))\n    for',
+        _USAGE_TESTS,
+    ),
+    Guard(
         "nothing is reserved beyond a budget",
         _BUDGETS,
         "if reservation.amount > left:",
