@@ -4,13 +4,17 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from accounts import keys
+from tests.e2e.caller import is_healthy
 from tests.e2e.conftest import Up
-from tests.e2e.processes import Program
+from tests.e2e.processes import Program, eventually
+from tests.services import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
 
@@ -110,6 +114,45 @@ def test_no_log_has_a_secret(
     for secret in (key, wrong_key, hook_secret, password, *tokens):
         assert secret not in log
         assert secret[-20:] not in log
+
+
+def test_no_log_has_the_passwords_of_servers_that_do_not_answer(
+    start: Callable[..., Program], tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = {
+        "LOG_LEVEL": "DEBUG",
+        "GUNICORN_LOG_LEVEL": "debug",
+        "TAKEONE_BIND": f"127.0.0.1:{port}",
+        "TAKEONE_VAR": str(tmp_path / "var"),
+        # Nobody listens on the first port.
+        "DATABASE_URL": f"postgres://ada:{canary('database')}@127.0.0.1:1/takeone",
+        "REDIS_URL": f"redis://ada:{canary('redis')}@127.0.0.1:1/0",
+    }
+    programs = {
+        "-m celery -A config worker -P threads --loglevel DEBUG": "Connection refused",
+        "-m celery -A config beat --loglevel DEBUG": "Connection refused",
+        "manage.py work": "The database does not answer",
+        "-m gunicorn -c python:config.server config.wsgi": "Redis does not answer",
+    }
+    tries = [(start(command.split(), settings), told) for command, told in programs.items()]
+    web = tries[-1][0]
+    address = f"http://127.0.0.1:{port}"
+    eventually(lambda: web.running() and is_healthy(address), "/health", within=30)
+    # The second asks the cache as well.
+    for path, status in (("/api/v1/videos", 503), ("/schema", 200)):
+        given = {"x-api-key": keys.generate()} if status == 503 else {}
+        assert requests.get(f"{address}{path}", headers=given, timeout=20).status_code == status
+
+    def all_have_tried() -> bool:
+        return all(program.running() and told in program.output for program, told in tries)
+
+    eventually(all_have_tried, "a try of each program", within=30)
+    for program, _ in tries:
+        program.interrupt()
+    for program, _ in tries:
+        program.process.wait(15)
+        assert "canary" not in program.output.lower(), program.name
 
 
 def _planted(text: str) -> set[str]:
