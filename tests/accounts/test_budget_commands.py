@@ -34,6 +34,16 @@ def test_a_budget_is_set_changed_listed_and_ended(owner: User, capsys: pytest.Ca
     assert Budget.objects.count() == 1
 
 
+def test_an_owner_is_found_in_any_case_as_at_log_in(owner: User, capsys: pytest.CaptureFixture[str]) -> None:
+    budgets("set", "ADA", "day", "1")
+    budgets("set", "ada", "day", "2")
+    budgets("list", "Ada")
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert Budget.objects.get().limit == 2
+    budgets("end", "aDA", "day")
+    assert not Budget.objects.exists()
+
+
 @pytest.mark.parametrize("amount", ["-1", "nan", "inf", "ten", "1e9", "0.00001", ""])
 def test_an_amount_that_is_none_is_refused(owner: User, amount: str) -> None:
     with pytest.raises(CommandError, match="dollars"):

@@ -76,7 +76,7 @@ class Command(BaseCommand):
         return {"owner": user, "api_key": api_key}
 
     def _owner(self, username: str) -> User:
-        owner = User.objects.filter(username=username).first()
-        if owner is None:
-            raise CommandError(f"There is no user {username!r}.")
-        return owner
+        try:
+            return User.objects.get_by_natural_key(username)
+        except User.DoesNotExist:
+            raise CommandError(f"There is no user {username!r}.") from None
