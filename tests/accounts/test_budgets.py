@@ -14,7 +14,16 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts import budgets
-from accounts.budgets import BudgetExceeded, PriceUnknown, charge, release, reserve, settle
+from accounts.budgets import (
+    BudgetExceeded,
+    PriceUnknown,
+    charge,
+    release,
+    release_all,
+    reserve,
+    reserve_all,
+    settle,
+)
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
@@ -127,6 +136,37 @@ def test_a_reservation_ends_once(owner: User, key: ApiKey) -> None:
     assert not settle(given_back, ONE)
     for row in (counted(owner), counted(owner, key), counted(owner, key, "month")):
         assert row == (0, ONE)
+    agree()
+
+
+def test_many_are_reserved_all_or_none(owner: User, key: ApiKey) -> None:
+    limit(owner, "1.19")
+    with pytest.raises(BudgetExceeded) as refused:
+        reserve_all(owner, key, [ONE, ONE, ONE])
+    assert refused.value.extra["price"] == "1.20"
+    with pytest.raises(PriceUnknown):
+        reserve_all(owner, key, [ONE, None])
+    assert not Reservation.objects.exists()
+    assert len(reserve_all(owner, key, [ONE, ONE])) == 2
+    assert counted(owner) == counted(owner, key) == (2 * ONE, 0)
+    agree()
+
+
+def test_many_are_released_at_once_each_in_its_period_and_once(
+    owner: User, key: ApiKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(budgets.timezone, "now", lambda: datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+        early = reserve_all(owner, key, [ONE, ONE])
+    today = reserve_all(owner, None, [ONE, ONE, ONE])
+    settle(today[0], None)
+    release(today[1])
+    everything = [each.pk for each in (*early, *today)]
+    release_all(everything)
+    release_all(everything)
+    states = Reservation.objects.order_by("pk").values_list("state", flat=True)
+    assert list(states) == ["released", "released", "settled", "released", "released"]
+    assert set(Spending.objects.values_list("reserved", flat=True)) == {0}
     agree()
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.test import Client
 from pytest_django import Settings
 
@@ -132,8 +132,9 @@ def test_a_batch_past_its_time_is_flagged_and_goes_on(
 
 @pytest.mark.postgres
 def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
-    make_batch: MakeBatch, renders: Renders, upstream: Upstream
+    make_batch: MakeBatch, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("ERROR")
     for round_ in range(200):
         batch = make_batch(2)
         jobs = list(Job.objects.filter(group=batch.pk))
@@ -141,6 +142,16 @@ def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
         batch.refresh_from_db()
         assert batch.completed_at is not None, round_
         assert kinds(batch) == ["created", "completed"]
+    assert caplog.text == ""
+
+
+def test_a_round_is_not_said_to_be_completed_twice(make_batch: MakeBatch) -> None:
+    batch = make_batch(1)
+    BatchEvent.record(batch, BatchEvent.Kind.COMPLETED)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        BatchEvent.record(batch, BatchEvent.Kind.COMPLETED)
+    batch.round += 1
+    BatchEvent.record(batch, BatchEvent.Kind.COMPLETED)
 
 
 @pytest.mark.postgres

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from videos.clock import database_now
-from videos.models import Job, JobEvent, Provider, Submission
+from videos.models import Group, Job, JobEvent, Provider, Submission
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -190,6 +190,27 @@ def test_a_job_numbers_its_submissions_and_its_history(job: Job) -> None:
         submission_in(job, SubmissionState.UNSENT, number=1)
     with pytest.raises(IntegrityError), transaction.atomic():
         JobEvent.objects.create(job=job, number=1, to_state="pending", created_at=database_now())
+
+
+def test_a_ref_is_used_once_in_a_group(job: Job, make_job: Callable[..., Job]) -> None:
+    group, another = (Group.objects.create(owner=job.owner, limit=1) for _ in range(2))
+    others = [make_job() for _ in range(4)]
+
+    def give(one: Job, ref: str, to: Group | None) -> None:
+        Job.objects.filter(pk=one.pk).update(group=to, ref=ref)
+
+    give(job, "a", group)
+    give(others[0], "b", group)
+    give(others[1], "a", another)
+    give(others[2], "", group)
+    give(others[3], "", group)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        give(others[0], "a", group)
+
+
+def test_a_group_runs_at_least_one(job: Job) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Group.objects.create(owner=job.owner, limit=0)
 
 
 def test_progress_is_a_percentage(job: Job) -> None:

@@ -126,6 +126,28 @@ def test_a_job_cancelled_after_its_claim_is_not_posted(
     assert (submission.state, submission.cost_state) == ("unsent", "returned")
 
 
+def test_a_job_claimed_before_an_operators_stop_is_not_posted(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    Provider.objects.update(stopped_at=database_now())
+    submit.send(submission, upstream)
+    assert sora.creates == []
+    assert only(job).state == "unsent"
+
+
+@pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
+def test_a_job_that_does_not_wait_is_passed_over_in_its_lane(
+    make_job: MakeJob, upstream: Upstream, status: str
+) -> None:
+    older, younger = make_job(), make_job()
+    Job.objects.filter(pk=older.pk).update(status=status, error_code="x")
+    submission = submit.claim(upstream)
+    assert submission is not None
+    assert submission.job_id == younger.pk
+
+
 @pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
 def test_only_a_pending_job_is_claimed(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, error_code="x")

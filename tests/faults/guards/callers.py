@@ -85,14 +85,14 @@ GUARDS: Final = (
     Guard(
         "a request is told by its body",
         _IDEMPOTENCY,
-        "[request.method, request.path, body]",
-        "[request.method, request.path]",
+        "[request.method, address, body]",
+        "[request.method, address]",
         _TESTS,
     ),
     Guard(
         "a request is told by its address",
         _IDEMPOTENCY,
-        "[request.method, request.path, body]",
+        "[request.method, address, body]",
         "[request.method, body]",
         _TESTS,
     ),

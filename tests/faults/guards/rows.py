@@ -154,24 +154,19 @@ GUARDS: Final = (
     ),
     Guard(
         "the job's row lock in a claim",
-        "videos/lifecycle/submit.py",
-        'waiting.select_for_update(skip_locked=True, of=("self",))\n        .filter',
-        "waiting\n        .filter",
+        "videos/lifecycle/choose.py",
+        'sendable.select_for_update(skip_locked=True, of=("self",)).first()',
+        "sendable.first()",
         _LOCKS,
     ),
     Guard(
         "a claim's submission and history in one transaction",
         "videos/lifecycle/submit.py",
-        "    with transaction.atomic(durable=True):\n        provider = Provider.objects.select_for_update()"
-        ".get(pk=provider.pk)\n",
-        "    if True:\n        provider = Provider.objects.get(pk=provider.pk)\n",
+        '        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)\n'
+        "        return submission\n",
+        '    JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)\n'
+        "    return submission\n",
         f"{_LOCKS} -k claim_and_its_history_are_written",
-        (
-            (
-                'waiting.select_for_update(skip_locked=True, of=("self",))\n        .filter',
-                "waiting\n        .filter",
-            ),
-        ),
     ),
     Guard(
         "the job's row lock in a cancel",

@@ -27,7 +27,7 @@ GUARDS: Final = (
     Guard(
         "nothing is reserved beyond a budget",
         _BUDGETS,
-        "if reservation.amount > left:",
+        "if total > left:",
         "if False:",
         _TESTS,
     ),
@@ -55,7 +55,7 @@ GUARDS: Final = (
     Guard(
         "an unknown price is refused under a budget",
         _BUDGETS,
-        "if amount is None and limits:",
+        "if None in amounts and limits:",
         "if False:",
         _TESTS,
     ),
@@ -69,8 +69,8 @@ GUARDS: Final = (
     Guard(
         "a reservation ends in the period in which it was made",
         _BUDGETS,
-        "            starts_on=begins(period, reservation.made_on),",
-        "            starts_on=begins(period, timezone.now().astimezone(UTC).date()),",
+        "in _counters(reservation.owner_id, reservation.api_key_id, reservation.made_on):",
+        "in _counters(\n        reservation.owner_id, reservation.api_key_id, timezone.now().astimezone(UTC).date()\n    ):",
         _TESTS,
     ),
     Guard(
@@ -83,7 +83,7 @@ GUARDS: Final = (
     Guard(
         "a create is counted before it is accepted",
         "videos/lifecycle/create.py",
-        "        reservation = reserve(owner, api_key, price)\n",
+        "        reservation = reserve(owner, api_key, price_of(fitted))\n",
         "        reservation = None\n",
         _TESTS,
     ),
@@ -160,8 +160,8 @@ GUARDS: Final = (
     Guard(
         "a retry costs what is listed then",
         "videos/lifecycle/retry.py",
-        '    price = pricing.cost(sent["model"], sent["size"], sent["seconds"])\n',
-        "    price = job.estimated_cost\n",
+        "    price = price_today(job)\n    Job",
+        "    price = job.estimated_cost\n    Job",
         _TESTS,
     ),
     Guard(
@@ -173,10 +173,24 @@ GUARDS: Final = (
         "tests/videos/test_reconcile.py",
     ),
     Guard(
+        "what is given back at once was held still",
+        _BUDGETS,
+        "select_for_update().filter(pk__in=pks, state=Reservation.State.HELD)",
+        "select_for_update().filter(pk__in=pks)",
+        _TESTS,
+    ),
+    Guard(
+        "what is given back at once is free again",
+        _BUDGETS,
+        '            Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") - freed)',
+        "            pass",
+        f"{_TESTS} tests/batches/test_ends.py",
+    ),
+    Guard(
         "an owner has so many jobs upstream at most",
-        "videos/lifecycle/submit.py",
-        "if settings.MAX_IN_FLIGHT_JOBS:",
-        "if False:",
+        "videos/lifecycle/choose.py",
+        "        if most and busy",
+        "        if False and busy",
         _USAGE_TESTS,
     ),
     Guard(
