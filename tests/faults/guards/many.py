@@ -181,8 +181,8 @@ GUARDS: Final = (
     Guard(
         "jobs that end together give their prices back",
         _MODELS,
-        "            budgets.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])\n",
-        "",
+        "budgets.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])",
+        "pass",
         _ENDS,
     ),
     Guard(

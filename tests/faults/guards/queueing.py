@@ -64,8 +64,8 @@ GUARDS: Final = (
     Guard(
         "no job grows more urgent than the most urgent",
         _CHOOSE,
-        "return min(priority + int((now - asked_at) / timedelta(seconds=settings.PRIORITY_AGEING)), max(Priority))",
-        "return priority + int((now - asked_at) / timedelta(seconds=settings.PRIORITY_AGEING))",
+        "PRIORITY_AGEING)), max(Priority))",
+        "PRIORITY_AGEING)), 99)",
         _TESTS,
     ),
     Guard(

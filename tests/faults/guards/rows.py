@@ -9,6 +9,8 @@ _SCHEMA = "videos/migrations/0001_initial.py"
 _MODELS = "videos/models.py"
 _STATES = "tests/videos/test_states.py"
 _LOCKS = "tests/videos/test_races.py"
+# What a claim writes into the history.
+_SAID = 'JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)'
 
 GUARDS: Final = (
     Guard(
@@ -162,10 +164,8 @@ GUARDS: Final = (
     Guard(
         "a claim's submission and history in one transaction",
         "videos/lifecycle/submit.py",
-        '        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)\n'
-        "        return submission\n",
-        '    JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)\n'
-        "    return submission\n",
+        f"        {_SAID}\n        return submission\n",
+        f"    {_SAID}\n    return submission\n",
         f"{_LOCKS} -k claim_and_its_history_are_written",
     ),
     Guard(

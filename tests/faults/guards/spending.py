@@ -70,7 +70,7 @@ GUARDS: Final = (
         "a reservation ends in the period in which it was made",
         _BUDGETS,
         "in _counters(reservation.owner_id, reservation.api_key_id, reservation.made_on):",
-        "in _counters(\n        reservation.owner_id, reservation.api_key_id, timezone.now().astimezone(UTC).date()\n    ):",
+        "in _counters(reservation.owner_id, reservation.api_key_id, timezone.now().date()):",
         _TESTS,
     ),
     Guard(
