@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt lock mutants soak
+.PHONY: help up test lint fmt lock mutants soak bench
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,10 @@ mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARG
 
 soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
+bench: .venv/dev.installed ## Measure claims, reads and uploads, against a baseline of the same run.
+	@$(BIN)/python -m bench.claim
+	@$(BIN)/python -m bench.upload
 
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
 lint: .venv/dev.installed ## Look for mistakes without running anything.

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from videos.models import Job, JobEvent, Provider, Submission
 
 
-class _ReadOnly:
+class ReadOnly:
     """Nothing is added, changed or deleted by hand: each row is part of a history of money."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -21,18 +21,18 @@ class _ReadOnly:
         return False
 
 
-class _Submissions(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class _Submissions(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = Submission
     fields = ("number", "provider", "state", "upstream_id", "price", "cost_state", "created_at", "ended_at")
 
 
-class _Events(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = JobEvent
     fields = ("number", "subject", "submission_number", "from_state", "to_state", "detail", "created_at")
 
 
 @admin.register(Job)
-class JobAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class JobAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Jobs with their attempts and their history."""
 
     list_display = (
@@ -46,7 +46,7 @@ class JobAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "created_at",
     )
     list_filter = ("status", "priority", "error_code")
-    search_fields = ("id", "prompt", "submissions__upstream_id")
+    search_fields = ("id", "prompt", "group__id", "ref", "submissions__upstream_id")
     ordering = ("-id",)
     list_select_related = ("owner",)
     show_full_result_count = False
@@ -61,7 +61,7 @@ class JobAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Submission)
-class SubmissionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class SubmissionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Paid attempts."""
 
     list_display = (
@@ -83,7 +83,7 @@ class SubmissionAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Provider)
-class ProviderAdmin(_ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Upstreams, and whether they are held back or paused."""
 
     list_display = (

@@ -1,6 +1,6 @@
 """A caller calls a batch off: its jobs are cancelled, and what that means upstream is summed up."""
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -11,13 +11,15 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from batches.models import Batch, BatchEvent
-from videos.clock import database_now
+from videos.clock import database_now, in_database
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.models import Group, Job, Submission
-from videos.states import JOB_OPEN, LIVE, JobStatus
+from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 _TOGETHER: Final = 500
+# After these, whoever cancels is taken for dead.
+_CANCEL_SECONDS: Final = 60
 
 
 class BatchNotCancellable(APIException):
@@ -28,16 +30,16 @@ class BatchNotCancellable(APIException):
     default_detail = "All jobs of the batch have ended; there is nothing to cancel."
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What became of a batch's jobs."""
 
     total: int
-    # Cancelled, and nothing runs upstream for them that was not stopped.
-    stopped: int = 0
-    already_finished: int = 0
-    # Cancelled, and rendered on upstream all the same, or perhaps: it may be paid.
-    not_stopped: int = 0
+    # Cancelled with the batch, and nothing runs upstream for them that was not stopped.
+    stopped: int
+    already_finished: int
+    # Cancelled with the batch, and rendered on upstream all the same, or perhaps: it may be paid.
+    not_stopped: int
 
 
 def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
@@ -57,34 +59,41 @@ def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
             locked.save(update_fields=["cancelled_at"])
             Group.objects.filter(pk=batch.pk).update(held=True)
             BatchEvent.record(locked, BatchEvent.Kind.CANCELLED, at=locked.cancelled_at)
-    return cancel_jobs(batch, upstream)
+    cancel_jobs(locked, upstream)
+    return _summed_up(locked, upstream)
 
 
-def cancel_jobs(batch: Batch, upstream: Upstream) -> Summary:
+def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
     """Cancels what has not ended of a batch that is marked as cancelled."""
-    summary = Summary(batch.total)
-    for jobs in _unsent(batch.pk):
-        summary.stopped += jobs
+    _cancel_waiting(batch.pk)
     # Those with a submission, which are as many as may run at a time.
     for job in Job.objects.filter(group=batch.pk, status__in=JOB_OPEN).order_by("id"):
-        try:
-            runs_on = cancel(job, upstream).runs_on
-        except NotCancellable:
-            continue
-        summary.not_stopped += runs_on
-        summary.stopped += not runs_on
-    summary.already_finished = summary.total - summary.stopped - summary.not_stopped
-    return summary
+        with suppress(NotCancellable):
+            cancel(job, upstream)
+
+
+def _summed_up(batch: Batch, upstream: Upstream) -> Summary:
+    """By the rows, whoever cancelled them: this call, one before it, or the sweep."""
+    cancelled = Job.objects.filter(
+        group=batch.pk, status=JobStatus.CANCELLED, cancelled_at__gte=batch.cancelled_at
+    )
+    unstopped = [SubmissionState.SENDING, SubmissionState.UNKNOWN]
+    if not upstream.dialect.cancels:
+        unstopped.append(SubmissionState.RENDERING)
+    running = Submission.objects.filter(job__in=cancelled, state__in=unstopped).count()
+    count = cancelled.count()
+    return Summary(batch.total, count - running, batch.total - count, running)
 
 
 def unfinished() -> list[Batch]:
-    """Batches that are marked as cancelled and have open jobs."""
+    """Batches whose cancel has been cut short: they have open jobs some time after it."""
     going_on = Job.objects.filter(group=OuterRef("pk"), status__in=JOB_OPEN)
-    return list(Batch.objects.filter(Exists(going_on), completed_at=None).exclude(cancelled_at=None))
+    begun = Batch.objects.filter(completed_at=None, cancelled_at__lte=in_database(-_CANCEL_SECONDS))
+    return list(begun.filter(Exists(going_on)))
 
 
-def _unsent(batch_id: UUID) -> Iterator[int]:
-    """Cancels waiting jobs many at a time; how many, each time."""
+def _cancel_waiting(batch_id: UUID) -> None:
+    """Cancels the jobs that are not sent, many at a time."""
     last = UUID(int=0)
     while True:
         with transaction.atomic():
@@ -95,10 +104,9 @@ def _unsent(batch_id: UUID) -> Iterator[int]:
             last = jobs[-1].pk
             # Asked once the jobs are ours: a claim may have taken one while we waited for it.
             live = set(Submission.objects.filter(job__in=jobs, state__in=LIVE).values_list("job", flat=True))
-            moved = Job.move_waiting(
+            Job.move_waiting(
                 [job for job in jobs if job.pk not in live],
                 JobStatus.CANCELLED,
                 detail={"by": "batch"},
                 cancelled_at=database_now(),
             )
-        yield len(moved)

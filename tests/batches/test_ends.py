@@ -14,7 +14,7 @@ from pytest_django import Settings
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from batches import tasks
 from batches.lifecycle import finish
-from batches.lifecycle.cancel import BatchNotCancellable, cancel_batch
+from batches.lifecycle.cancel import BatchNotCancellable, Summary, cancel_batch
 from batches.lifecycle.hold import NotPausable, pause, resume
 from batches.lifecycle.retry import NothingFailed, retry_failed
 from batches.models import Batch, BatchEvent
@@ -258,9 +258,31 @@ def test_a_cancel_that_a_crash_cut_short_is_finished_by_the_sweep(
     # None is sent any more, although a place is free.
     Group.objects.update(limit=3)
     assert renders.send() == 0
+    # Whoever cancels is given some time before.
     tasks.sweep()
+    assert statuses(batch.pk) == ["processing", "pending", "pending"]
+    with shifted(timedelta(seconds=61)):
+        tasks.sweep()
     assert statuses(batch.pk) == ["cancelled"] * 3
     assert kinds(batch) == ["created", "cancelled", "completed"]
+
+
+def test_a_cancel_that_is_asked_for_again_goes_on_and_sums_up_the_whole(
+    make_batch: MakeBatch, upstream: Upstream, renders: Renders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make_batch(4, concurrency=1)
+    renders.send()
+    cancel(Job.objects.get(prompt="boat 4"), upstream)
+    with monkeypatch.context() as crashing:
+
+        def crash(*args: Any, **kwargs: Any) -> None:
+            raise SystemExit
+
+        crashing.setattr("batches.lifecycle.cancel.cancel", crash)
+        with pytest.raises(SystemExit):
+            cancel_batch(batch, upstream)
+    assert statuses(batch.pk) == ["processing", "cancelled", "cancelled", "cancelled"]
+    assert cancel_batch(batch, upstream) == Summary(4, stopped=2, already_finished=1, not_stopped=1)
 
 
 def test_a_batch_that_has_ended_is_not_cancelled(

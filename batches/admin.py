@@ -1,0 +1,23 @@
+"""What operators see of batches. They are read here, and changed only by the journeys."""
+
+from django.contrib import admin
+
+from batches.models import Batch, BatchEvent
+from videos.admin import ReadOnly
+
+
+class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = BatchEvent
+    fields = ("number", "kind", "round", "detail", "created_at")
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Batches with their history; their jobs are found by the group."""
+
+    list_display = ("group", "name", "total", "round", "created_at", "cancelled_at", "completed_at")
+    list_filter = ("completed_at",)
+    search_fields = ("group__id", "name")
+    ordering = ("-group",)
+    show_full_result_count = False
+    inlines = (_Events,)
