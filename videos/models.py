@@ -255,19 +255,19 @@ class Job(models.Model):
         return bool(won)
 
     @classmethod
-    def move_waiting(
+    def move_together(
         cls, jobs: Sequence[Self], to: JobStatus, *, detail: dict[str, Any] | None = None, **fields: Any
-    ) -> list[Self]:
-        """Enters a status as `move` does, for many jobs of one group at once; returns those that did.
+    ) -> bool:
+        """Enters a status as `move` does, for many jobs of one group at once; says whether it won.
 
-        They have no live submission, were all in the same status, and the caller holds their row locks.
+        They are all in the same status, and the caller holds their row locks.
         """
         if not jobs:
-            return []
+            return False
         (before,), (group,) = {job.status for job in jobs}, {job.group_id for job in jobs}
         now = database_now()
         if before not in JOB_ENTERED_FROM[to]:
-            return []
+            return False
         pks = [job.pk for job in jobs]
         numbers = dict(
             JobEvent.objects.filter(job__in=pks).order_by().values_list("job").annotate(models.Max("number"))
@@ -289,7 +289,7 @@ class Job(models.Model):
             for pk in pks
         )
         _tell_group(group, before, to)
-        return list(jobs)
+        return True
 
     def give_back(self) -> None:
         """What was set aside for an attempt that will not be made is free again."""

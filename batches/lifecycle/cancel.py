@@ -14,7 +14,7 @@ from batches.models import Batch, BatchEvent
 from videos.clock import database_now, in_database
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.models import Group, Job, Submission
-from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
+from videos.states import JOB_OPEN, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 _TOGETHER: Final = 500
@@ -65,8 +65,8 @@ def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
 
 def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
     """Cancels what has not ended of a batch that is marked as cancelled."""
-    _cancel_waiting(batch.pk)
-    # Those with a submission, which are as many as may run at a time.
+    _cancel_pending(batch.pk)
+    # Those that render, which are as many as may run at a time.
     for job in Job.objects.filter(group=batch.pk, status__in=JOB_OPEN).order_by("id"):
         with suppress(NotCancellable):
             cancel(job, upstream)
@@ -92,8 +92,8 @@ def unfinished() -> list[Batch]:
     return list(begun.filter(Exists(going_on)))
 
 
-def _cancel_waiting(batch_id: UUID) -> None:
-    """Cancels the jobs that are not sent, many at a time."""
+def _cancel_pending(batch_id: UUID) -> None:
+    """Cancels the jobs that no upstream has accepted, many at a time."""
     last = UUID(int=0)
     while True:
         with transaction.atomic():
@@ -102,11 +102,5 @@ def _cancel_waiting(batch_id: UUID) -> None:
             if not jobs:
                 return
             last = jobs[-1].pk
-            # Asked once the jobs are ours: a claim may have taken one while we waited for it.
-            live = set(Submission.objects.filter(job__in=jobs, state__in=LIVE).values_list("job", flat=True))
-            Job.move_waiting(
-                [job for job in jobs if job.pk not in live],
-                JobStatus.CANCELLED,
-                detail={"by": "batch"},
-                cancelled_at=database_now(),
-            )
+            # One that is being sent just now is settled by who sends it, as in a cancel of its own.
+            Job.move_together(jobs, JobStatus.CANCELLED, detail={"by": "batch"}, cancelled_at=database_now())

@@ -62,7 +62,7 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
         at_price[price].append(job)
     leave_room(owner, len(jobs))
     for price, alike in at_price.items():
-        Job.move_waiting(
+        Job.move_together(
             alike,
             JobStatus.PENDING,
             detail={"by": "batch"},

@@ -7,6 +7,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Budget, Reservation, User
+from batches.lifecycle import create as creating
 from batches.models import Batch
 from tests.batches.conftest import MakeBatch
 from tests.videos.scripted import ScriptedClient
@@ -178,8 +179,28 @@ def test_a_batch_finds_room_for_all_its_jobs(api: Client, settings: Settings) ->
     settings.MAX_QUEUED_JOBS = 2
     assert problem(post(api, three()))["code"] == "queue_full"
     assert not Job.objects.exists()
+    assert not Reservation.objects.exists()
     settings.MAX_QUEUED_JOBS = 3
     assert post(api, three()).status_code == 201
+
+
+def test_a_crash_on_the_way_leaves_nothing(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = []
+    accept_all = creating.accept_all
+
+    def accept(*args: Any, **kwargs: Any) -> Any:
+        if accepted:
+            raise SystemExit
+        accepted.append(accept_all(*args, **kwargs))
+        return accepted[0]
+
+    monkeypatch.setattr(creating, "_TOGETHER", 2)
+    monkeypatch.setattr(creating, "accept_all", accept)
+    with pytest.raises(SystemExit):
+        post(api, three())
+    assert accepted
+    for rows in (Job, Batch, Group, Reservation, JobEvent):
+        assert not rows._default_manager.exists()
 
 
 def test_an_estimate_says_what_a_create_would_cost_and_creates_nothing(api: Client, owner: User) -> None:

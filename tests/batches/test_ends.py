@@ -1,6 +1,5 @@
 """How batches go on and end: status, progress, completion, cancels, pauses, retries."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +29,6 @@ from videos.lifecycle.sync import sweep
 from videos.models import Group, Job, JobEvent, Submission
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
-from videos.states import JobStatus
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,26 +128,11 @@ def test_a_batch_past_its_time_is_flagged_and_goes_on(
     assert (shown(api, batch)["overdue"], shown(api, batch)["status"]) == (False, "completed")
 
 
-@pytest.mark.postgres
-def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
-    make_batch: MakeBatch, upstream: Upstream, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("ERROR")
-    batches = [make_batch(2) for _ in range(200)]
-    pairs = [list(Job.objects.filter(group=batch.pk).order_by("id")) for batch in batches]
-    instant = threading.Barrier(2)
-
-    def end(which: int) -> None:
-        for pair in pairs:
-            instant.wait(10)
-            cancel(pair[which], upstream)
-
-    assert at_once(lambda: end(0), lambda: end(1)) == [None, None]
-    for batch in batches:
-        batch.refresh_from_db()
-        assert batch.completed_at is not None
-        assert kinds(batch) == ["created", "completed"]
-    assert caplog.text == ""
+def test_a_batch_that_is_completed_is_not_completed_again(make_batch: MakeBatch, renders: Renders) -> None:
+    batch = make_batch(1)
+    renders.run(batch)
+    assert finish.complete(batch.pk) is False
+    assert kinds(batch) == ["created", "completed"]
 
 
 def test_a_round_is_not_said_to_be_completed_twice(make_batch: MakeBatch) -> None:
@@ -159,23 +142,6 @@ def test_a_round_is_not_said_to_be_completed_twice(make_batch: MakeBatch) -> Non
         BatchEvent.record(batch, BatchEvent.Kind.COMPLETED)
     batch.round += 1
     BatchEvent.record(batch, BatchEvent.Kind.COMPLETED)
-
-
-@pytest.mark.postgres
-def test_neither_of_two_last_jobs_sees_the_other_before_its_commit(make_batch: MakeBatch) -> None:
-    """Both transactions are open at once: whoever decided within them would find the other unfinished."""
-    batch = make_batch(2)
-    Job.objects.update(status="processing")
-    both = threading.Barrier(2)
-
-    def end(job: Job) -> None:
-        with transaction.atomic():
-            Job.lock(pk=job.pk).move(JobStatus.COMPLETED, video="x.mp4")
-            both.wait(5)
-
-    found = at_once(*[lambda job=job: end(job) for job in Job.objects.all()])  # type: ignore[misc]
-    assert found == [None, None]
-    assert kinds(batch) == ["created", "completed"]
 
 
 def test_an_end_that_nobody_recorded_is_found_by_the_sweep(
@@ -251,7 +217,7 @@ def test_a_cancel_that_a_crash_cut_short_is_finished_by_the_sweep(
         def crash(*args: Any, **kwargs: Any) -> None:
             raise SystemExit
 
-        crashing.setattr(Job, "move_waiting", crash)
+        crashing.setattr(Job, "move_together", crash)
         with pytest.raises(SystemExit):
             cancel_batch(batch, upstream)
     assert statuses(batch.pk) == ["processing", "pending", "pending"]
@@ -424,6 +390,11 @@ def test_a_retry_goes_on_with_what_still_renders(
         assert statuses(batch.pk) == ["failed", "processing"]
         assert retry_failed(batch) == 1
         assert statuses(batch.pk) == ["processing", "processing"]
+    # Nothing is set aside but for the other one, whose submission holds it.
+    assert Reservation.objects.filter(state="held").count() == 1
+    assert [event.to_state for event in JobEvent.objects.filter(job__prompt="boat 1", subject="job")] == [
+        "pending", "processing", "failed", "processing",
+    ]  # fmt: skip
     assert len(sora.creates) == 2
 
 
@@ -465,26 +436,6 @@ def test_nothing_is_retried_while_its_batch_is_being_cancelled(
     answer = post(api, f"/api/v1/videos/{job.pk}/retry")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "batch_being_cancelled")
     assert statuses(batch.pk) == ["cancelled", "pending"]
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("turn", range(5))
-def test_a_retry_against_the_end_of_its_batch_leaves_one_story(
-    make_batch: MakeBatch, upstream: Upstream, turn: int
-) -> None:
-    batch = make_batch(2)
-    first, second = Job.objects.filter(group=batch.pk).order_by("id")
-    cancel(first, upstream)
-    calls: list[Callable[[], Any]] = [lambda: cancel(second, upstream), lambda: retry(first)]
-    assert not [each for each in at_once(*calls) if isinstance(each, Exception)]
-    assert statuses(batch.pk) == ["pending", "cancelled"]
-    batch.refresh_from_db()
-    assert batch.completed_at is None
-    # Completed in between, or not: the first round is told of once at most, and this one not yet.
-    assert kinds(batch) in (["created"], ["created", "completed", "reopened"])
-    cancel(first, upstream)
-    assert kinds(batch)[-1] == "completed"
-    assert kinds(batch).count("completed") == batch.round
 
 
 def test_a_create_that_fails_for_good_ends_its_batch_as_well(

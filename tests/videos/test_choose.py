@@ -141,6 +141,16 @@ def test_ageing_raises_one_step_at_a_time(
     assert order[1] == jobs[first].pk
 
 
+def test_no_job_outgrows_the_highest_priority(make_job: MakeJob, upstream: Upstream) -> None:
+    """However long a high one has waited, another owner's high one has its turn."""
+    bob = User.objects.create_user("bob")
+    make_job(), make_job(by=bob)
+    assert [job.owner_id == bob.pk for job in claimed(upstream, 2)] == [False, True]
+    old, young = make_job(by=bob, priority="high"), make_job(priority="high")
+    Job.objects.filter(pk=old.pk).update(asked_at=database_now() - timedelta(days=1))
+    assert [job.pk for job in claimed(upstream, 2)] == [young.pk, old.pk]
+
+
 def test_a_retry_begins_to_age_anew(job: Job, make_job: MakeJob, upstream: Upstream) -> None:
     other = make_job(priority="normal")
     Job.objects.filter(pk=job.pk).update(created_at=database_now() - timedelta(days=1), priority=0)
@@ -207,9 +217,15 @@ def test_a_lane_whose_oldest_is_not_due_stands_back(make_job: MakeJob, upstream:
 def test_a_job_that_is_locked_just_now_is_passed_over(make_job: MakeJob, upstream: Upstream) -> None:
     """A claim waits for nobody's cancel or retry."""
     locked, free = make_job(), make_job()
+
+    def claim() -> Submission | None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        return submit.claim(upstream)
+
     with transaction.atomic():
         Job.lock(pk=locked.pk)
-        (found,) = at_once(lambda: submit.claim(upstream))
+        (found,) = at_once(claim)
     assert isinstance(found, Submission)
     assert found.job_id == free.pk
 

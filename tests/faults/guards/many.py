@@ -13,6 +13,7 @@ _RETRY = "batches/lifecycle/retry.py"
 _MODELS = "videos/models.py"
 _CREATED = "tests/batches/test_create.py"
 _ENDS = "tests/batches/test_ends.py"
+_LAST = "tests/batches/test_last_jobs.py"
 _UPLOADS = "tests/batches/test_uploads.py"
 
 GUARDS: Final = (
@@ -105,21 +106,21 @@ GUARDS: Final = (
         _MODELS,
         "transaction.on_commit(partial(job_ended.send_robust, Job, group_id=group_id))",
         "job_ended.send_robust(Job, group_id=group_id)",
-        _ENDS,
+        _LAST,
     ),
     Guard(
         "the batch's row lock around its completion",
         "batches/models.py",
         'cls.objects.select_for_update(of=("self",)).select_related',
         "cls.objects.select_related",
-        _ENDS,
+        _LAST,
     ),
     Guard(
         "a batch is completed only where all its jobs have ended",
         _FINISH,
         "    if going_on.exists():\n        return False\n",
         "",
-        _ENDS,
+        _LAST,
         (("or batch.completed_at is not None or going_on.exists():", "or batch.completed_at is not None:"),),
     ),
     Guard(
@@ -169,13 +170,6 @@ GUARDS: Final = (
         _CANCEL,
         "if locked is None or locked.completed_at is not None or not going_on.exists():",
         "if locked is None:",
-        _ENDS,
-    ),
-    Guard(
-        "what was claimed meanwhile is cancelled one by one",
-        _CANCEL,
-        "[job for job in jobs if job.pk not in live],",
-        "jobs,",
         _ENDS,
     ),
     Guard(

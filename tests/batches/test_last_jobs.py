@@ -1,0 +1,79 @@
+"""The last jobs of a batch, in the same instant, in several workers."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from batches.models import Batch, BatchEvent
+from tests.batches.conftest import MakeBatch, statuses
+from tests.videos.test_races import at_once
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.retry import retry
+from videos.models import Job
+from videos.states import JobStatus
+from videos.upstream import Upstream
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+
+def kinds(batch: Batch) -> list[str]:
+    return list(BatchEvent.objects.filter(batch=batch).order_by("number").values_list("kind", flat=True))
+
+
+def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
+    make_batch: MakeBatch, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("ERROR")
+    batches = [make_batch(2) for _ in range(200)]
+    pairs = [list(Job.objects.filter(group=batch.pk).order_by("id")) for batch in batches]
+    instant = threading.Barrier(2)
+
+    def end(which: int) -> None:
+        for pair in pairs:
+            instant.wait(10)
+            cancel(pair[which], upstream)
+
+    assert at_once(lambda: end(0), lambda: end(1)) == [None, None]
+    for batch in batches:
+        batch.refresh_from_db()
+        assert batch.completed_at is not None
+        assert kinds(batch) == ["created", "completed"]
+    assert caplog.text == ""
+
+
+def test_neither_of_two_last_jobs_sees_the_other_before_its_commit(make_batch: MakeBatch) -> None:
+    """Both transactions are open at once: whoever decided within them would find the other unfinished."""
+    batch = make_batch(2)
+    Job.objects.update(status="processing")
+    both = threading.Barrier(2)
+
+    def end(job: Job) -> None:
+        with transaction.atomic():
+            Job.lock(pk=job.pk).move(JobStatus.COMPLETED, video="x.mp4")
+            both.wait(5)
+
+    found = at_once(*[lambda job=job: end(job) for job in Job.objects.all()])  # type: ignore[misc]
+    assert found == [None, None]
+    assert kinds(batch) == ["created", "completed"]
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_retry_against_the_end_of_its_batch_leaves_one_story(
+    make_batch: MakeBatch, upstream: Upstream, turn: int
+) -> None:
+    batch = make_batch(2)
+    first, second = Job.objects.filter(group=batch.pk).order_by("id")
+    cancel(first, upstream)
+    calls: list[Callable[[], Any]] = [lambda: cancel(second, upstream), lambda: retry(first)]
+    assert not [each for each in at_once(*calls) if isinstance(each, Exception)]
+    assert statuses(batch.pk) == ["pending", "cancelled"]
+    batch.refresh_from_db()
+    assert batch.completed_at is None
+    # Completed in between, or not: the first round is told of once at most, and this one not yet.
+    assert kinds(batch) in (["created"], ["created", "completed", "reopened"])
+    cancel(first, upstream)
+    assert kinds(batch)[-1] == "completed"
+    assert kinds(batch).count("completed") == batch.round
