@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
 from videos import tasks
@@ -104,3 +105,16 @@ def test_the_work_outlasts_a_database_that_is_away(
     assert not running.is_alive()
     assert looks == 2
     assert "away" in caplog.text
+
+
+def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    periodic = command._Periodic()
+    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
+    due = periodic.due()
+    assert set(due) == others == {"batches.sweep"}
+    due["batches.sweep"]()
+    assert periodic.due() == {}
+    now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]
+    assert set(periodic.due()) == others
