@@ -1,4 +1,5 @@
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_the_work_outlasts_a_database_that_is_away(
 
 def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     now = [1000.0]
-    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     periodic = command._Periodic()
     others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
     due = periodic.due()

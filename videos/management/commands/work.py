@@ -13,6 +13,7 @@ from celery import current_app
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
+from django.utils.module_loading import autodiscover_modules
 
 from videos import tasks
 from videos.lifecycle.look import Work, look
@@ -65,6 +66,8 @@ class _Periodic:
     """What beat would publish, besides the look: the tasks of other apps."""
 
     def __init__(self) -> None:
+        # As a worker does: the tasks of each app are known once their modules are there.
+        autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
         self._entries = [entry for name, entry in schedule.items() if name != "look"]
         self._next: dict[str, float] = {}
