@@ -56,8 +56,8 @@ CHOICES: Final[dict[str, Sequence[Any]]] = {
     "ending": ["heard", "dropped", "500", "crash"],
     "video": ["", "late", "late", "odd"],
     "dies": [False, True],
-    # Shorter than the lease: who is held up for longer between the last check and the POST may pay twice.
-    "briefly": [actions for actions in _up_to_three(_BRIEFLY) if actions.count("20 s") < 2],
+    # Shorter than the lease and the whole window: what arrives after those may be paid twice.
+    "briefly": _up_to_three([*_BRIEFLY, "the lease"]),
     "meanwhile": _up_to_three(_MEANWHILE),
     "before": [(), ("finish", "sweep"), ("cancel",), ("finish", "sweep", "cancel")],
     "then": [(), ("retry",), ("retry", "send")],
@@ -204,7 +204,9 @@ class Service(World):
 
     @step
     def be_held_up_before_the_post(self, briefly: tuple[str, ...], ending: str, video: str) -> None:
-        self.sora.next_is = video
+        # One that does not match and is younger than the lease as well is nobody's.
+        longer = "the lease" in briefly or briefly.count("20 s") > 1
+        self.sora.next_is = "" if video == "odd" and longer else video
         with self._process(
             POST=lambda job_id: self._happen(briefly, job_id), create=lambda _: self._answer(ending)
         ):

@@ -165,6 +165,22 @@ def test_a_connection_made_after_the_deadline_is_not_used(serve, make_client, mo
     assert upstream.requests == []
 
 
+def test_a_process_that_was_frozen_posts_nothing_after_the_deadline(serve, make_client, monkeypatch):
+    connect = socket.socket.connect
+
+    def frozen(connection, address):
+        connect(connection, address)
+        time.sleep(0.3)
+
+    upstream = serve(reply())
+    monkeypatch.setattr("videos.sora.transport.socket.socket.connect", frozen)
+    # Of its threads the one that was connecting comes first.
+    monkeypatch.setattr("videos.sora.transport.Watch._expire", lambda watch: None)
+    with pytest.raises(NotSent):
+        make_client(upstream.url).create(REQUEST, deadline=0.1)
+    assert upstream.requests == []
+
+
 def test_all_addresses_share_the_connect_timeout(make_client, monkeypatch):
     tried = []
 

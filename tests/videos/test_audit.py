@@ -127,6 +127,16 @@ def test_a_video_of_an_undecided_attempts_time_is_no_orphan(
     assert ids(later(upstream)) == ([its_time.id, before.id], [])
 
 
+def test_what_an_undecided_create_may_have_become_after_its_lease_is_no_orphan(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(minutes=30))
+    other = stranger(sora, age=-1800)
+    assert ids(later(upstream)) == ([other.id], [])
+
+
 def test_what_is_adopted_while_an_audit_compares_is_no_orphan(
     job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,14 +150,35 @@ def test_a_video_of_other_fields_is_adopted_only_by_force_and_ends_the_trust_in_
     assert not Provider.objects.get().proves_absence
 
 
-@pytest.mark.parametrize("hours", [-1, 1])
 def test_a_video_from_another_time_is_adopted_only_by_force(
-    job: Job, unknown: Submission, sora: ScriptedClient, hours: int
+    job: Job, unknown: Submission, sora: ScriptedClient
 ) -> None:
-    other = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=hours))
+    other = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) - timedelta(hours=1))
     refused("outside the attempt.*--force", "adopt", name(unknown), other.id)
     call_command("adopt", name(unknown), other.id, force=True)
     assert only(job).upstream_id == other.id
+
+
+def test_a_video_that_was_made_after_the_lease_is_adopted(
+    job: Job, unknown: Submission, sora: ScriptedClient
+) -> None:
+    late = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=1))
+    call_command("adopt", name(unknown), late.id)
+    assert only(job).upstream_id == late.id
+
+
+def test_a_video_that_a_later_attempt_alike_may_have_made_is_adopted_only_by_force(
+    job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    call_command("declare_absent", name(unknown))
+    between = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=1))
+    with shifted(timedelta(hours=2)):
+        sora.before = raising(errors.OutcomeUnknown("timeout"))
+        assert submit.submit_next(upstream)
+    its = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=2))
+    refused("outside the attempt.*--force", "adopt", name(unknown), its.id)
+    call_command("adopt", name(unknown), between.id)
+    assert job.submissions.get(number=1).upstream_id == between.id
 
 
 def test_a_submission_to_another_upstream_is_refused(unknown: Submission) -> None:

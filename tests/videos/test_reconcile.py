@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
-from videos.clock import shifted
+from videos.clock import database_now, shifted
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.look import attend, look
@@ -187,15 +187,55 @@ def test_a_match_from_before_the_attempt_is_not_ours(
     assert through_the_window(job, upstream).state == "absent"
 
 
-def test_a_match_from_after_the_lease_is_not_ours(
+def after_the_lease(submission: Submission, settings: Settings) -> datetime:
+    return submission.lease_until + timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
+
+
+def test_a_match_that_the_upstream_made_after_the_lease_is_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit.submit_next(upstream)
     submission = only(job)
-    late = submission.lease_until + timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
-    sora.add(CreateRequest(**submission.request), created_at=late)
+    late = sora.add(CreateRequest(**submission.request), created_at=after_the_lease(submission, settings))
+    assert through_the_window(job, upstream).upstream_id == late.id
+    with shifted(timedelta(seconds=20)):
+        assert not submit.submit_next(upstream), "it is paid"
+    assert job.status == "processing"
+
+
+def test_a_stranger_from_after_the_lease_does_not_keep_absence_from_being_proven(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    stranger = CreateRequest("a stranger", "sora-2", "4", "1280x720")
+    sora.add(stranger, created_at=after_the_lease(only(job), settings))
     assert through_the_window(job, upstream).state == "absent"
+
+
+def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    one, two = make_job("the same"), make_job("the same")
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit.submit_next(upstream)
+    earlier = only(one)
+    with shifted(timedelta(seconds=16)):
+        assert submit.claim(upstream) is None, "the two cannot be told apart on the list"
+    assert through_the_window(one, upstream).state == "absent"
+
+    def dropped_later(request: CreateRequest) -> None:
+        sora.add(request, created_at=database_now())
+        raise errors.OutcomeUnknown("reset after sending")
+
+    sora.before = dropped_later
+    with shifted(timedelta(seconds=20)):
+        Job.objects.filter(pk=one.pk).update(due_at=database_now() + timedelta(hours=1))
+        assert submit.submit_next(upstream)
+        reconcile(earlier, upstream)
+    assert look_at(two, upstream, 23).state == "rendering"
+    assert only(one).state == "absent"
 
 
 def test_a_match_without_a_date_may_be_ours(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:

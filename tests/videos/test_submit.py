@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -366,6 +367,26 @@ def test_a_late_answer_after_the_lease_is_still_taken(
     submit.submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("processing", "rendering")
+
+
+def test_a_sender_that_was_held_up_after_the_last_check_has_no_time_left(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = []
+
+    def held_up(submission: Submission, upstream: Upstream) -> bool:
+        time.sleep(0.2)
+        return True
+
+    monkeypatch.setattr(submit, "_may_send", held_up)
+
+    def create(request: CreateRequest, deadline: float) -> Video:
+        allowed.append(deadline)
+        return sora.add(request)
+
+    monkeypatch.setattr(sora, "create", create)
+    submit.submit_next(replace(upstream, deadline=0.1))
+    assert allowed[0] < 0
 
 
 def test_an_id_that_is_already_ours_is_no_acceptance(

@@ -11,9 +11,10 @@ from django.db.models import Q, QuerySet
 
 from videos import pricing
 from videos.clock import database_now, in_database
-from videos.lifecycle.listing import attempted, unowned, walk
+from videos.lifecycle.listing import may_be_its, unowned, walk
 from videos.models import Provider, Submission
 from videos.sora import errors
+from videos.sora.dialects import Dialect
 from videos.sora.types import Video
 from videos.states import UNDECIDED, SubmissionState
 from videos.upstream import Upstream
@@ -115,7 +116,7 @@ def audit(upstream: Upstream) -> Audit:
     # What is younger may still become ours, or was accepted after its page had been read.
     undecided_for = timedelta(seconds=upstream.lease + settings.SORA_RECONCILE_SECONDS[-1])
     settled = began - undecided_for - timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    orphans, undated = _orphans(provider, listed, settled)
+    orphans, undated = _orphans(provider, listed, settled, upstream.dialect)
     return Audit(
         upstream.name,
         seen=len(listed),
@@ -127,19 +128,18 @@ def audit(upstream: Upstream) -> Audit:
 
 
 def _orphans(
-    provider: Provider, listed: dict[str, Video], settled: datetime
+    provider: Provider, listed: dict[str, Video], settled: datetime, dialect: Dialect
 ) -> tuple[tuple[Video, ...], int]:
     """The videos that nobody owns and nobody can come to own, and how many more have no date."""
     # Before the owned ones are read: what is adopted in between is then among either.
-    undecided = Submission.objects.filter(provider=provider, state__in=UNDECIDED)
-    attempts = [attempted(submission) for submission in undecided]
+    undecided = list(Submission.objects.filter(provider=provider, state__in=UNDECIDED))
     strangers = unowned(provider, listed)
     orphans = []
     for video in strangers:
         made = video.created_at
         if made is None or made > settled:
             continue
-        if not any(start <= made <= end for start, end in attempts):
+        if not any(may_be_its(video, submission, dialect) for submission in undecided):
             orphans.append(video)
     return tuple(orphans), sum(1 for video in strangers if video.created_at is None)
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from videos.clock import database_now, in_database
-from videos.lifecycle.listing import attempted, unowned, walk
+from videos.lifecycle.listing import attempted, may_be_its, unowned, walk
 from videos.lifecycle.restraint import is_open
 from videos.lifecycle.submit import accept
 from videos.models import Job, JobEvent, Provider, Submission, locked
@@ -105,12 +105,23 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
         return
     if upstream.dialect.match_key(video) != submission.match_key:
         raise Refused(f"{video.id} is not what {submission} asked for; if it is all the same, say --force.")
-    start, end = attempted(submission)
-    if video.created_at is not None and not start <= video.created_at <= end:
+    if video.created_at is not None and not _made_by(submission, video.created_at):
         raise Refused(
             f"{video.id} was made at {video.created_at:%Y-%m-%d %H:%M:%S}, outside the attempt {submission}; "
             "if it is its video all the same, say --force."
         )
+
+
+def _made_by(submission: Submission, made: datetime) -> bool:
+    """Whether a match of this date is this attempt's rather than that of an earlier or a later one."""
+    start, end = attempted(submission)
+    alike = Submission.objects.filter(
+        provider=submission.provider_id,
+        match_key=submission.match_key,
+        created_at__gt=submission.created_at,
+    )
+    following = alike.order_by("created_at").first()
+    return start <= made and (made <= end or following is None or made < attempted(following)[0])
 
 
 def declare_absent(submission: Submission) -> bool:
@@ -218,13 +229,10 @@ def undecided(upstream: Upstream) -> Iterator[Undecided]:
         if submission not in mine:
             yield Undecided(submission, now - submission.created_at, (), searched=False)
             continue
-        start, end = attempted(submission)
-        made = {
-            video.id: video
-            for video in listed.values()
-            if video.created_at is None or start <= video.created_at <= end
+        possible = {
+            video.id: video for video in listed.values() if may_be_its(video, submission, upstream.dialect)
         }
-        candidates = unowned(submission.provider, made)
+        candidates = unowned(submission.provider, possible)
         yield Undecided(submission, now - submission.created_at, candidates, searched)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from videos.models import Provider, Submission
+from videos.sora.dialects import Dialect
 from videos.sora.types import Video
 from videos.upstream import Upstream
 
@@ -69,8 +70,21 @@ def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
 
 
 def attempted(submission: Submission) -> tuple[datetime, datetime]:
-    """From when to when the upstream can have dated the video of this attempt."""
+    """From when to when the upstream dates the video of this attempt, if it accepts it within the lease."""
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
     # The list counts in whole seconds.
     start = submission.created_at.replace(microsecond=0) - skew
     return start, submission.lease_until + skew
+
+
+def may_be_its(video: Video, submission: Submission, dialect: Dialect) -> bool:
+    """Whether a video that nobody owns may be that of an undecided attempt.
+
+    A match may be of any time from the attempt's start on: an upstream may take longer to accept than the
+    lease, and no later attempt can have made it, because of those with one match key one is undecided.
+    """
+    start, end = attempted(submission)
+    made = video.created_at
+    if made is None:
+        return True
+    return start <= made and (made <= end or dialect.match_key(video) == submission.match_key)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from videos.clock import database_now, in_database
-from videos.lifecycle.listing import attempted, unowned, walk
+from videos.lifecycle.listing import attempted, may_be_its, unowned, walk
 from videos.lifecycle.patience import end_patience, hear
 from videos.lifecycle.submit import accept, fail
 from videos.models import Job, Submission, locked
@@ -27,7 +27,7 @@ _LINGER_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one walk of the list showed of the time in which the attempt can have been accepted."""
+    """What one walk of the list showed that the attempt may have become."""
 
     complete: bool
     # Whether another attempt of that time could then still turn out to own what nobody owned.
@@ -65,13 +65,13 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
-    start, end = attempted(submission)
-    within: dict[str, Video] = {}
+    start, _ = attempted(submission)
+    candidates: dict[str, Video] = {}
     complete = False
     for page in walk(upstream):
         for video in page.videos:
-            if video.created_at is None or start <= video.created_at <= end:
-                within[video.id] = video
+            if may_be_its(video, submission, upstream.dialect):
+                candidates[video.id] = video
         if page.fault:
             logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
             break
@@ -82,7 +82,7 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
         logger.error("The list of %s does not end.", upstream.name)
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, unowned(submission.provider, within))
+    return _Look(complete, contested, unowned(submission.provider, candidates))
 
 
 def _contested(submission: Submission) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -80,11 +81,14 @@ def claim(upstream: Upstream) -> Submission | None:
 
 def send(submission: Submission, upstream: Upstream) -> None:
     """POSTs a claimed submission once and records what came of it."""
+    # Before the last check: who is held up after it has no time left, and posts nothing.
+    ends = time.monotonic() + upstream.deadline
     if not _may_send(submission, upstream):
         _record_unsent(submission, "withdrawn", wait=0)
         return
     try:
-        video = upstream.client.create(CreateRequest(**submission.request), deadline=upstream.deadline)
+        request = CreateRequest(**submission.request)
+        video = upstream.client.create(request, deadline=ends - time.monotonic())
     except errors.NotSent as error:
         _hold(submission, str(error), None)
     except errors.Busy as error:

@@ -151,6 +151,9 @@ class _WatchedConnection(HTTPConnection):
         # A proxy's tunnel and the TLS handshake are part of this: until it returns, no request can have left.
         super().connect()
         if (watch := _current.get()) is not None:
+            # By the clock: in a process that was frozen, the timer may have its turn only after this.
+            if watch.remaining() <= 0:
+                raise TimeoutError("the deadline passed while connecting")
             watch.connected = True
 
     def request(self, *args: Any, **kwargs: Any) -> None:

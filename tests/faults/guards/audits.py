@@ -81,16 +81,14 @@ GUARDS: Final = (
     Guard(
         "a video without a date is no orphan",
         _AUDIT,
-        "        if made is None or made > settled:\n            continue\n"
-        "        if not any(start <= made <= end for start, end in attempts):\n",
-        "        if made is not None and made > settled:\n            continue\n"
-        "        if not any(made and start <= made <= end for start, end in attempts):\n",
+        "        if made is None or made > settled:\n",
+        "        if made is not None and made > settled:\n",
         _TESTS,
     ),
     Guard(
         "what an undecided create may have become is no orphan",
         _AUDIT,
-        "        if not any(start <= made <= end for start, end in attempts):\n",
+        "        if not any(may_be_its(video, submission, dialect) for submission in undecided):\n",
         "        if True:\n",
         _TESTS,
     ),
@@ -111,10 +109,10 @@ GUARDS: Final = (
     Guard(
         "what is adopted during an audit is no orphan",
         _AUDIT,
-        "    attempts = [attempted(submission) for submission in undecided]\n"
+        "    undecided = list(Submission.objects.filter(provider=provider, state__in=UNDECIDED))\n"
         "    strangers = unowned(provider, listed)\n",
         "    strangers = unowned(provider, listed)\n"
-        "    attempts = [attempted(submission) for submission in undecided]\n",
+        "    undecided = list(Submission.objects.filter(provider=provider, state__in=UNDECIDED))\n",
         _TESTS,
     ),
     Guard(

@@ -95,15 +95,15 @@ GUARDS: Final = (
     Guard(
         "an operator adopts what is too old only by force",
         _DECIDE,
-        "video.created_at is not None and not start <= video.created_at <= end:",
-        "video.created_at is not None and not video.created_at <= end:",
+        "return start <= made and (made <= end or",
+        "return (made <= end or",
         _TESTS,
     ),
     Guard(
-        "an operator adopts what is too young only by force",
+        "an operator adopts what a later attempt may have made only by force",
         _DECIDE,
-        "video.created_at is not None and not start <= video.created_at <= end:",
-        "video.created_at is not None and not start <= video.created_at:",
+        "(made <= end or following is None or made < attempted(following)[0])",
+        "True",
         _TESTS,
     ),
     Guard(
@@ -172,7 +172,7 @@ GUARDS: Final = (
     Guard(
         "a person is shown only videos of the attempt's time",
         _DECIDE,
-        "            if video.created_at is None or start <= video.created_at <= end\n",
+        " if may_be_its(video, submission, upstream.dialect)",
         "",
         _TESTS,
     ),

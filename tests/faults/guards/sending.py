@@ -30,6 +30,13 @@ GUARDS: Final = (
         _TESTS,
     ),
     Guard(
+        "the POST's time begins before the last check",
+        _SUBMIT,
+        "deadline=ends - time.monotonic())",
+        "deadline=upstream.deadline)",
+        _TESTS,
+    ),
+    Guard(
         "the last check: the submission is still ours to send",
         _SUBMIT,
         "        state=SubmissionState.SENDING,\n        lease_until__gt",

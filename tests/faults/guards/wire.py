@@ -66,9 +66,8 @@ GUARDS: Final = (
     Guard(
         "a connection that was made is no proof",
         _TRANSPORT,
-        "        super().connect()\n        if (watch := _current.get()) is not None:\n"
-        "            watch.connected = True\n",
-        "        super().connect()\n",
+        "            watch.connected = True\n\n",
+        "            pass\n\n",
         _POST,
     ),
     Guard(
@@ -105,6 +104,14 @@ GUARDS: Final = (
         "                if not watch.add(connection):\n",
         "                if watch.add(connection) is None:\n",
         f"{_POST} -k connection_made_after",
+        (("            if watch.remaining() <= 0:\n", "            if False:\n"),),
+    ),
+    Guard(
+        "a connection that was made before a freeze is not used after the deadline",
+        _TRANSPORT,
+        "            if watch.remaining() <= 0:\n",
+        "            if False:\n",
+        f"{_POST} -k was_frozen",
     ),
     Guard(
         "a 2xx without a usable id is unknown",
