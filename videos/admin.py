@@ -90,6 +90,7 @@ class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "name",
         "stopped_at",
         "held_until",
+        "left_alone_until",
         "paused_at",
         "pause_reason",
         "failures",

@@ -54,6 +54,8 @@ class Provider(models.Model):
     # Nothing is sent before this: the upstream was busy or could not be reached.
     held_until = models.DateTimeField(null=True)
     hold_reason = models.TextField(blank=True)
+    # Nothing is asked, fetched or deleted before this: the upstream wants to be left alone.
+    left_alone_until = models.DateTimeField(null=True)
     # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
     turn_at = models.DateTimeField(null=True)
     # Nothing is sent until an operator says so.
@@ -80,6 +82,12 @@ class Provider(models.Model):
     def is_held(self) -> bool:
         """Whether nothing may be sent yet."""
         return self.held_until is not None and self.held_until > database_now()
+
+    def left_alone_for(self) -> float:
+        """Seconds for which it is asked nothing yet."""
+        if self.left_alone_until is None:
+            return 0.0
+        return max(0.0, (self.left_alone_until - database_now()).total_seconds())
 
     def takes_creates(self) -> bool:
         """Whether nothing holds it back: no operator, no pause, no hold."""

@@ -108,6 +108,12 @@ def test_ambiguous_statuses(create, status):
     assert error.answered
 
 
+@pytest.mark.parametrize("status", [409, 503])
+def test_an_unknown_outcome_says_for_how_long_the_upstream_wants_to_be_left_alone(create, status):
+    assert create(status, json=READABLE, **{"Retry-After": "120"}).retry_after == 120
+    assert create(status, json=READABLE).retry_after is None
+
+
 @pytest.mark.parametrize("status", [401, 402, 403])
 @pytest.mark.parametrize("body", [b"<html>", b'{"error": {"message": "no"}}'])
 def test_configuration(create, status, body):

@@ -156,15 +156,9 @@ def test_no_nap_outlasts_the_deadline(mock, make_client, naps):
 
 
 def test_retrieve(mock, make_client):
-    mock.get(ONE, json=VIDEO | {"progress": 40}, headers={"openai-poll-after-ms": "2500"})
+    mock.get(ONE, json=VIDEO | {"progress": 40})
     video = make_client().retrieve("video_1")
-    assert (video.id, video.progress, video.poll_after) == ("video_1", 40, 2.5)
-
-
-@pytest.mark.parametrize("hint", ["", "x", "-1", "nan"])
-def test_a_useless_polling_hint_is_none(mock, make_client, hint):
-    mock.get(ONE, json=VIDEO, headers={"openai-poll-after-ms": hint})
-    assert make_client().retrieve("video_1").poll_after is None
+    assert (video.id, video.progress) == ("video_1", 40)
 
 
 def test_list_asks_for_a_page(mock, make_client):

@@ -7,12 +7,17 @@ import pytest
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_submit import raising
-from videos.clock import shifted
-from videos.lifecycle import submit
-from videos.lifecycle.look import attend, look
+from tests.videos.test_submit import only, raising
+from videos.clock import database_now, shifted
+from videos.lifecycle import submit, sync
+from videos.lifecycle.audit import audit_if_due
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.decide import resume
+from videos.lifecycle.look import attend, look, probe
+from videos.lifecycle.sync import UpstreamUnavailable, ask_now, sweep
 from videos.models import Job, Provider, Submission
 from videos.sora import errors
+from videos.sora.dialects import OPENAI
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
@@ -171,3 +176,225 @@ def test_failures_that_are_not_in_a_row_open_nothing(
         make_job()
         assert submit.submit_next(upstream)
     assert Provider.objects.get().failures == 0
+
+
+def held_for() -> float:
+    held_until = Provider.objects.get().held_until
+    assert held_until is not None
+    return (held_until - database_now()).total_seconds()
+
+
+@pytest.mark.parametrize(
+    "sooner", [errors.NotSent("refused"), errors.Busy("429", retry_after=5), errors.OutcomeUnknown("500")]
+)
+def test_a_hold_is_made_longer_and_never_shorter(
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    sooner: errors.SoraError,
+) -> None:
+    settings.SORA_BREAKER_FAILURES = 3
+    jobs = [make_job() for _ in range(3)]
+    claimed = [submit.claim(upstream) for _ in jobs]
+    answers = (errors.Busy("429", retry_after=600), sooner, errors.Busy("again", retry_after=1200))
+    for submission, answer, least in zip(claimed, answers, (600, 600, 1200), strict=True):
+        assert submission is not None
+        sora.before = raising(answer)
+        submit.send(submission, upstream)
+        assert held_for() > least - 10
+    assert Provider.objects.get().hold_reason == "again"
+
+
+def test_an_open_breaker_makes_no_hold_shorter(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.SORA_BREAKER_FAILURES = 2
+    make_job(), make_job()
+    first, second = submit.claim(upstream), submit.claim(upstream)
+    assert first is not None
+    assert second is not None
+    sora.before = raising(errors.Busy("429", retry_after=600))
+    submit.send(first, upstream)
+    sora.before = raising(errors.OutcomeUnknown("500", answered=True))
+    second.provider.refresh_from_db()
+    submit.send(second, upstream)
+    assert held_for() > 590
+
+
+def test_an_operator_ends_a_hold(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient) -> None:
+    make_job()
+    sora.before = raising(errors.Busy("429", retry_after=600))
+    submit.submit_next(upstream)
+    Provider.objects.update(left_alone_until=database_now() + timedelta(hours=1))
+    said = resume(upstream.name)
+    assert [each.split(" until ")[0] for each in said] == ["held", "asked nothing"]
+    provider = Provider.objects.get()
+    assert provider.takes_creates()
+    assert not provider.left_alone_for()
+
+
+def test_a_create_of_unknown_outcome_holds_the_provider_as_long_as_it_asks(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    make_job(), make_job()
+    sora.before = raising(errors.OutcomeUnknown("503", answered=True, retry_after=600))
+    assert submit.submit_next(upstream)
+    with shifted(timedelta(seconds=590)):
+        assert not submit.submit_next(upstream)
+    with shifted(timedelta(seconds=670)):
+        assert submit.submit_next(upstream)
+
+
+def work(upstream: Upstream, later: float) -> list[str]:
+    """What the workers are given to do then, and do."""
+    with shifted(timedelta(seconds=later)):
+        given = look(upstream)
+        for due in given:
+            if due.task == "sweep":
+                sweep(upstream)
+            elif due.submission_id:
+                attend(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+    return [due.task for due in given]
+
+
+def alone() -> errors.SoraError:
+    return errors.Busy("429", retry_after=600)
+
+
+@pytest.mark.parametrize("error", [errors.Busy, errors.Unavailable])
+@pytest.mark.parametrize(
+    ("call", "before", "after"),
+    [
+        ("look for it", "unknown", "absent"),
+        ("sweep", "rendering", "rendered"),
+        ("ask", "rendering", "rendered"),
+        ("fetch", "rendered", "stored"),
+        ("drop", "dropping", "dropped"),
+    ],
+)
+def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
+    job: Job,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    call: str,
+    before: str,
+    after: str,
+    error: Callable[..., errors.SoraError],
+) -> None:
+    if call == "look for it":
+        sora.before = raising(errors.OutcomeUnknown("timeout"))
+    if call == "drop":
+        upstream = replace(upstream, dialect=replace(OPENAI, cancels=True))
+    submit.submit_next(upstream)
+    if call == "fetch":
+        sora.complete(str(only(job).upstream_id))
+        sweep(upstream)
+    if call == "drop":
+        cancel(job, upstream)
+    wanted = error("later", retry_after=600)
+    sora.hidden = set(sora.videos) if call == "ask" else set()
+    sora.list_error = wanted if call in {"look for it", "sweep"} else None
+    sora.retrieve_error = sora.delete_error = wanted
+    sora.content = wanted
+    assert work(upstream, 15.5)
+    asked = sora.lists, sora.retrieves
+    sora.list_error = sora.retrieve_error = sora.delete_error = None
+    sora.content = b""
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    for later in (16, 60, 610):
+        assert not {"sweep", "attend"} & {*work(upstream, later)}
+        with shifted(timedelta(seconds=later)):
+            # A message that was on its way.
+            attend(only(job), upstream)
+            sweep(upstream)
+            audit_if_due(upstream)
+        assert only(job).state == before
+    assert (sora.lists, sora.retrieves) == asked
+    work(upstream, 700)
+    assert only(job).state == after
+
+
+def test_the_audit_and_the_probe_leave_it_alone_as_well(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    settings.AUDIT_SECONDS = 10
+    upstream.provider()
+    sora.list_error = alone()
+    with shifted(timedelta(seconds=11)):
+        audit_if_due(upstream)
+        assert Provider.objects.get().left_alone_for() > 590
+    now = database_now()
+    Provider.objects.update(paused_at=now, probe_due_at=now)
+    for later in (30, 600):
+        with shifted(timedelta(seconds=later)):
+            audit_if_due(upstream)
+            probe(upstream)
+    assert (sora.lists, sora.probes) == (1, 0)
+
+
+def test_a_probe_heeds_how_long_the_upstream_wants_to_be_left_alone(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.Misconfigured("401", status=401))
+    submit.submit_next(upstream)
+    sora.probe_error = alone()
+    with shifted(timedelta(seconds=10)):
+        probe(upstream)
+    with shifted(timedelta(seconds=600)):
+        probe(upstream)
+    assert sora.probes == 1
+
+
+def test_creates_go_on_while_nothing_is_asked(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    make_job()
+    submit.submit_next(upstream)
+    sora.list_error = alone()
+    assert work(upstream, 2) == ["sweep"]
+    make_job()
+    assert work(upstream, 3) == ["submit"] * 4
+    with shifted(timedelta(seconds=3)):
+        assert submit.submit_next(upstream)
+
+
+def test_no_upstream_is_left_alone_for_ever_nor_for_less_than_it_asked_before(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    sora.list_error = errors.Unavailable("503", retry_after=1e9)
+    work(upstream, 2)
+    left = Provider.objects.get().left_alone_for()
+    assert 3590 < left < 4000
+    # One that was asked side by side.
+    sora.retrieve_error = errors.Unavailable("503", retry_after=5)
+    with pytest.raises(errors.Unavailable):
+        sync.ask(only(job), upstream)
+    assert Provider.objects.get().left_alone_for() > left - 10
+
+
+def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    submit.submit_next(upstream)
+    job.refresh_from_db()
+    sora.list_error = alone()
+    work(upstream, 2)
+    with pytest.raises(UpstreamUnavailable) as raised:
+        ask_now(job, upstream)
+    assert raised.value.wait > 500
+    assert sora.retrieves == 0
+
+
+def test_of_many_that_are_asked_one_by_one_the_first_that_is_told_so_is_the_last(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    for _ in range(5):
+        make_job()
+        submit.submit_next(upstream)
+    sora.hidden = set(sora.videos)
+    sora.retrieve_error = alone()
+    work(upstream, 5)
+    assert sora.retrieves == 1

@@ -19,7 +19,7 @@ from videos.lifecycle.sync import ask, ask_late, sweep
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Phase
+from videos.sora.types import CreateRequest, Phase, Video, VideoPage
 from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
@@ -262,7 +262,7 @@ def test_a_render_that_finished_while_we_were_away_is_not_given_up(
 def test_a_silent_upstream_is_waited_for_an_hour_longer(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    sora.list_error = errors.Unavailable("refused")
+    sora.list_error = sora.retrieve_error = errors.Unavailable("refused")
     past = settings.JOB_GIVE_UP_AFTER + 1
     for seconds, state in ((past, "rendering"), (past + 3500, "rendering"), (past + 3601, "given_up")):
         with shifted(timedelta(seconds=seconds)):
@@ -276,7 +276,8 @@ def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, s
     _, submission = after_sweep(rendering, upstream)
     assert submission.silent_since is not None
     sora.list_error = None
-    _, submission = after_sweep(rendering, upstream)
+    with shifted(timedelta(seconds=6)):
+        _, submission = after_sweep(rendering, upstream)
     assert submission.silent_since is None
 
 
@@ -328,6 +329,89 @@ def test_one_video_that_cannot_be_asked_after_hides_no_other(
     with shifted(timedelta(seconds=5)):
         sweep(upstream)
     assert [each.submissions.get().state for each in jobs] == ["rendering", "rendered"]
+
+
+def breaking_off(sora: ScriptedClient, hidden: str) -> Callable[..., VideoPage]:
+    """A list whose first page lacks one video, and whose second never comes."""
+    whole = sora.list
+
+    def listed(after: str | None = None, limit: int = 100, order: str = "desc") -> VideoPage:
+        if after is not None:
+            raise errors.Unavailable("the list does not move on")
+        page = whole(None, limit, order)
+        return VideoPage(tuple(video for video in page.videos if video.id != hidden), "more")
+
+    return listed
+
+
+def test_what_a_list_showed_before_it_broke_off_is_taken_and_the_rest_asked_one_by_one(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(), make_job()]
+    for _ in jobs:
+        submit.submit_next(upstream)
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    shown, beyond = jobs
+    monkeypatch.setattr(sora, "list", breaking_off(sora, str(only(beyond).upstream_id)))
+    sweep(upstream)
+    assert (only(shown).state, only(beyond).state) == ("rendered", "rendering")
+    assert only(beyond).silent_since is not None
+    with shifted(timedelta(seconds=5)):
+        sweep(upstream)
+    assert only(beyond).state == "rendered"
+
+
+def test_an_upstream_that_is_away_is_asked_twice_in_a_sweep(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    jobs = [make_job() for _ in range(4)]
+    for _ in jobs:
+        submit.submit_next(upstream)
+    sora.list_error = sora.retrieve_error = errors.Unavailable("refused")
+    for later in (5, 6):
+        with shifted(timedelta(seconds=later)):
+            sweep(upstream)
+    assert (sora.lists, sora.retrieves) == (1, 1)
+    assert not Submission.objects.filter(silent_since=None).exists()
+
+
+def test_while_the_list_fails_one_that_cannot_be_asked_after_hides_no_other(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job() for _ in range(3)]
+    for _ in jobs:
+        submit.submit_next(upstream)
+    bad = only(jobs[0]).upstream_id
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    sora.list_error = errors.Unavailable("503")
+    one = sora.retrieve
+
+    def retrieve(video_id: str, **asked: Any) -> Video:
+        if video_id == bad:
+            raise errors.Unavailable("500")
+        return one(video_id, **asked)
+
+    monkeypatch.setattr(sora, "retrieve", retrieve)
+    for later in (5, 11):
+        with shifted(timedelta(seconds=later)):
+            sweep(upstream)
+    assert [only(job).state for job in jobs] == ["rendering", "rendered", "rendered"]
+
+
+def test_a_sweep_does_not_put_off_what_is_to_be_stopped(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, cancels=True))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    old, young = make_job(), make_job()
+    submit.submit_next(upstream), submit.submit_next(upstream)
+    cancel(old, upstream)
+    with shifted(timedelta(seconds=5)):
+        sweep(upstream)
+        work = [each.submission_id for each in look(upstream)]
+    assert work == [only(old).pk]
+    assert only(young).state == "rendering"
+    assert sora.lists == 1
 
 
 def test_of_many_that_are_asked_one_by_one_none_starves(
@@ -428,6 +512,40 @@ def test_late_looks_come_to_an_end(
         ask_late(rendering, upstream)
     rendering.refresh_from_db()
     assert (rendering.due_at, sora.retrieves) == (None, 0)
+
+
+def test_a_given_up_render_is_missing_only_after_three_looks_over_two_minutes(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    given_up(rendering, upstream)
+    kept = dict(sora.videos)
+    sora.videos.clear()
+    late = settings.JOB_GIVE_UP_AFTER + 3700
+    for seconds, looks in ((0, 1), (30, 1), (61, 2), (122, 3)):
+        rendering.refresh_from_db()
+        assert rendering.due_at is not None, seconds
+        with shifted(timedelta(seconds=late + seconds)):
+            ask_late(rendering, upstream)
+        assert sora.retrieves == looks
+    rendering.refresh_from_db()
+    assert (rendering.state, rendering.cost_state, rendering.due_at) == ("given_up", "settled", None)
+    assert kept
+
+
+def test_a_given_up_render_that_is_missing_for_a_moment_is_still_asked_after(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    given_up(rendering, upstream)
+    kept, sora.videos = sora.videos, {}
+    late = settings.JOB_GIVE_UP_AFTER + 3700
+    with shifted(timedelta(seconds=late)):
+        ask_late(rendering, upstream)
+    sora.videos = kept
+    sora.complete(upstream_id(rendering))
+    with shifted(timedelta(seconds=late + 61)):
+        ask_late(rendering, upstream)
+    rendering.refresh_from_db()
+    assert rendering.state == "rendered"
 
 
 def test_asking_again_after_the_end_changes_nothing(

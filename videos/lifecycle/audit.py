@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from videos import pricing
 from videos.clock import database_now, in_database
 from videos.lifecycle.listing import may_be_its, unowned, walk
+from videos.lifecycle.restraint import heeding
 from videos.models import Provider, Submission
 from videos.sora import errors
 from videos.sora.dialects import Dialect
@@ -79,7 +80,7 @@ def dollars(amount: Decimal | None) -> str:
 
 def audit_due(provider: Provider) -> QuerySet[Provider]:
     """The provider, if its next audit is due."""
-    if not settings.AUDIT_SECONDS:
+    if not settings.AUDIT_SECONDS or provider.left_alone_for():
         return Provider.objects.none()
     first = Q(audit_due_at__isnull=True, created_at__lte=in_database(-settings.AUDIT_SECONDS))
     return Provider.objects.filter(first | Q(audit_due_at__lte=in_database()), pk=provider.pk)
@@ -96,18 +97,19 @@ def audit_if_due(upstream: Upstream) -> None:
 
 
 def audit(upstream: Upstream) -> Audit:
-    """Reads AUDIT_PAGES of the list, newest first, and compares them with our rows. Changes nothing."""
+    """Reads AUDIT_PAGES of the list, newest first, and compares them with our rows. Changes none of them."""
     if not upstream.dialect.lists:
         return Audit(upstream.name, f"the dialect {upstream.dialect.name} has no list")
     began = database_now()
     listed: dict[str, Video] = {}
     since, ended = None, False
     try:
-        for page in walk(upstream, most=settings.AUDIT_PAGES):
-            if page.fault:
-                return Audit(upstream.name, page.fault)
-            listed |= {video.id: video for video in page.videos}
-            since, ended = page.back_to, page.ended
+        with heeding(upstream):
+            for page in walk(upstream, most=settings.AUDIT_PAGES):
+                if page.fault:
+                    return Audit(upstream.name, page.fault)
+                listed |= {video.id: video for video in page.videos}
+                since, ended = page.back_to, page.ended
     except errors.SoraError as error:
         return Audit(upstream.name, f"it could not be read: {str(error).rstrip('.')}")
     if since is None and not ended:

@@ -11,6 +11,7 @@ from rest_framework.exceptions import APIException
 
 from videos.clock import database_now
 from videos.lifecycle.pace import backoff
+from videos.lifecycle.restraint import heeding
 from videos.models import Job, Submission, locked
 from videos.sora import errors
 from videos.states import LIVE, CostState, JobStatus
@@ -91,7 +92,8 @@ def drop(submission: Submission, upstream: Upstream) -> None:
                 return
     assert submission.upstream_id is not None
     try:
-        upstream.client.delete(submission.upstream_id)
+        with heeding(upstream):
+            upstream.client.delete(submission.upstream_id)
     except errors.NotFound:
         pass
     except errors.SoraError as error:

@@ -173,6 +173,7 @@ def resume(name: str, *, trust_list: bool = False) -> list[str]:
             "probe_due_at": None,
             "held_until": None,
             "hold_reason": "",
+            "left_alone_until": None,
             "failures": 0,
         }
         if trust_list:
@@ -196,6 +197,8 @@ def restraints(provider: Provider) -> list[str]:
         found.append(f"paused since {provider.paused_at:%Y-%m-%d %H:%M:%S}: {provider.pause_reason}")
     if provider.held_until is not None and provider.is_held():
         found.append(f"held until {provider.held_until:%Y-%m-%d %H:%M:%S}: {provider.hold_reason}")
+    if provider.left_alone_until is not None and provider.left_alone_for():
+        found.append(f"asked nothing until {provider.left_alone_until:%Y-%m-%d %H:%M:%S}, as it wished")
     if is_open(provider):
         found.append(f"one create at a time after {provider.failures} failures in a row")
     if not provider.proves_absence:

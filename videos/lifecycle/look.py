@@ -10,9 +10,10 @@ from videos.lifecycle.audit import audit_due
 from videos.lifecycle.cancel import drop
 from videos.lifecycle.patience import give_up
 from videos.lifecycle.reconcile import reconcile
+from videos.lifecycle.restraint import heeding
 from videos.lifecycle.store import store
 from videos.lifecycle.submit import expire_leases, probe_after
-from videos.lifecycle.sync import ask_late
+from videos.lifecycle.sync import ask_late, swept_by
 from videos.models import Job, Provider, Submission
 from videos.sora import errors
 from videos.states import LIVE, JobStatus, SubmissionState
@@ -56,11 +57,10 @@ def look(upstream: Upstream) -> list[Work]:
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - mine.filter(state__in=LIVE).count()
         work += [Work("submit", turn=turn) for turn in range(min(free, _SUBMITTERS_MOST))]
+    if provider.left_alone_for():
+        return work
     due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
-    if upstream.dialect.cancels:
-        swept = due.filter(state=SubmissionState.RENDERING).exclude(job__status=JobStatus.CANCELLED)
-    else:
-        swept = due.filter(state=SubmissionState.RENDERING)
+    swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
     if swept.exists():
         work.append(Work("sweep"))
     if audit_due(provider).exists():
@@ -71,7 +71,9 @@ def look(upstream: Upstream) -> list[Work]:
 
 
 def attend(submission: Submission, upstream: Upstream) -> None:
-    """Does what is due for one submission."""
+    """Does what is due for one submission, unless the upstream wants to be left alone by now."""
+    if upstream.provider().left_alone_for():
+        return
     match submission.state:
         case SubmissionState.UNKNOWN:
             reconcile(submission, upstream)
@@ -92,13 +94,16 @@ def attend(submission: Submission, upstream: Upstream) -> None:
 def probe(upstream: Upstream) -> None:
     """Asks a paused provider whether it takes us again, if that is due."""
     provider = upstream.provider()
+    if provider.left_alone_for():
+        return
     leased = Provider.objects.filter(
         pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
     ).update(probe_due_at=in_database(upstream.lease))
     if not leased:
         return
     try:
-        upstream.client.probe()
+        with heeding(upstream):
+            upstream.client.probe()
     except errors.SoraError as error:
         logger.warning("%s stays paused: %s", provider.name, error)
         Provider.objects.filter(pk=provider.pk).update(

@@ -9,6 +9,7 @@ from django.conf import settings
 from videos.clock import database_now, in_database
 from videos.lifecycle.listing import attempted, may_be_its, unowned, walk
 from videos.lifecycle.patience import end_patience, hear
+from videos.lifecycle.restraint import heeding
 from videos.lifecycle.submit import accept, fail
 from videos.models import Job, Submission, locked
 from videos.sora import errors
@@ -46,7 +47,8 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
     try:
-        look = _look(submission, upstream)
+        with heeding(upstream):
+            look = _look(submission, upstream)
     except errors.SoraError as error:
         logger.warning("The list could not be read to find %s: %s", submission, error)
         look = _Look(complete=False, contested=False, unowned=())

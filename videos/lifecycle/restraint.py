@@ -1,21 +1,28 @@
-"""How often creates are sent: so many a minute, and one at a time to an upstream that keeps failing."""
+"""How often the upstream is called: so many creates a minute, one at a time where they keep failing, and no
+call before the time that it named itself."""
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Q
 
 from videos.clock import in_database
 from videos.models import Provider, Submission
+from videos.sora import errors
 from videos.states import SubmissionState
+from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 
 # So much of the next minute may be used at once: workers look once a second, not at each turn.
 _AHEAD_SECONDS = 5.0
 _LONGEST_BREAK_SECONDS = 300.0
+# However long an upstream asks to be left alone, it is tried again within the hour.
+_LEFT_ALONE_MOST_SECONDS = 3600.0
 
 
 def has_turn(provider: Provider, now: datetime) -> bool:
@@ -46,19 +53,51 @@ def is_open(provider: Provider) -> bool:
     return provider.failures >= settings.SORA_BREAKER_FAILURES
 
 
-def record_failure(provider: Provider, reason: str) -> None:
+def as_asked(retry_after: float) -> float:
+    """Seconds to wait where the upstream named so many: not less, and not all at the same moment."""
+    return min(retry_after, _LEFT_ALONE_MOST_SECONDS) * random.uniform(1, 1.1)
+
+
+def hold(provider: Provider, wait: float, reason: str) -> None:
+    """Nothing is sent for so many seconds. A longer hold stays: what ends it is its time, or an operator."""
+    until = in_database(wait)
+    shorter = Q(held_until__isnull=True) | Q(held_until__lt=until)
+    Provider.objects.filter(shorter, pk=provider.pk).update(held_until=until, hold_reason=reason)
+
+
+@contextmanager
+def heeding(upstream: Upstream) -> Iterator[None]:
+    """Reads, fetches and deletes: keeps for how long they were told to leave the upstream alone.
+
+    What they raise goes on. Creates have a hold of their own, because limits on them are others.
+    """
+    try:
+        yield
+    except (errors.Busy, errors.Unavailable) as error:
+        if error.retry_after:
+            wait = as_asked(error.retry_after)
+            until = in_database(wait)
+            shorter = Q(left_alone_until__isnull=True) | Q(left_alone_until__lt=until)
+            Provider.objects.filter(shorter, name=upstream.name).update(left_alone_until=until)
+            logger.warning("%s is asked nothing for %.1f s: %s", upstream.name, wait, error)
+        raise
+
+
+def record_failure(provider: Provider, reason: str, retry_after: float | None) -> None:
     """Counts a create of unknown outcome; opens the breaker, or keeps it open, after too many in a row.
 
-    Reconciling, sweeps and probes go on.
+    Reconciling, sweeps and probes go on. Creates wait at least as long as the upstream asked, if it did.
     """
     failures = provider.failures + 1
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
+    if retry_after is not None:
+        hold(provider, as_asked(retry_after), reason)
     beyond = failures - settings.SORA_BREAKER_FAILURES
     if beyond < 0:
         return
     longest = min(5 * 2 ** min(beyond, 10), _LONGEST_BREAK_SECONDS)
     wait = random.uniform(longest / 2, longest)
-    Provider.objects.filter(pk=provider.pk).update(held_until=in_database(wait), hold_reason=reason)
+    hold(provider, wait, reason)
     logger.error(
         "%d creates in a row have failed; nothing is sent to %s for %.1f s, then one at a time: %s",
         failures,

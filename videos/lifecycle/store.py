@@ -18,6 +18,7 @@ from django.core.files.storage import default_storage
 
 from videos.clock import database_now, in_database
 from videos.lifecycle.pace import backoff
+from videos.lifecycle.restraint import heeding
 from videos.lifecycle.submit import fail
 from videos.models import Job, Submission, locked
 from videos.results import Probe, Unplayable, jpeg_of_first_frame, probe
@@ -51,7 +52,7 @@ def store(submission: Submission, upstream: Upstream) -> None:
     if job.status == JobStatus.CANCELLED:
         return
     try:
-        with _draft(submission) as path:
+        with heeding(upstream), _draft(submission) as path:
             size = _download(submission, upstream, path)
             _renew(submission, upstream)
             found = probe(path)
@@ -153,7 +154,10 @@ def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[
     assert submission.upstream_id is not None
     if upstream.dialect.thumbnails:
         try:
-            with upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content:
+            with (
+                heeding(upstream),
+                upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
+            ):
                 suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
                     content.content_type
                 )
@@ -191,7 +195,8 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
     assert submission.upstream_id is not None
     gone = False
     try:
-        video = upstream.client.retrieve(submission.upstream_id)
+        with heeding(upstream):
+            video = upstream.client.retrieve(submission.upstream_id)
         expires_at = video.expires_at or submission.expires_at
         gone = video.phase == Phase.EXPIRED or (
             video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now()

@@ -1,7 +1,6 @@
 """A pending job is sent to the upstream, once."""
 
 import logging
-import random
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +12,14 @@ from django.db.models import F, Q
 from videos.clock import database_now, in_database
 from videos.lifecycle.choose import next_job, serve
 from videos.lifecycle.pace import backoff, sync_after
-from videos.lifecycle.restraint import has_turn, record_failure, record_success, take_turn
+from videos.lifecycle.restraint import (
+    as_asked,
+    has_turn,
+    hold,
+    record_failure,
+    record_success,
+    take_turn,
+)
 from videos.models import Job, JobEvent, Provider, Submission, locked
 from videos.sora import errors
 from videos.sora.types import CreateRequest, Video
@@ -21,9 +27,6 @@ from videos.states import LIVE, CostState, JobStatus, SubmissionState
 from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
-
-# However long an upstream asks to be left alone, it is tried again within the hour.
-_RETRY_AFTER_MOST = 3600.0
 
 
 def submit_next(upstream: Upstream) -> bool:
@@ -100,7 +103,7 @@ def send(submission: Submission, upstream: Upstream) -> None:
     except errors.Rejected as error:
         _record_rejected(submission, error)
     except errors.OutcomeUnknown as error:
-        record_failure(submission.provider, str(error))
+        record_failure(submission.provider, str(error), error.retry_after)
         record_unknown(submission, str(error), answered=error.answered)
     else:
         with locked(submission) as (job, submission):
@@ -209,13 +212,9 @@ def _record_unsent(submission: Submission, reason: str, *, wait: float) -> None:
 def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
     """The upstream is busy or away: nothing is sent for a while."""
     provider = submission.provider
-    if retry_after is None:
-        wait = backoff(provider.failures)
-    else:
-        wait = min(retry_after, _RETRY_AFTER_MOST) * random.uniform(1, 1.1)
-    Provider.objects.filter(pk=provider.pk).update(
-        failures=F("failures") + 1, held_until=in_database(wait), hold_reason=reason
-    )
+    wait = backoff(provider.failures) if retry_after is None else as_asked(retry_after)
+    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
+    hold(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
     _record_unsent(submission, reason, wait=wait)
 

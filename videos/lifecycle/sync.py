@@ -2,18 +2,19 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from videos.clock import database_now, in_database
 from videos.lifecycle.pace import sync_after
 from videos.lifecycle.patience import LATE_SECONDS, end_patience, hear
+from videos.lifecycle.restraint import heeding
 from videos.lifecycle.submit import fail
 from videos.models import Job, Provider, Submission, locked
 from videos.sora import errors
@@ -37,48 +38,76 @@ _MISSING_SECONDS = 120
 def sweep(upstream: Upstream) -> None:
     """Asks after all renders of the provider that are due, by list pages rather than one by one."""
     provider = upstream.provider()
+    if provider.left_alone_for():
+        return
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
     ).update(sweep_due_at=in_database(upstream.lease))
     if not leased:
         return
+    pause = 0.0
     try:
-        waiting = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
-        rendering = list(waiting.select_related("job"))
-        if rendering:
-            _sweep(rendering, upstream)
+        rendering = list(swept_by(upstream, provider).select_related("job"))
+        if rendering and not _sweep(rendering, upstream):
+            # Those that have not had their turn stay due.
+            pause = _ASK_AGAIN_SECONDS
     finally:
-        Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database())
+        Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))
 
 
-def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> None:
+def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
+    """The renders that a sweep asks after; not what is to be stopped upstream, which stays due for that."""
+    rendering = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
+    return rendering.exclude(job__status=JobStatus.CANCELLED) if upstream.dialect.cancels else rendering
+
+
+def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> bool:
+    """Whether the list could be read, if there is one."""
     now = database_now()
     mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
     seen: dict[str, Video] = {}
-    asked: list[Submission] = []
-    silent: list[Submission] = []
+    failed = False
     try:
         if upstream.dialect.lists:
-            seen = _listed(mine, upstream)
+            with heeding(upstream):
+                for videos in _pages(mine, upstream):
+                    seen |= videos
     except errors.SoraError as error:
-        # A poll that fails says nothing about the render.
+        # A poll that fails says nothing about the renders that it has not shown by then.
         logger.warning("%s could not be asked after its renders: %s", upstream.name, error)
-        asked = silent = list(rendering)
-    else:
-        # First what the list shows: one video that cannot be asked after must not hide the others.
-        _observe_listed(mine, seen)
-        due = (each for each in rendering if each.upstream_id not in seen and (each.due_at or now) <= now)
-        missing = sorted(due, key=lambda each: each.due_at or now)
-        asked = [*(mine[video_id] for video_id in seen), *missing[:_STRAGGLERS_MOST]]
-        for submission in missing[:_STRAGGLERS_MOST]:
-            try:
-                ask(submission, upstream)
-            except errors.SoraError as error:
-                logger.warning("%s could not be asked after: %s", submission, error)
-                silent.append(submission)
-    for submission in silent:
-        hear(submission, False, now)
-    _ask_again(asked, now)
+        failed = True
+    # First what the list shows: one video that cannot be asked after must not hide the others.
+    _observe_listed(mine, seen)
+    unseen = [each for each in rendering if each.upstream_id not in seen]
+    due = [each for each in unseen if (each.due_at or now) <= now]
+    due.sort(key=lambda each: each.due_at or now)
+    asked = _ask_stragglers(due[:_STRAGGLERS_MOST], upstream, away=failed)
+    for submission in unseen:
+        # Who was not asked after in particular is without an answer only where the list failed.
+        if not asked.get(submission.pk, not failed):
+            hear(submission, False, now)
+    _ask_again([*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)], now)
+    return not failed
+
+
+def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool) -> dict[int, bool]:
+    """Asks after each by itself; whether there was an answer, by the keys of those that were asked after.
+
+    Where the upstream seems to be away, or wants to be left alone, the first without an answer is the last.
+    """
+    answered: dict[int, bool] = {}
+    for submission in due:
+        if upstream.provider().left_alone_for():
+            break
+        try:
+            ask(submission, upstream)
+            answered[submission.pk] = True
+        except errors.SoraError as error:
+            logger.warning("%s could not be asked after: %s", submission, error)
+            answered[submission.pk] = False
+            if away:
+                break
+    return answered
 
 
 def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> None:
@@ -93,20 +122,21 @@ def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> None
                 observe(job, submission, video)
 
 
-def _listed(mine: dict[str, Submission], upstream: Upstream) -> dict[str, Video]:
-    """Those of our videos that the list shows, walked back to the oldest of them."""
+def _pages(mine: dict[str, Submission], upstream: Upstream) -> Iterator[dict[str, Video]]:
+    """Those of our videos that each page of the list shows, back to the oldest of them. Raises SoraError."""
     oldest = min(submission.created_at for submission in mine.values())
     start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    seen: dict[str, Video] = {}
+    seen: set[str] = set()
     after: str | None = None
     for _ in range(_PAGES_MOST):
         page = upstream.client.list(after=after, limit=100, order="desc")
-        seen |= {video.id: video for video in page.videos if video.id in mine}
+        videos = {video.id: video for video in page.videos if video.id in mine}
+        yield videos
+        seen |= videos.keys()
         after = page.next_after
         past = any(video.created_at is not None and video.created_at < start for video in page.videos)
         if after is None or past or len(seen) == len(mine):
-            break
-    return seen
+            return
 
 
 def _write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
@@ -147,7 +177,8 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
     """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
     assert submission.upstream_id is not None
     try:
-        video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+        with heeding(upstream):
+            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
     except errors.NotFound:
         with locked(submission) as (job, submission):
             _observe_missing(job, submission)
@@ -191,6 +222,8 @@ def ask_now(job: Job, upstream: Upstream) -> None:
         wake("look")
         return
     try:
+        if left := upstream.provider().left_alone_for():
+            raise errors.Busy("The upstream asked to be left alone.", retry_after=left)
         ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
     except errors.SoraError as error:
         raise UpstreamUnavailable(error) from error
@@ -269,9 +302,7 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
 
 def _observe_missing(job: Job, submission: Submission) -> None:
     """Its id is unknown upstream: lost after three such looks over two minutes. Under the job's lock."""
-    if submission.state == SubmissionState.GIVEN_UP:
-        Submission.objects.filter(pk=submission.pk).update(due_at=None)
-    if submission.state != SubmissionState.RENDERING:
+    if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:
         return
     now = database_now()
     since: datetime = submission.missing_since or now
@@ -282,6 +313,10 @@ def _observe_missing(job: Job, submission: Submission) -> None:
             missing_looks=looks,
             due_at=now + timedelta(seconds=_MISSING_SECONDS / (_MISSING_LOOKS - 1)),
         )
+        return
+    if submission.state == SubmissionState.GIVEN_UP:
+        # Nothing will come of it, and it counts as paid already.
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
         return
     if job.status == JobStatus.CANCELLED:
         submission.move(SubmissionState.DROPPED, detail={"upstream": "unknown"}, cost_state=CostState.SETTLED)

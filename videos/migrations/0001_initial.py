@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 ("turns", models.PositiveBigIntegerField(default=0)),
                 ("held_until", models.DateTimeField(null=True)),
                 ("hold_reason", models.TextField(blank=True)),
+                ("left_alone_until", models.DateTimeField(null=True)),
                 ("turn_at", models.DateTimeField(null=True)),
                 ("stopped_at", models.DateTimeField(null=True)),
                 ("stop_reason", models.TextField(blank=True)),

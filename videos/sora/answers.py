@@ -39,7 +39,9 @@ def created(answer: Answer, redactor: Redactor) -> Video:
     complaint = complaint_of(answer, redactor)
     if 400 <= status < 500 and status not in _AMBIGUOUS and complaint is not None:
         raise Rejected(complaint.message, status=status, code=complaint.code, param=complaint.param)
-    raise OutcomeUnknown(_summary(answer, complaint), answered=status >= 300)
+    raise OutcomeUnknown(
+        _summary(answer, complaint), answered=status >= 300, retry_after=retry_after(answer.headers)
+    )
 
 
 def require_success(answer: Answer, redactor: Redactor) -> None:
@@ -99,12 +101,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(parsedate_to_datetime(value or "").timestamp() - time.time(), 0.0)
     except (ValueError, OverflowError):
         return None
-
-
-def poll_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the next look, from `openai-poll-after-ms`."""
-    milliseconds = _number(headers.get("openai-poll-after-ms"))
-    return None if milliseconds is None else milliseconds / 1000
 
 
 def _refuse_common(answer: Answer, redactor: Redactor) -> None:

@@ -1,7 +1,6 @@
 """The client: one method per call of the protocol, each within a wall-clock deadline."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
@@ -95,13 +94,13 @@ class SoraClient:
                 cap=VIDEO_MAX_BYTES,
                 redactor=redactor,
             )
-        return _with_hint(answers.created(answer, redactor), answer)
+        return answers.created(answer, redactor)
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
         """The video as it stands. As all reads: NotFound, Rejected, Misconfigured, Busy or Unavailable."""
         return self._repeat(
             self._request("GET", _path(video_id)),
-            lambda answer: _with_hint(Video.parse(answers.decoded(answer)), answer),
+            lambda answer: Video.parse(answers.decoded(answer)),
             deadline=deadline,
         )
 
@@ -252,7 +251,3 @@ def _path(video_id: str) -> str:
     if usable_id(video_id) is None:
         raise ValueError("not a video id")
     return f"/videos/{quote(video_id, safe='')}"
-
-
-def _with_hint(video: Video, answer: Answer) -> Video:
-    return dataclasses.replace(video, poll_after=answers.poll_after(answer.headers))

@@ -16,12 +16,14 @@ class NotSent(SoraError):
 class OutcomeUnknown(SoraError):
     """The upstream may have accepted the create: never repeat it blindly.
 
-    `answered` is True when an HTTP error response was received (a refusal is then likely, but not certain).
+    `answered` is True when an HTTP error response was received (a refusal is then likely, but not certain);
+    `retry_after` is for how many seconds it asked to be left alone, if it did.
     """
 
-    def __init__(self, message: str, *, answered: bool = False) -> None:
+    def __init__(self, message: str, *, answered: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.answered = answered
+        self.retry_after = retry_after
 
 
 class Busy(SoraError):

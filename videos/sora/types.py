@@ -68,7 +68,7 @@ class VideoError:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video as the upstream describes it. `poll_after` is its hint in seconds, where it gives one."""
+    """A video as the upstream describes it."""
 
     id: str
     status: str
@@ -82,7 +82,6 @@ class Video:
     size: str | None = None
     seconds: str | None = None
     error: VideoError | None = None
-    poll_after: float | None = None
 
     @classmethod
     def parse(cls, payload: object) -> Self:

@@ -52,8 +52,52 @@ GUARDS: Final = (
     Guard(
         "one that cannot be asked after hides no other",
         _SYNC,
-        '                logger.warning("%s could not be asked after: %s", submission, error)\n',
-        "                raise\n",
+        '            logger.warning("%s could not be asked after: %s", submission, error)\n',
+        "            raise\n",
+        _SYNC_TESTS,
+    ),
+    Guard(
+        "what a list showed before it broke off is taken",
+        _SYNC,
+        "        failed = True\n",
+        "        failed, seen = True, {}\n",
+        f"{_SYNC_TESTS} -k broke_off",
+    ),
+    Guard(
+        "without a list renders are asked after one by one",
+        _SYNC,
+        "    asked = _ask_stragglers(due[:_STRAGGLERS_MOST], upstream, away=failed)\n",
+        "    asked = _ask_stragglers([] if failed else due[:_STRAGGLERS_MOST], upstream, away=failed)\n",
+        _SYNC_TESTS,
+    ),
+    Guard(
+        "an upstream that is away is not asked after each render",
+        _SYNC,
+        "            if away:\n                break\n",
+        "",
+        _SYNC_TESTS,
+    ),
+    Guard(
+        "a sweep comes after a pause where the list failed",
+        _SYNC,
+        "            pause = _ASK_AGAIN_SECONDS\n",
+        "            pass\n",
+        _SYNC_TESTS,
+    ),
+    Guard(
+        "a sweep puts off nothing that is to be stopped",
+        _SYNC,
+        "rendering.exclude(job__status=JobStatus.CANCELLED) if upstream.dialect.cancels else rendering",
+        "rendering",
+        _SYNC_TESTS,
+    ),
+    Guard(
+        "a render that was given up is missing only after three looks",
+        _SYNC,
+        "    if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:\n",
+        "    if submission.state == SubmissionState.GIVEN_UP:\n"
+        "        Submission.objects.filter(pk=submission.pk).update(due_at=None)\n"
+        "    if submission.state != SubmissionState.RENDERING:\n",
         _SYNC_TESTS,
     ),
     Guard(

@@ -139,8 +139,15 @@ GUARDS: Final = (
     Guard(
         "a 5xx is unknown",
         _ANSWERS,
-        "raise OutcomeUnknown(_summary(answer, complaint), answered=status >= 300)",
-        "raise Busy(_summary(answer, complaint))",
+        "    raise OutcomeUnknown(\n        _summary(answer, complaint), answered=status >= 300, ",
+        "    raise Busy(\n        _summary(answer, complaint), ",
+        _MEANING,
+    ),
+    Guard(
+        "a create of unknown outcome says how long to wait",
+        _ANSWERS,
+        "answered=status >= 300, retry_after=retry_after(answer.headers)",
+        "answered=status >= 300",
         _MEANING,
     ),
     Guard(
