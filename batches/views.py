@@ -334,7 +334,7 @@ class BatchViewSet(GenericViewSet[Batch]):
 
     def _retry(self) -> Response:
         batch = self.get_object()
-        retried = retry_failed(batch, api_key=key_of(self.request))
+        retried = retry_failed(batch, configured(), api_key=key_of(self.request))
         now = tallies([batch.pk])[batch.pk].status(cancelled=False)
         answer = {"batchId": str(batch.pk), "status": now, "retried": retried}
         return Response({"success": True, "data": answer})

@@ -257,7 +257,7 @@ class VideoViewSet(GenericViewSet[Job]):
         return once(request, lambda: self._retry())
 
     def _retry(self) -> Response:
-        job = retry(self.get_object(), api_key=key_of(self.request))
+        job = retry(self.get_object(), configured(), api_key=key_of(self.request))
         return self._job(self.get_queryset().get(pk=job.pk))
 
     @extend_schema(

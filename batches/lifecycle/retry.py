@@ -15,6 +15,7 @@ from videos.lifecycle.create import leave_room
 from videos.lifecycle.retry import price_today, reopened_fields, retry
 from videos.models import Job
 from videos.states import LIVE, JobStatus, SubmissionState
+from videos.upstream import Upstream
 from videos.wake import wake
 
 
@@ -26,7 +27,7 @@ class NothingFailed(APIException):
     default_detail = "Nothing of this batch has failed; only what failed is retried."
 
 
-def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
+def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = None) -> int:
     """Puts the failed jobs of a batch to work again, all or none, and says how many.
 
     As videos.lifecycle.retry does, which says what it raises besides NothingFailed.
@@ -44,7 +45,7 @@ def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
         )
         for job in jobs:
             if job.pk in begun:
-                retry(job, api_key=api_key)
+                retry(job, upstream, api_key=api_key)
         _retry_anew([job for job in jobs if job.pk not in begun], api_key)
         wake("submit")
     return len(jobs)

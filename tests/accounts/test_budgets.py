@@ -383,12 +383,12 @@ def test_a_retry_reserves_anew_and_may_be_refused(
     sweep(upstream)
     budget = limit(owner, "0.39")
     with pytest.raises(BudgetExceeded):
-        retry(job)
+        retry(job, upstream)
     job.refresh_from_db()
     assert job.status == "failed"
     budget.limit = ONE
     budget.save()
-    retry(job)
+    retry(job, upstream)
     assert counted(owner) == (ONE, 0)
     cancel(job, upstream)
     assert counted(owner) == (0, 0)
@@ -415,10 +415,10 @@ def test_a_retry_costs_what_is_listed_then_and_counts_for_the_key_that_asks(
     settings.SORA_PRICES = '{"sora-2": {"1280x720": "5"}}'
     budget = limit(owner, "19.99", key=key)
     with pytest.raises(BudgetExceeded):
-        retry(Job.objects.get(), api_key=key)
+        retry(Job.objects.get(), upstream, api_key=key)
     budget.limit = Decimal(20)
     budget.save()
-    retry(Job.objects.get(), api_key=key)
+    retry(Job.objects.get(), upstream, api_key=key)
     job.refresh_from_db()
     assert (job.estimated_cost, job.api_key) == (20, key)
     assert counted(owner, key) == (20, 0)
@@ -432,7 +432,7 @@ def test_a_retry_uses_the_reservation_of_a_create_that_is_undecided(
     sora.after = dropped
     submit.submit_next(upstream)
     cancel(job, upstream)
-    retry(job)
+    retry(job, upstream)
     assert counted(owner) == (ONE, 0)
     assert look_at(job, upstream, 2.5).state == "rendering"
     sora.complete(str(only(job).upstream_id))
@@ -447,7 +447,7 @@ def test_a_retry_that_goes_on_with_its_render_reserves_nothing(
     limit(owner, "0.40")
     submit.submit_next(upstream)
     cancel(job, upstream)
-    retry(job)
+    retry(job, upstream)
     job.refresh_from_db()
     assert job.status == "processing"
     assert counted(owner) == (ONE, 0)
@@ -497,7 +497,7 @@ def test_what_is_given_up_counts_as_spent_once(
     assert only(job).state == "given_up"
     assert counted(owner) == (0, ONE)
     job.refresh_from_db()
-    retry(job)
+    retry(job, upstream)
     sora.set(str(submission.upstream_id), Phase.FAILED)
     sweep(upstream)
     assert counted(owner) == (0, ONE), "a cost once settled stays"

@@ -71,7 +71,7 @@ def test_usage_is_grouped_as_asked_and_adds_up_over_attempts(
     submit.submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
-    retry(Job.objects.get())
+    retry(Job.objects.get(), upstream)
     rendered(upstream, sora)
     post(api, {"prompt": "another"})
     assert usage(api, by="model")["rows"] == [
@@ -101,7 +101,7 @@ def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
         left = left_of(Budget(owner=owner, api_key=key, period="day", limit=Decimal(9)))
         return left["settled"], left["reserved"]
 
-    retry(Job.objects.get(), api_key=second)
+    retry(Job.objects.get(), upstream, api_key=second)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
     submit.submit_next(upstream)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
@@ -116,7 +116,7 @@ def test_what_a_person_had_retried_is_no_keys_money(
 ) -> None:
     key = ApiKey.issue(owner, "first")[0]
     cancel(create(Asked(prompt="boat"), owner=owner, api_key=key, upstream=upstream), upstream)
-    retry(Job.objects.get())
+    retry(Job.objects.get(), upstream)
     Job.objects.update(api_key=key)
 
     def rows() -> list[tuple[Any, ...]]:
@@ -204,7 +204,7 @@ def test_an_owner_may_have_so_many_waiting_jobs(
     cancel(Job.objects.filter(owner__username="ada")[0], upstream)
     assert post(api, {"prompt": "boat"}).status_code == 201
     with pytest.raises(QueueFull):
-        retry(Job.objects.get(status="cancelled"))
+        retry(Job.objects.get(status="cancelled"), upstream)
 
 
 def test_an_owner_may_have_so_many_jobs_upstream(

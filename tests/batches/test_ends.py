@@ -355,12 +355,12 @@ def test_only_what_failed_is_retried_and_opens_another_round(
 
 
 def test_a_retry_costs_what_is_listed_and_reserves_it_for_the_key_that_asks(
-    make_batch: MakeBatch, renders: Renders, owner: User
+    make_batch: MakeBatch, renders: Renders, upstream: Upstream, owner: User
 ) -> None:
     batch = make_batch(2)
     renders.run(batch, failing=("boat 1", "boat 2"))
     key, _ = ApiKey.issue(owner, "another")
-    assert retry_failed(batch, api_key=key) == 2
+    assert retry_failed(batch, upstream, api_key=key) == 2
     assert Reservation.objects.filter(state="held", api_key=key).count() == 2
     assert set(Job.objects.values_list("api_key", "reservation__api_key")) == {(key.pk, key.pk)}
 
@@ -388,7 +388,7 @@ def test_a_retry_goes_on_with_what_still_renders(
         Submission.objects.filter(job__prompt="boat 2").update(give_up_at=database_now() + timedelta(days=1))
         sweep(upstream)
         assert statuses(batch.pk) == ["failed", "processing"]
-        assert retry_failed(batch) == 1
+        assert retry_failed(batch, upstream) == 1
         assert statuses(batch.pk) == ["processing", "processing"]
     # Nothing is set aside but for the other one, whose submission holds it.
     assert Reservation.objects.filter(state="held").count() == 1
@@ -400,14 +400,14 @@ def test_a_retry_goes_on_with_what_still_renders(
 
 @pytest.mark.parametrize("failing", [(), ("boat 1",)])
 def test_a_batch_of_which_nothing_failed_is_not_retried(
-    api: Client, make_batch: MakeBatch, renders: Renders, failing: tuple[str, ...]
+    api: Client, make_batch: MakeBatch, renders: Renders, upstream: Upstream, failing: tuple[str, ...]
 ) -> None:
     batch = make_batch(1)
     renders.run(batch, failing=failing)
     if failing:
-        retry_failed(batch)
+        retry_failed(batch, upstream)
     with pytest.raises(NothingFailed):
-        retry_failed(batch)
+        retry_failed(batch, upstream)
     answer = post(api, f"/api/v1/batches/{batch.pk}/retry")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "batch_not_retryable")
 
@@ -456,5 +456,5 @@ def test_jobs_without_a_batch_are_none_of_its_business(job: Job, upstream: Upstr
     Job.objects.update(group=group)
     job.refresh_from_db()
     cancel(job, upstream)
-    retry(job)
+    retry(job, upstream)
     assert not BatchEvent.objects.exists()

@@ -67,7 +67,7 @@ def test_a_retry_against_the_end_of_its_batch_leaves_one_story(
     batch = make_batch(2)
     first, second = Job.objects.filter(group=batch.pk).order_by("id")
     cancel(first, upstream)
-    calls: list[Callable[[], Any]] = [lambda: cancel(second, upstream), lambda: retry(first)]
+    calls: list[Callable[[], Any]] = [lambda: cancel(second, upstream), lambda: retry(first, upstream)]
     assert not [each for each in at_once(*calls) if isinstance(each, Exception)]
     assert statuses(batch.pk) == ["pending", "cancelled"]
     batch.refresh_from_db()

@@ -102,7 +102,7 @@ class World(RuleBasedStateMachine):
         given_up = last is not None and last.state == "given_up" and last.upstream_id is not None
         goes_on = live.state in {"rendering", "rendered"} if live else given_up
         try:
-            status = retry(job).status
+            status = retry(job, self.upstream).status
         except NotRetryable:
             assert job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}, job
             return

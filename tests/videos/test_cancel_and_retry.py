@@ -11,7 +11,7 @@ from videos.clock import shifted
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel, drop
 from videos.lifecycle.look import attend, look
-from videos.lifecycle.retry import NotRetryable, retry
+from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
 from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
@@ -136,14 +136,14 @@ def test_a_cancel_says_what_earlier_attempts_cost(
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
     job.refresh_from_db()
-    assert "stays paid" in cancel(retry(job), upstream).message
+    assert "stays paid" in cancel(retry(job, upstream), upstream).message
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "completed"])
-def test_only_what_failed_or_was_cancelled_is_retried(job: Job, status: str) -> None:
+def test_only_what_failed_or_was_cancelled_is_retried(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4")
     with pytest.raises(NotRetryable):
-        retry(job)
+        retry(job, upstream)
 
 
 def test_a_failed_render_is_sent_and_paid_again_only_on_request(
@@ -154,7 +154,7 @@ def test_a_failed_render_is_sent_and_paid_again_only_on_request(
     sweep(upstream)
     work(upstream, later=3600)
     assert len(sora.creates) == 1
-    again = retry(job)
+    again = retry(job, upstream)
     assert (again.status, again.error_code, again.failed_at, again.progress) == ("pending", "", None, 0)
     work(upstream)
     assert len(sora.creates) == 2
@@ -165,7 +165,7 @@ def test_a_retry_goes_on_with_a_render_that_still_runs(
 ) -> None:
     submit.submit_next(upstream)
     cancel(job, upstream)
-    assert retry(job).status == "processing"
+    assert retry(job, upstream).status == "processing"
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     store(only(job), upstream)
@@ -178,7 +178,7 @@ def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sor
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     cancel(job, upstream)
-    assert retry(job).status == "processing"
+    assert retry(job, upstream).status == "processing"
     work(upstream)
     assert Job.objects.get().status == "completed"
     assert len(sora.creates) == 1
@@ -193,11 +193,68 @@ def test_a_retry_revives_what_was_given_up_with_an_id(
         work(upstream)
         assert only(job).state == "given_up"
         job.refresh_from_db()
-        assert retry(job).status == "processing"
+        assert retry(job, upstream).status == "processing"
         assert (only(job).state, only(job).cost_state) == ("rendering", "settled")
         work(upstream)
         assert only(job).state == "rendering", "its clock was restarted"
     assert len(sora.creates) == 1
+
+
+def elsewhere(upstream: Upstream) -> tuple[Upstream, ScriptedClient]:
+    """The upstream that is configured by then."""
+    client = ScriptedClient()
+    return replace(upstream, name="another", client=client), client  # type: ignore[arg-type]
+
+
+def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one(
+    job: Job, upstream: Upstream, settings: Settings
+) -> None:
+    submit.submit_next(upstream)
+    present, sora = elsewhere(upstream)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        work(present)
+        assert (only(job).state, Job.objects.get().error_code) == ("given_up", "gave_up")
+        assert retry(job, present).status == "pending"
+        work(present)
+    assert job.submissions.get(number=1).state == "given_up"
+    assert (job.submissions.get(number=2).state, len(sora.creates)) == ("rendering", 1)
+
+
+@pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
+def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
+    job: Job, upstream: Upstream, settings: Settings, state: str
+) -> None:
+    submission = submit.claim(upstream)
+    assert submission is not None
+    Submission.objects.update(
+        state=state,
+        cost_state="settled" if state == "rendered" else "reserved",
+        upstream_id=None if state in {"sending", "unknown"} else "video_1",
+    )
+    cancel(job, upstream)
+    present, sora = elsewhere(upstream)
+    with pytest.raises(RendersElsewhere, match="at scripted") as raised:
+        retry(job, present)
+    assert job.submissions.count() == 1
+    assert Job.objects.get().status == "cancelled"
+    with shifted(timedelta(seconds=raised.value.wait + 1)):
+        for _ in range(2):
+            work(present)
+        assert retry(job, present).status == "pending"
+        work(present)
+    assert len(sora.creates) == 1
+
+
+def test_back_at_the_upstream_of_the_past_a_retry_goes_on_with_what_it_has(
+    job: Job, upstream: Upstream, settings: Settings
+) -> None:
+    submit.submit_next(upstream)
+    present, _ = elsewhere(upstream)
+    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+        work(present)
+        job.refresh_from_db()
+        assert retry(job, upstream).status == "processing"
+        assert only(job).state == "rendering"
 
 
 def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
@@ -210,7 +267,7 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
     assert only(job).state == "unknown", "the list is given an hour to answer first"
     work(upstream, later=settings.JOB_GIVE_UP_AFTER + 3700)
     assert only(job).state == "given_up"
-    assert retry(job).status == "pending"
+    assert retry(job, upstream).status == "pending"
 
 
 def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_up(
@@ -246,7 +303,7 @@ def test_a_retry_opens_nothing_while_an_attempt_is_undecided(
     upstream_id = "video_1" if state == "dropping" else None
     Submission.objects.filter(pk=submission.pk).update(state=state, upstream_id=upstream_id)
     cancel(job, upstream)
-    assert retry(job).status == "pending"
+    assert retry(job, upstream).status == "pending"
     assert submit.claim(upstream) is None
 
 
@@ -258,7 +315,7 @@ def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(
     sweep(upstream)
     cancel(job, upstream)
     stale = Submission.objects.select_related("job").get()
-    retry(job)
+    retry(job, upstream)
     attend(stale, upstream)
     assert sora.deleted == []
     work(upstream, later=200)

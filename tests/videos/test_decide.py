@@ -307,7 +307,7 @@ def test_a_retry_after_a_declared_absence_is_sent_once(
 ) -> None:
     cancel(job, upstream)
     call_command("declare_absent", name(unknown))
-    retry(job)
+    retry(job, upstream)
     assert submit.submit_next(upstream)
     assert not submit.submit_next(upstream)
     assert len(sora.creates) == 1

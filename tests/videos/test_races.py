@@ -91,7 +91,7 @@ def test_a_cancel_against_a_submit_leaves_one_story(
 def test_of_concurrent_cancels_and_retries_each_wins_once(job: Job, upstream: Upstream, turn: int) -> None:
     cancels = at_once(*[lambda: cancel(job, upstream)] * 4)
     assert len([each for each in cancels if isinstance(each, NotCancellable)]) == 3
-    retries = at_once(*[lambda: retry(job)] * 4)
+    retries = at_once(*[lambda: retry(job, upstream)] * 4)
     assert len([each for each in retries if isinstance(each, NotRetryable)]) == 3
     assert [to for _, _, to in events(job)] == ["pending", "cancelled", "pending"]
 
@@ -177,7 +177,7 @@ def test_a_record_a_cancel_and_a_retry_hold_the_job(
     monkeypatch.setattr(Job, "move", looking)
     submit.submit_next(upstream)
     cancel(job, upstream)
-    retry(job)
+    retry(job, upstream)
     assert held == [True, True, True]
 
 

@@ -392,7 +392,7 @@ def test_a_retry_begins_to_count_anew(
     assert job.status == "failed"
     settings.SORA_MAX_RETRIES = 1
     with shifted(timedelta(minutes=1)):
-        retry(job)
+        retry(job, upstream)
         assert submit.submit_next(upstream)
         look_at(job, upstream, 16)
     assert job.status == "pending"
@@ -454,7 +454,7 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     lost = only(job)
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
-        retry(job)
+        retry(job, upstream)
         assert submit.claim(upstream)
         video = sora.add(CreateRequest(**job.fitted))
         with locked(lost) as (locked_job, submission):
@@ -481,7 +481,7 @@ def test_a_retry_goes_on_with_an_earlier_attempt_that_was_accepted_after_all(
         sweep(upstream)
         job.refresh_from_db()
         assert job.status == "failed"
-        assert retry(job).status == "processing"
+        assert retry(job, upstream).status == "processing"
     first.refresh_from_db()
     assert (first.state, first.upstream_id) == ("rendering", video.id)
     assert len(sora.creates) == 2

@@ -16,6 +16,7 @@ from videos.clock import database_now
 from videos.lifecycle.create import leave_room
 from videos.models import Job, Submission
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
+from videos.upstream import Upstream
 from videos.wake import wake
 
 
@@ -30,23 +31,41 @@ class NotRetryable(APIException):
         self.extra = {"status": job.status}
 
 
-def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
+class RendersElsewhere(APIException):
+    """409: what may have been paid for it is not given up yet, at an upstream that is not configured here."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "job_renders_elsewhere"
+
+    def __init__(self, job: Job, live: Submission) -> None:
+        super().__init__(
+            f"An attempt at {live.provider}, which this service no longer uses, may still be paid; the job "
+            f"can be retried once that is given up, at {live.give_up_at:%Y-%m-%d %H:%M} UTC."
+        )
+        self.extra = {"status": job.status, "givenUpAt": live.give_up_at}
+        self.wait = max(1.0, (live.give_up_at - database_now()).total_seconds())
+
+
+def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job:
     """Puts a failed or cancelled job to work again.
 
     It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
     is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
-    Raises NotRetryable, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.
+    What another upstream has is followed by nobody: it is given up in time, and then one is sent to this one.
+    Raises NotRetryable, RendersElsewhere, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
-        to = JobStatus.PROCESSING if _has_render(job) else JobStatus.PENDING
+        if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            raise NotRetryable(job)
+        live = job.submissions.filter(state__in=LIVE).select_related("provider").first()
+        if live is not None and live.provider.name != upstream.name:
+            raise RendersElsewhere(job, live)
+        to = JobStatus.PROCESSING if _has_render(job, upstream) else JobStatus.PENDING
         cleared = reopened_fields()
         if to == JobStatus.PROCESSING and job.started_at is None:
             cleared["started_at"] = cleared["asked_at"]
-        if not job.move(
-            to, only_from=[JobStatus.FAILED, JobStatus.CANCELLED], detail={"by": "caller"}, **cleared
-        ):
-            raise NotRetryable(job)
+        job.move(to, detail={"by": "caller"}, **cleared)
         if to == JobStatus.PENDING:
             if not job.submissions.filter(state__in=UNDECIDED).exists():
                 _reserve_again(job, api_key)
@@ -84,15 +103,15 @@ def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     job.hold(reserve(job.owner, api_key, price))
 
 
-def _has_render(job: Job) -> bool:
+def _has_render(job: Job, upstream: Upstream) -> bool:
     """Finds, and revives where it had been given up, a render that the job can go on with."""
-    if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
-        return False
     attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
     if job.submissions.filter(state__in=attached).exists():
         return True
     # Not only the last attempt: an earlier one may have been accepted after all.
-    given_up = job.submissions.filter(state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)
+    given_up = job.submissions.filter(
+        state=SubmissionState.GIVEN_UP, upstream_id__isnull=False, provider__name=upstream.name
+    )
     last: Submission | None = given_up.order_by("-number").first()
     if last is None or job.submissions.filter(state__in=LIVE).exists():
         return False

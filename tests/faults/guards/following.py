@@ -258,15 +258,29 @@ GUARDS: Final = (
     Guard(
         "a retry revives what was given up with an id",
         _RETRY,
-        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)",
-        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=True)",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False, provider",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=True, provider",
         _CANCEL_TESTS,
     ),
     Guard(
         "a retry revives nothing that has no id",
         _RETRY,
-        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False)",
-        "state=SubmissionState.GIVEN_UP)",
+        "state=SubmissionState.GIVEN_UP, upstream_id__isnull=False, provider",
+        "state=SubmissionState.GIVEN_UP, provider",
+        _CANCEL_TESTS,
+    ),
+    Guard(
+        "a retry revives nothing that another upstream has",
+        _RETRY,
+        "upstream_id__isnull=False, provider__name=upstream.name\n",
+        "upstream_id__isnull=False\n",
+        _CANCEL_TESTS,
+    ),
+    Guard(
+        "a retry waits for what another upstream may still be paid for",
+        _RETRY,
+        "        if live is not None and live.provider.name != upstream.name:\n",
+        "        if False:\n",
         _CANCEL_TESTS,
     ),
     Guard(
