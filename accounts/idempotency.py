@@ -67,7 +67,7 @@ def once(request: Request, carry_out: Callable[[], Response]) -> Response:
 
 
 def _first(request: Request, key: str, request_hash: str, carry_out: Callable[[], Response]) -> Response:
-    _forget_expired(request)
+    _forget_expired(request, key)
     row = IdempotencyKey.objects.create(owner=request.user, key=key, request_hash=request_hash)  # type: ignore[misc]
     response = carry_out()
     IdempotencyKey.objects.filter(pk=row.pk).update(
@@ -83,8 +83,10 @@ def _kept(request: Request, key: str) -> QuerySet[IdempotencyKey]:
     return mine.filter(created_at__gt=Now() - KEPT_FOR)
 
 
-def _forget_expired(request: Request) -> None:
+def _forget_expired(request: Request, key: str) -> None:
     expired = IdempotencyKey.objects.filter(owner=request.user, created_at__lte=Now() - KEPT_FOR)  # type: ignore[misc]
+    # However many there are, this one is in the way. First, so that who waits for its row holds no other.
+    expired.filter(key=key).delete()
     # Those that another request is deleting just now are its to delete.
     found = expired.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)
     IdempotencyKey.objects.filter(pk__in=list(found[:_FORGOTTEN_AT_ONCE])).delete()

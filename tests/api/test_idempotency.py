@@ -123,6 +123,20 @@ def test_expired_keys_are_deleted_a_few_with_each_request(
 
 
 @pytest.mark.django_db
+def test_an_expired_key_is_used_again_however_many_have_expired(
+    api: Client, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accounts.idempotency._FORGOTTEN_AT_ONCE", 2)
+    long_ago = timezone.now() - timedelta(hours=25)
+    IdempotencyKey.objects.bulk_create(
+        IdempotencyKey(owner=owner, key=f"old-{number}", created_at=long_ago) for number in range(5)
+    )
+    assert post(api, key="old-4").status_code == 201
+    assert post(api, key="old-4")["Idempotent-Replayed"] == "true"
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("key", ["", " ", '""', "a b", "x" * 256, "ü", "a\tb"])
 def test_an_unusable_key_is_refused_and_nothing_is_made(api: Client, key: str) -> None:
     response = post(api, key=key)

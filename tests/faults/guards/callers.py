@@ -120,8 +120,15 @@ GUARDS: Final = (
     Guard(
         "an expired idempotency key makes room",
         _IDEMPOTENCY,
-        "    _forget_expired(request)\n    row",
+        "    _forget_expired(request, key)\n    row",
         "    row",
+        _TESTS,
+    ),
+    Guard(
+        "an expired idempotency key makes room however many there are",
+        _IDEMPOTENCY,
+        "    expired.filter(key=key).delete()\n",
+        "",
         _TESTS,
     ),
     Guard(
