@@ -27,11 +27,14 @@ _CODES: Final = {
 
 
 class DatabaseAway(exceptions.APIException):
-    """503: nothing was accepted; the same request may be sent again."""
+    """503: nothing was carried out, unless the connection broke while just that was committed."""
 
     status_code = 503
     default_code = "database_unavailable"
-    default_detail = "The service cannot reach its database now; nothing was accepted. Send it again later."
+    default_detail = (
+        "The service cannot reach its database now, and may not know whether the request was carried out. "
+        "Send it again later, with the same Idempotency-Key if it had one; without one, look first."
+    )
     wait = 5.0
 
 

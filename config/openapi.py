@@ -6,6 +6,7 @@ from accounts.authentication import KeyInUrl
 from batches.lifecycle.cancel import BatchNotCancellable
 from batches.lifecycle.hold import NotPausable
 from batches.lifecycle.retry import NothingFailed
+from config.errors import DatabaseAway
 
 _ERROR: Final = {
     "type": "object",
@@ -86,7 +87,7 @@ _SAYS: Final = {
     "503": (
         "The database or the upstream does not answer; Retry-After says when to try again.",
         "database_unavailable",
-        "The service cannot reach its database now; nothing was accepted. Send it again later.",
+        str(DatabaseAway.default_detail),
     ),
 }
 _MORE: Final = {

@@ -131,6 +131,7 @@ def test_a_database_that_is_away_is_503_and_accepts_nothing(
     response = api.post("/api/v1/videos", '{"prompt": "boat"}', content_type="application/json")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert problem(response)["code"] == "database_unavailable"
+    assert "same Idempotency-Key" in problem(response)["message"], "a commit may have been made"
     assert str(error) in caplog.text
     assert str(error) not in response.content.decode()
     assert Job.objects.count() == 0
