@@ -3,7 +3,7 @@
 import itertools
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +17,7 @@ from videos.states import JOB_ENTERED_FROM, JOB_OPEN, LIVE, SUBMISSION_ENTERED_F
 
 _SKEW = timedelta(seconds=3)
 _JOBS = "SELECT id, status, video FROM videos_job"
+_PROMPTS = "SELECT id, fitted->>'prompt' FROM videos_job ORDER BY id"
 _SUBMISSIONS = (
     "SELECT job_id, number, state, upstream_id, cost_state, price, request->>'prompt',"
     " created_at, lease_until FROM videos_submission"
@@ -130,11 +131,32 @@ def _judge_submissions(
         # The protocol gives no closer proof of whose a video is than what was asked for, and when.
         if entry["prompt"] != prompt or not begun - _SKEW <= made <= until + _SKEW:
             books.swapped.append(f"{name}: {upstream_id} of {made} for {entry['prompt']!r}")
-    books.paid_twice += [f"{job}: {n}" for job, n in paid.items() if n > 1 + retries.get(job, 0)]
     books.orphans += sorted(entries.keys() - owned)
+    prompts = {str(job): prompt for job, prompt in stack.ask(_PROMPTS)}
+    unowned = [entries[each]["prompt"] for each in books.orphans]
+    books.paid_twice += paid_twice(prompts, paid, unowned, retries)
     books.billed += sum(
         (Decimal(entry["price"]) for entry in entries.values() if entry["billed"]), Decimal(0)
     )
+
+
+def paid_twice(
+    prompts: Mapping[str, str], owned: Mapping[str, int], unowned: Iterable[str], retries: Mapping[str, int]
+) -> list[str]:
+    """The jobs, of these prompts, with more paid creates than were asked for.
+
+    So many creates are owned by each job's submissions. One of this prompt that nobody owns is the job's that
+    asked for just that; of several that did, the one's that has the fewest.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for job, prompt in prompts.items():
+        alike[prompt].append(job)
+    paid = Counter(owned)
+    for prompt in unowned:
+        # What no job asked for is an orphan only.
+        if jobs := alike[prompt]:
+            paid[min(jobs, key=lambda job: paid[job] - retries.get(job, 0))] += 1
+    return [f"{job}: {n}" for job, n in paid.items() if n > 1 + retries.get(job, 0)]
 
 
 def _judge_histories(stack: Stack, books: Books) -> None:
