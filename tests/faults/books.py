@@ -113,7 +113,11 @@ def _judge_submissions(
 ) -> None:
     paid: Counter[str] = Counter()
     owned = set()
-    for job, number, state, upstream_id, cost_state, price, prompt, begun, until in stack.ask(_SUBMISSIONS):
+    submissions = stack.ask(_SUBMISSIONS)
+    begins: dict[str, list[datetime]] = defaultdict(list)
+    for *_, prompt, begun, _until in submissions:
+        begins[prompt].append(begun)
+    for job, number, state, upstream_id, cost_state, price, prompt, begun, until in submissions:
         name = f"{job}/{number} {state}"
         if state in UNDECIDED:
             books.unknown_open.append(name)
@@ -128,8 +132,10 @@ def _judge_submissions(
             books.swapped.append(f"{name}: {upstream_id} was never paid for")
             continue
         made = datetime.fromtimestamp(entry["created_at"], UTC)
-        # The protocol gives no closer proof of whose a video is than what was asked for, and when.
-        if entry["prompt"] != prompt or not begun - _SKEW <= made <= until + _SKEW:
+        # The protocol gives no closer proof of whose a video is than what was asked for, and when: within the
+        # lease, or later where nobody else had asked for the same by then.
+        latest = max(until, min((each for each in begins[prompt] if each > begun), default=made))
+        if entry["prompt"] != prompt or not begun - _SKEW <= made <= latest + _SKEW:
             books.swapped.append(f"{name}: {upstream_id} of {made} for {entry['prompt']!r}")
     books.orphans += sorted(entries.keys() - owned)
     prompts = {str(job): prompt for job, prompt in stack.ask(_PROMPTS)}

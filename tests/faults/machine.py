@@ -20,7 +20,7 @@ from videos.fitting import Asked
 from videos.lifecycle import decide, submit
 from videos.lifecycle.create import create
 from videos.lifecycle.hint import take_hint
-from videos.lifecycle.sync import NotSyncable, ask_now, sweep
+from videos.lifecycle.sync import NotSyncable, UpstreamUnavailable, ask_now, sweep
 from videos.models import Submission
 from videos.sora import errors
 from videos.sora.types import Phase
@@ -36,6 +36,7 @@ _REFUSALS: Final[dict[str, Callable[[], errors.SoraError]]] = {
     "rejected": lambda: errors.Rejected("no", status=400),
     "lost on the way": lambda: errors.OutcomeUnknown("reset"),
     "500 unmade": lambda: errors.OutcomeUnknown("500", answered=True),
+    "503 unmade": lambda: errors.OutcomeUnknown("503", answered=True, retry_after=20),
 }
 _BRIEFLY: Final = ["3 s", "20 s", "look", "cancel", "retry", "send"]
 _MEANWHILE: Final = [*_BRIEFLY, "the lease", "finish", "a mistake", "a downtime"]
@@ -64,6 +65,7 @@ CHOICES: Final[dict[str, Sequence[Any]]] = {
     "call": ["list", "retrieve", "download", "delete"],
     "seconds": [0.5, 3, 20, 40],
     "downtime": [0, 700, 3_000, 7_000],
+    "retry_after": [None, 3, 600],
     "whose": ["ours", "nobody's yet", "never was"],
     "phase": [Phase.COMPLETED, Phase.RUNNING, Phase.FAILED, Phase.CANCELLED],
 }
@@ -145,7 +147,7 @@ class Service(World):
 
     @step
     def ask_after_it_now(self, pick: int) -> None:
-        with suppress(NotSyncable):
+        with suppress(NotSyncable, UpstreamUnavailable):
             ask_now(self._job(pick), self.upstream)
 
     @step
@@ -246,8 +248,8 @@ class Service(World):
             self._work()
 
     @step
-    def work_while_the_upstream_is_away(self, downtime: float) -> None:
-        self.sora.be_away(errors.Unavailable("502"))
+    def work_while_the_upstream_is_away(self, downtime: float, retry_after: float | None) -> None:
+        self.sora.be_away(errors.Unavailable("502", retry_after=retry_after))
         self._work()
         self._pass(downtime)
         self._work()

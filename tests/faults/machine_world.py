@@ -288,7 +288,12 @@ class World(RuleBasedStateMachine):
     def _until_something_is_due(self) -> float:
         """Seconds, at least 30: what has no date at all is never waited for."""
         now, provider = database_now(), self.upstream.provider()
-        moments = [provider.held_until, provider.probe_due_at, provider.sweep_due_at]
+        moments = [
+            provider.held_until,
+            provider.left_alone_until,
+            provider.probe_due_at,
+            provider.sweep_due_at,
+        ]
         moments += Job.objects.filter(status=JobStatus.PENDING).values_list("due_at", flat=True)
         for due_at, give_up_at, state in Submission.objects.values_list("due_at", "give_up_at", "state"):
             # What is due already is seen to in the next round.
