@@ -17,7 +17,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 _THOROUGH = os.environ.get("FAULT_EXAMPLES")
 _WALKS = int(os.environ.get("FAULT_WALKS", "4"))
 _OFTEN = {"work": 5, "time_passes": 4, "a_render_goes_on": 3} | dict.fromkeys(
-    ["send", "send_and_hear_nothing", "send_and_hear_late", "work_and_crash", "work_beside_others"], 3
+    [
+        "send",
+        "send_and_hear_nothing",
+        "send_and_hear_late",
+        "be_held_up_before_the_post",
+        "work_and_crash",
+        "work_beside_others",
+    ],
+    3,
 )
 
 
