@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -53,7 +54,6 @@ def _row(number: int, job: Job, view: JobView) -> dict[str, Any]:
     result = view.get_result(job) or {}
     error = view.get_error(job) or {}
     cost = view.get_cost(job)
-    written: Callable[[Any], Any] = lambda at: at.isoformat().replace("+00:00", "Z") if at else None  # noqa: E731
     return {
         "item": number,
         "ref": job.ref or None,
@@ -67,9 +67,13 @@ def _row(number: int, job: Job, view: JobView) -> dict[str, Any]:
         "errorCode": error.get("code"),
         "errorMessage": error.get("message"),
         "metadata": job.metadata,
-        "createdAt": written(job.created_at),
-        "completedAt": written(job.completed_at),
+        "createdAt": _time(job.created_at),
+        "completedAt": _time(job.completed_at),
     }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at else None
 
 
 def _cell(value: Any) -> Any:

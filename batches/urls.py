@@ -3,7 +3,8 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from batches.views import BatchViewSet, VideoBatchViewSet
+from batches.create_views import VideoBatchViewSet
+from batches.views import BatchViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("batches", BatchViewSet, basename="batch")

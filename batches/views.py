@@ -1,43 +1,37 @@
 """The REST face of batches: each action parses, makes one call, and renders."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-from django.conf import settings
 from django.http import StreamingHttpResponse
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import extend_schema
-from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.authentication import key_of
-from accounts.budgets import dollars, remaining
+from accounts.budgets import dollars
 from accounts.fields import Strict
 from accounts.idempotency import once
 from accounts.ownership import find, owned_by
 from batches import examples, manifest
 from batches import serializers as wire
-from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
+from batches.create_views import LOCATION, accept, estimate_of, query_of, upload_of
 from batches.lifecycle.cancel import cancel_batch
-from batches.lifecycle.create import Plan, create_batch
 from batches.lifecycle.hold import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import Tally, tallies
-from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload, typed
+from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
 from videos import pricing
-from videos.lifecycle.create import price_of
 from videos.queries import page_of, visible_to
 from videos.queue import standings
-from videos.serializers import CreateVideo, JobPage, JobView, PageQuery
+from videos.serializers import JobPage, JobView, PageQuery
 from videos.upstream import configured
-from videos.views import IDEMPOTENCY_KEY, REPLAYED, header
+from videos.views import IDEMPOTENCY_KEY, REPLAYED
 
 _FILES: Final = {
     media_type: {"type": "string", "format": "binary"}
@@ -47,106 +41,6 @@ _MANIFESTS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
     "csv": ("text/csv; charset=utf-8", manifest.csv_lines),
     "jsonl": ("application/x-ndjson", manifest.json_lines),
 }
-_LOCATION: Final = header("Location", [201], "The batch's address.")
-
-
-def _accept(
-    request: Request, source: Source, asked: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Response:
-    """Creates a batch and says what was accepted."""
-    upstream = configured()
-    accepted = create_batch(
-        Items(source, defaults, upstream, settings.SORA_MODEL),
-        owner=request.user,  # type: ignore[arg-type]
-        api_key=key_of(request),
-        upstream=upstream,
-        **{name: asked[name] for name in ("name", "metadata", "concurrency") if name in asked},
-    )
-    answer = {
-        "batchId": str(accepted.batch.pk),
-        "jobIds": [str(pk) for pk in accepted.job_ids],
-        "total": accepted.batch.total,
-        "status": "pending",
-        "message": "The videos are queued.",
-        "adjusted": accepted.plan.adjusted,
-        "estimatedCost": dollars(accepted.plan.total),
-    }
-    location = request.build_absolute_uri(f"/api/v1/batches/{accepted.batch.pk}")
-    headers = {"Location": location}
-    return Response({"success": True, "data": answer}, status.HTTP_201_CREATED, headers=headers)
-
-
-def _estimate(request: Request, source: Source, defaults: Mapping[str, Any]) -> Response:
-    """Says what a create would send and cost."""
-    plan = Plan()
-    first: list[dict[str, Any]] = []
-    for item in Items(source, defaults, configured(), settings.SORA_MODEL).check():
-        plan.add(item)
-        if len(first) < wire.INLINED_MAX:
-            sent = item.fitted.request
-            first.append(
-                {
-                    "ref": item.ref or None,
-                    "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
-                    "adjustments": item.fitted.adjustments,
-                    "estimatedCost": dollars(price_of(item.fitted)),
-                }
-            )
-    answer = {
-        "total": len(plan.prices),
-        "adjusted": plan.adjusted,
-        "unpriced": plan.unpriced,
-        "estimatedCost": dollars(plan.total),
-        "currency": pricing.CURRENCY,
-        "items": first,
-        "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
-    }
-    return Response({"success": True, "data": answer})
-
-
-class VideoBatchViewSet(GenericViewSet[Batch]):
-    """Batches as JSON."""
-
-    serializer_class = wire.BatchView
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses what a call would ignore, because its sender meant something by it."""
-        super().initial(request, *args, **kwargs)
-        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
-
-    @extend_schema(
-        operation_id="createBatch",
-        summary="Ask for several videos",
-        request=wire.CreateBatch,
-        parameters=[IDEMPOTENCY_KEY, REPLAYED, _LOCATION],
-        responses={201: wire.BatchAccepted},
-        examples=examples.CREATE,
-    )
-    def create(self, request: Request) -> Response:
-        """All are accepted and committed when this answers, or none is."""
-        return once(request, lambda: self._create(request))
-
-    def _create(self, request: Request) -> Response:
-        wish, source, defaults = self._read(request)
-        return _accept(request, source, wish.validated_data, defaults)
-
-    @extend_schema(
-        operation_id="estimateBatch",
-        summary="What several videos would cost",
-        request=wire.CreateBatch,
-        responses={200: wire.BatchEstimate},
-        examples=examples.ESTIMATE,
-    )
-    def estimate(self, request: Request) -> Response:
-        """Validates, fits and prices as a create does, and creates nothing."""
-        _, source, defaults = self._read(request)
-        return _estimate(request, source, defaults)
-
-    def _read(self, request: Request) -> tuple[wire.CreateBatch, Source, dict[str, Any]]:
-        wish = wire.CreateBatch(data=request.data)
-        wish.is_valid(raise_exception=True)
-        # As they were sent: each item is validated together with them.
-        return wish, Listed(wish.validated_data["videos"]), dict(wish.initial_data.get("defaults", {}))
 
 
 class BatchViewSet(GenericViewSet[Batch]):
@@ -192,7 +86,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         operation_id="uploadBatch",
         summary="Ask for many videos by a file",
         request=_FILES,
-        parameters=[wire.UploadQuery, IDEMPOTENCY_KEY, REPLAYED, _LOCATION],
+        parameters=[wire.UploadQuery, IDEMPOTENCY_KEY, REPLAYED, LOCATION],
         responses={201: wire.BatchAccepted},
         examples=examples.UPLOAD,
     )
@@ -201,12 +95,12 @@ class BatchViewSet(GenericViewSet[Batch]):
 
         All are accepted and committed when this answers, or none is, and each bad line is named.
         """
-        with _upload(request) as upload:
+        with upload_of(request) as upload:
             return once(request, lambda: self._create(request, upload))
 
     def _create(self, request: Request, upload: Upload) -> Response:
-        asked, defaults = _query(request, upload)
-        return _accept(request, upload, asked, defaults)
+        asked, defaults = query_of(request, upload)
+        return accept(request, upload, asked, defaults)
 
     @extend_schema(
         operation_id="estimateUpload",
@@ -219,9 +113,9 @@ class BatchViewSet(GenericViewSet[Batch]):
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
         """Validates, fits and prices as a create does, and creates nothing."""
-        with _upload(request) as upload:
-            _, defaults = _query(request, upload)
-            return _estimate(request, upload, defaults)
+        with upload_of(request) as upload:
+            _, defaults = query_of(request, upload)
+            return estimate_of(request, upload, defaults)
 
     @extend_schema(
         operation_id="listBatches",
@@ -358,31 +252,6 @@ class BatchViewSet(GenericViewSet[Batch]):
         )
         response["Content-Disposition"] = f'attachment; filename="{batch.pk}.{kind}"'
         return response
-
-
-@contextmanager
-def _upload(request: Request) -> Iterator[Upload]:
-    """The uploaded file, for as long as it is open. Raises UnsupportedMediaType for anything else."""
-    upload: Any = request.data
-    if not upload:
-        raise BadItems([NOTHING_SENT])
-    if not isinstance(upload, Upload):
-        kinds = "text/csv, application/x-ndjson or application/jsonl"
-        detail = f"Send a file as {kinds}; JSON goes to /api/v1/videos/batch."
-        raise UnsupportedMediaType(request.content_type or "", detail)
-    with upload.file:
-        yield upload
-
-
-def _query(request: Request, upload: Upload) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What holds for the batch, and for each item that does not say otherwise."""
-    raw = {name: typed(name, str(value)) for name, value in request.query_params.items()}
-    query = wire.UploadQuery(data=raw)
-    query.is_valid(raise_exception=True)
-    of_items = CreateVideo().fields.keys() - {"metadata"}
-    defaults = {name: value for name, value in raw.items() if name in of_items}
-    upload.given = defaults.keys()
-    return query.validated_data, defaults
 
 
 def _shown(batch: Batch, tally: Tally) -> dict[str, Any]:

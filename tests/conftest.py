@@ -63,7 +63,14 @@ def sora(upstream: Upstream) -> ScriptedClient:
 @pytest.fixture
 def api(secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A caller with a key, before a service whose upstream is the scripted one."""
-    for module in ("videos.views", "videos.tasks", "batches.views", "batches.tasks", "health.checks"):
+    for module in (
+        "videos.views",
+        "videos.tasks",
+        "batches.views",
+        "batches.create_views",
+        "batches.tasks",
+        "health.checks",
+    ):
         monkeypatch.setattr(f"{module}.configured", lambda: upstream)
     return Client(headers={"x-api-key": secret})
 

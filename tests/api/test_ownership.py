@@ -165,7 +165,13 @@ def test_an_operation_answers_each_caller_as_the_table_says(
     settings: Settings,
 ) -> None:
     settings.SORA_WEBHOOK_SECRET = ["whsec_YQ=="]
-    for module in ("videos.views", "videos.generate_views", "batches.views", "health.checks"):
+    for module in (
+        "videos.views",
+        "videos.generate_views",
+        "batches.views",
+        "batches.create_views",
+        "health.checks",
+    ):
         monkeypatch.setattr(f"{module}.configured", lambda: upstream)
     operation = operations()[name]
     # As each needs it in order to succeed.

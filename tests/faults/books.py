@@ -26,6 +26,10 @@ _EVENTS = (
     "SELECT job_id, subject, submission_number, from_state, to_state, created_at"
     " FROM videos_jobevent ORDER BY job_id, number"
 )
+_BATCHES_OPEN = (
+    "SELECT group_id FROM batches_batch WHERE completed_at IS NULL OR round <> ("
+    "SELECT count(*) FROM batches_batchevent WHERE batch_id = group_id AND kind = 'completed')"
+)
 
 
 @dataclass
@@ -40,6 +44,8 @@ class Books:
     swapped: list[str] = field(default_factory=list)
     against_the_tables: list[str] = field(default_factory=list)
     without_file: list[str] = field(default_factory=list)
+    # Batches of which an end was not recorded, or not once a round.
+    batches_open: list[str] = field(default_factory=list)
     settled: Decimal = Decimal(0)
     billed: Decimal = Decimal(0)
     # Whether something was given up or lost: what it cost is then settled on suspicion.
@@ -59,6 +65,7 @@ class Books:
                 "swapped",
                 "against_the_tables",
                 "without_file",
+                "batches_open",
             )
             if (value := getattr(self, name))
         }
@@ -71,7 +78,8 @@ def is_quiet(stack: Stack) -> bool:
     """Whether nothing is under way any more."""
     jobs = stack.ask("SELECT count(*) FROM videos_job WHERE status = ANY(%s)", sorted(JOB_OPEN))
     live = stack.ask("SELECT count(*) FROM videos_submission WHERE state = ANY(%s)", sorted(LIVE))
-    return jobs == live == [(0,)]
+    batches = stack.ask("SELECT count(*) FROM batches_batch WHERE completed_at IS NULL")
+    return jobs == live == batches == [(0,)]
 
 
 def ledger(stack: Stack) -> list[dict[str, Any]]:
@@ -95,6 +103,7 @@ def judge(stack: Stack, accepted: Collection[str], retries: Mapping[str, int] | 
     _judge_jobs(stack, accepted, books)
     _judge_submissions(stack, entries, retries or {}, books)
     _judge_histories(stack, books)
+    books.batches_open += [str(pk) for (pk,) in stack.ask(_BATCHES_OPEN)]
     return books
 
 

@@ -26,7 +26,7 @@ import requests
 
 from tests.e2e.processes import eventually
 from tests.faults.books import Books, is_quiet, judge
-from tests.faults.persistent import NoAnswer, ask_for, insist
+from tests.faults.persistent import NoAnswer, ask_for, ask_for_batch, insist
 from tests.faults.stack import SIMULATOR, WEB, Stack, running
 from tests.servers import Absent
 
@@ -65,6 +65,7 @@ class Soak:
         self._ends = threading.Event()
         self._lock = threading.Lock()
         self.accepted: set[str] = set()
+        self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
         self.blows: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
@@ -105,6 +106,9 @@ class Soak:
         while not self._ends.wait(chance.uniform(0.1, 0.7)):
             if self._is_behind():
                 continue
+            if chance.random() < 0.06:
+                self._ask_for_batch(chance)
+                continue
             number += 1
             # Some look alike upstream, where nothing but the time then tells them apart.
             alike = chance.random() < 0.1
@@ -122,6 +126,22 @@ class Soak:
                 self._regret(job, chance)
             if chance.random() < 0.2:
                 self._retry_one(chance)
+
+    def _ask_for_batch(self, chance: random.Random) -> None:
+        prompts = [f"A fleet, {chance.randrange(1 << 48):x}" for _ in range(chance.randrange(2, 6))]
+        try:
+            batch, jobs = ask_for_batch(self._stack, prompts, within=120)
+        except NoAnswer:
+            with self._lock:
+                self.unanswered += 1
+            return
+        with self._lock:
+            self.accepted.update(jobs)
+            self.batches.add(batch)
+        if chance.random() < 0.2:
+            time.sleep(chance.uniform(0, 5))
+            with suppress(NoAnswer):
+                insist(self._stack, "DELETE", f"/{batch}", below="batches")
 
     def _is_behind(self) -> bool:
         """Whether more is open than can be worked off in the end."""
@@ -265,6 +285,8 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
         "ended_by_themselves": soak.ended.total(),
         "retried": soak.retried.total(),
         "unanswered": soak.unanswered,
+        "batches": len(soak.batches),
+        "batches_open": len(books.batches_open),
         "settled_usd": str(books.settled),
         "billed_usd": str(books.billed),
     }
