@@ -83,8 +83,9 @@ def test_one_failing_task_does_not_end_the_work(
 
 
 def test_the_work_outlasts_a_database_that_is_away(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
+    settings.CELERY_BEAT_SCHEDULE = {}
     looks = 0
     stopping: list[Any] = []
 
