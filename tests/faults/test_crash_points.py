@@ -108,7 +108,8 @@ def work(wreck: Wreck) -> None:
     # Two are made and not answered for, one is not made at all: it is proven absent and sent again.
     stack.arm("created_then_drop", times=2)
     stack.arm("refuse", operation="create", skip=2, times=1)
-    stack.arm("not_ready", times=2)
+    # A process that is killed after the fault and before the question that it leads to has used it up.
+    stack.arm("not_ready", times=8)
     wreck.ask(10)
 
 
