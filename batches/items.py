@@ -119,12 +119,13 @@ class Items:
                 if count > self._source.most:
                     raise BadItems([_too_many(self._source.most)])
                 found = self._item(raw)
-                ref = raw.fields.get("ref") if raw.fields else None
-                if isinstance(ref, str) and ref in refs:
+                # As it will be kept, or as it was sent where something else is wrong with the item.
+                ref = found.ref if isinstance(found, Item) else _sent_ref(raw)
+                if ref and ref in refs:
                     message = f"{ref[:100]!r} was used before{_at(refs[ref])}; each item needs its own."
                     twice = _problem(raw, "ref", "not_unique", message)
                     found = [twice] if isinstance(found, Item) else [*found, twice]
-                elif isinstance(ref, str):
+                elif ref:
                     refs[ref] = raw.where
                 if isinstance(found, Item):
                     yield found
@@ -159,6 +160,11 @@ class Items:
                 _problem(raw, each["field"], each["code"], each["message"])
                 for each in problems_of(error.detail)
             ]
+
+
+def _sent_ref(raw: Raw) -> str:
+    ref = raw.fields.get("ref") if raw.fields else None
+    return ref.strip() if isinstance(ref, str) else ""
 
 
 def _problem(raw: Raw, field: str, code: str, message: str) -> Problem:

@@ -106,6 +106,7 @@ def test_a_bad_default_is_named_as_such(api: Client) -> None:
         ([{"prompt": "boat"}, {"prompt": "boat", "duration": 61}], "videos[1].duration"),
         ([{"prompt": "boat"}, {"prompt": ""}], "videos[1].prompt"),
         ([{"prompt": "boat", "ref": "a"}, {"prompt": "boat", "ref": "a"}], "videos[1].ref"),
+        ([{"prompt": "boat", "ref": "a"}, {"prompt": "boat", "ref": " a "}], "videos[1].ref"),
         ([{"prompt": "boat", "color": "red"}], "videos[0].color"),
         ([{"prompt": "boat", "fit": "strict", "duration": 5}], "videos[0].duration"),
     ],

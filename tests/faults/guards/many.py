@@ -41,7 +41,7 @@ GUARDS: Final = (
     Guard(
         "a ref is used once in a batch",
         _ITEMS,
-        "if isinstance(ref, str) and ref in refs:",
+        "if ref and ref in refs:",
         "if False:",
         _CREATED,
     ),
