@@ -1,7 +1,7 @@
 """What an owner, and each of its keys, may spend in a day and in a month: reserved, then settled once."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -79,16 +79,32 @@ def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal |
     Called in the transaction of what they are for; that one's end decides over both. Raises BudgetExceeded
     and PriceUnknown, and has then changed nothing.
     """
+    reservations = drafts(owner, api_key, amounts)
+    count(owner, api_key, reservations, priced=None not in amounts)
+    return Reservation.objects.bulk_create(reservations, batch_size=1000)
+
+
+def drafts(owner: User, api_key: ApiKey | None, amounts: Iterable[Decimal | None]) -> list[Reservation]:
+    """What sets aside the prices of renders, once it is saved and counted in one transaction."""
     today = timezone.now().astimezone(UTC).date()
-    reservations = [
+    return [
         Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
         for amount in amounts
     ]
+
+
+def count(owner: User, api_key: ApiKey | None, reservations: Sequence[Reservation], *, priced: bool) -> None:
+    """Counts drafts of one call against the budgets, all or none; `priced`: whether all prices are known.
+
+    Takes the owner's counters until the transaction ends: all of this owner that moves money waits for it.
+    Raises BudgetExceeded and PriceUnknown.
+    """
+    today = reservations[0].made_on
     total = sum((reservation.amount for reservation in reservations), NOTHING)
     counters = _counters(owner.pk, api_key.pk if api_key else None, today)
     # Read once the counters are ours: a budget that was set while this one waited binds it.
     limits = {(budget.api_key_id, budget.period): budget for budget in _budgets(owner, api_key)}
-    if None in amounts and limits:
+    if not priced and limits:
         raise PriceUnknown
     for counter in counters:
         budget = limits.get((counter.api_key_id, counter.period))
@@ -99,7 +115,6 @@ def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal |
             raise BudgetExceeded(budget, total, left, renews_at(budget.period, today))
     for counter in counters:
         Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") + _units(total))
-    return Reservation.objects.bulk_create(reservations, batch_size=1000)
 
 
 def settle(reservation: Reservation, amount: Decimal | None) -> bool:

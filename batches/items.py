@@ -21,6 +21,7 @@ NOTHING_SENT: Final[Problem] = {
     "message": "There is none; send at least one.",
 }
 _TOLD_IN_MESSAGE: Final = 3
+_TOLD_OF_ONE: Final = 3
 
 
 class BadItems(APIException):
@@ -130,7 +131,8 @@ class Items:
                 if isinstance(found, Item):
                     yield found
                 else:
-                    problems += found
+                    # A file of lines that are wrong all over would else make a far larger answer.
+                    problems += found[:_TOLD_OF_ONE]
                     bad += 1
         except BadItems as error:
             # Whatever came before it is said as well.

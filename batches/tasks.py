@@ -1,5 +1,8 @@
 """Celery's view of batches."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import shared_task
@@ -8,11 +11,24 @@ from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
 from videos.upstream import configured
 
+logger = logging.getLogger(__name__)
+
 
 @shared_task(name="batches.sweep")
 def sweep(**_: Any) -> None:
     """Finishes what a crash left: cancels that were begun, and ends that nobody recorded."""
     for batch in unfinished():
-        cancel_jobs(batch, configured())
+        with _alone(batch):
+            cancel_jobs(batch, configured())
     for batch_id in seemingly_completed():
-        complete(batch_id)
+        with _alone(batch_id):
+            complete(batch_id)
+
+
+@contextmanager
+def _alone(batch: object) -> Iterator[None]:
+    """One that fails is logged, and hinders no other."""
+    try:
+        yield
+    except Exception:
+        logger.exception("Batch %s could not be seen to.", batch)

@@ -78,27 +78,47 @@ class CSVUpload(Upload):
     """A header with names of fields, then a row an item; an empty cell is a field that was not given."""
 
     def read(self) -> Iterator[Raw]:
-        rows = csv.reader(_decoded(self.lines()), strict=True)
+        lines = _Decoded(self.lines())
+        rows = csv.reader(lines, strict=True)
         try:
             columns = _columns(next(rows, []), self.given)
-            began = rows.line_num
+            lines.begin_record()
             for row in rows:
-                # A quoted cell may go on over lines: a row is found by its first.
-                line, began = began + 1, rows.line_num
-                if any(row):
-                    yield _row({"line": line}, columns, row)
+                if row:
+                    yield _row({"line": lines.record}, columns, row)
+                lines.begin_record()
         except csv.Error as error:
-            raise bad_line(rows.line_num, "invalid", f"This is not CSV: {error}.") from None
+            message = f"From here on this is not CSV: {error}."
+            raise bad_line(lines.record, "invalid", message) from None
 
 
-def _decoded(lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
-    """Lines as text. Raises BadItems for one that is not UTF-8."""
-    for number, line in lines:
-        try:
-            yield line.decode()
-        except UnicodeDecodeError as error:
-            message = f"Byte {line[error.start]:#04x} is not UTF-8; save the file as UTF-8."
-            raise bad_line(number, "not_utf8", message) from None
+class _Decoded:
+    """Lines as text. `record` is the line at which the present record began: a quoted cell may have several.
+
+    Raises BadItems for a line that is not UTF-8, and for a record that is too long.
+    """
+
+    def __init__(self, lines: Iterator[tuple[int, bytes]]) -> None:
+        self._lines = lines
+        self._read = self._bytes = 0
+        self.record = 1
+
+    def begin_record(self) -> None:
+        """What is read from now on is another record."""
+        self.record, self._bytes = self._read + 1, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in self._lines:
+            self._read = number
+            self._bytes += len(line)
+            if self._bytes > LINE_MAX_BYTES:
+                message = f"It has over {LINE_MAX_BYTES} bytes, which is the most; is a quote left open?"
+                raise bad_line(self.record, "too_long", message)
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                message = f"Byte {line[error.start]:#04x} is not UTF-8; save the file as UTF-8."
+                raise bad_line(number, "not_utf8", message) from None
 
 
 def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
@@ -155,12 +175,18 @@ class _UploadParser(BaseParser):
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """The upload, read to its end."""
+        """The upload, read to its end. Raises ParseError where it ends before that."""
         digest = hashlib.sha256()
         file = tempfile.TemporaryFile()  # noqa: SIM115  # who reads it closes it
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
             file.write(chunk)
+        announced = int(((parser_context or {})["request"]).META["CONTENT_LENGTH"])
+        # A server hands over what came of a body whose sender went away as if it were all.
+        if file.tell() != announced:
+            got = file.tell()
+            file.close()
+            raise ParseError(f"The body ended early, after {got} of {announced} bytes; send it again.")
         return self.kind(file, digest.hexdigest())
 
 

@@ -66,7 +66,12 @@ class BodyLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        uploading = request.path in settings.UPLOAD_PATHS
+        # Only what is kept on disk and read line by line: JSON is parsed in memory.
+        uploading = (
+            request.method == "POST"
+            and request.path in settings.UPLOAD_PATHS
+            and request.content_type in settings.UPLOAD_TYPES
+        )
         most = settings.BATCH_UPLOAD_MAX_BYTES if uploading else settings.REQUEST_BODY_MAX_BYTES
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:

@@ -53,12 +53,13 @@ class _Queue:
 
     is_open: bool
     live: int
-    # By level and owner: how many are in the way of others.
-    in_the_way: dict[int, dict[int, int]]
-    # By owner: group, priority, level, when the oldest was asked for, how many are in the way.
-    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int]]]
+    # By level and owner: how many are in the way of others, and when the oldest of them was asked for.
+    in_the_way: dict[int, dict[int, tuple[int, datetime]]]
+    # By owner: group, priority, level, when the oldest was asked for, how many wait, how many are in the way.
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]]
     turns: dict[int, int]
     live_in_group: dict[UUID, int]
+    live_of: dict[int, int]
 
 
 def standings(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Standing]:
@@ -102,45 +103,65 @@ class _Outlook:
 
     def of_waiting(self, job: Job, in_lane: int, group: Group | None) -> Standing:
         """Of a job before which so many wait in its lane."""
-        position = 1 + self._ahead(job, in_lane)
-        wait = self._wait(job, position, in_lane, group)
+        own, in_group = self._own_ahead(job, in_lane)
+        position = 1 + own + self._others_ahead(job, own)
+        wait = self._wait(job, position, own, in_group, group)
         return Standing(position, *self._renders.ends(job.fitted, self._now, wait))
 
-    def _ahead(self, job: Job, in_lane: int) -> int:
-        """How many jobs are taken before this one, as far as is known now: owners come in turn."""
+    def _own_ahead(self, job: Job, in_lane: int) -> tuple[int, int]:
+        """How many jobs of its owner are taken before this one, and how many of its group."""
         mine = level(job.priority, job.asked_at, self._now)
-        higher = sum(sum(owners.values()) for its, owners in self._queue.in_the_way.items() if its > mine)
-        own = in_lane
-        for group, priority, its, oldest, count in self._queue.lanes.get(job.owner_id, ()):
-            if (group, priority) == (job.group_id, job.priority):
-                # Those of its own lane are counted by themselves.
-                higher -= count if its > mine else 0
-            elif its == mine and oldest < job.asked_at:
+        own = in_group = in_lane
+        for group, priority, its, oldest, count, in_the_way in self._queue.lanes.get(job.owner_id, ()):
+            first = (-its, oldest) < (-mine, job.asked_at)
+            if not first or (group, priority) == (job.group_id, job.priority):
+                continue
+            if group is not None and group == job.group_id:
+                in_group += count
                 own += count
+            else:
+                own += in_the_way
+        return own, in_group
+
+    def _others_ahead(self, job: Job, own: int) -> int:
+        """How many jobs of other owners are taken before this one, with so many `own` ones before it."""
+        mine = level(job.priority, job.asked_at, self._now)
+        higher = sum(
+            count
+            for its, owners in self._queue.in_the_way.items()
+            for owner, (count, _) in owners.items()
+            if its > mine and owner != job.owner_id
+        )
         turns = self._queue.turns
-        turn = turns.get(job.owner_id, 0)
-        between = (
-            # An owner that was served longer ago goes first, then as often as this one.
-            min(count, own + (turns.get(owner, 0) < turn))
-            for owner, count in self._queue.in_the_way.get(mine, {}).items()
+        same = self._queue.in_the_way.get(mine, {})
+        _, my_oldest = same.get(job.owner_id, (0, job.asked_at))
+        turn = turns.get(job.owner_id, 0), min(my_oldest, job.asked_at)
+        # An owner that was served longer ago goes first, then as often as this one.
+        return higher + sum(
+            min(count, own + ((turns.get(owner, 0), oldest) < turn))
+            for owner, (count, oldest) in same.items()
             if owner != job.owner_id
         )
-        return higher + own + sum(between)
 
-    def _wait(self, job: Job, position: int, in_lane: int, group: Group | None) -> float | None:
+    def _wait(self, job: Job, position: int, own: int, in_group: int, group: Group | None) -> float | None:
         """Seconds until it is sent, if all others take as long as its own kind; None if nothing is sent."""
         measured = self._renders.of(job.fitted)
         if measured is None or not self._queue.is_open:
             return None
         median, _ = measured
-        free = max(self._upstream.concurrency - self._queue.live, 0)
+
+        def passed(places: int, limit: int, live: int) -> float:
+            """Until so many have been sent, of which so many may be live at a time and are now."""
+            return max(places - max(limit - live, 0), 0) * median / limit
+
         waits = [
-            max(position - free, 0) * median / self._upstream.concurrency,
+            passed(position, self._upstream.concurrency, self._queue.live),
             (job.due_at - self._now).total_seconds(),
         ]
         if group is not None:
-            free_in_group = max(group.limit - self._queue.live_in_group.get(group.pk, 0), 0)
-            waits.append(max(in_lane + 1 - free_in_group, 0) * median / group.limit)
+            waits.append(passed(in_group + 1, group.limit, self._queue.live_in_group.get(group.pk, 0)))
+        if most := settings.MAX_IN_FLIGHT_JOBS:
+            waits.append(passed(own + 1, most, self._queue.live_of.get(job.owner_id, 0)))
         if settings.SORA_REQUESTS_PER_MINUTE:
             waits.append((position - 1) * 60 / settings.SORA_REQUESTS_PER_MINUTE)
         return max(0.0, *waits)
@@ -228,8 +249,9 @@ def _count(provider: Provider) -> _Queue:
     now = database_now()
     live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
     in_groups = live.exclude(job__group=None).values_list("job__group").annotate(Count("pk"))
-    in_the_way: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int]]] = defaultdict(list)
+    of_owners = live.values_list("job__owner").annotate(Count("pk"))
+    in_the_way: dict[int, dict[int, tuple[int, datetime]]] = defaultdict(dict)
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]] = defaultdict(list)
     pending = Job.objects.filter(status=JobStatus.PENDING).exclude(pk__in=_sent()).order_by()
     counts = (Min("asked_at"), Count("pk"))
     singles = pending.filter(group=None).values_list("owner", "priority").annotate(*counts)
@@ -237,23 +259,25 @@ def _count(provider: Provider) -> _Queue:
     # Not joined: the counting reads an index alone.
     open_groups = Group.objects.filter(pk__in={group for group, *_ in grouped}, held=False)
     groups = {pk: (owner, limit) for pk, owner, limit in open_groups.values_list("pk", "owner", "limit")}
-    found: list[tuple[int, UUID | None, int, datetime, int]] = [
-        (owner, None, priority, first, count) for owner, priority, first, count in singles
+    found: list[tuple[int, UUID | None, int, datetime, int, int]] = [
+        (owner, None, priority, first, count, count) for owner, priority, first, count in singles
     ]
     found += [
-        (groups[group][0], group, priority, first, min(count, groups[group][1]))
+        (groups[group][0], group, priority, first, count, min(count, groups[group][1]))
         for group, priority, first, count in grouped
         if group in groups
     ]
-    for owner, group, priority, first, count in found:
+    for owner, group, priority, first, count, its_part in found:
         its = level(priority, first, now)
-        in_the_way[its][owner] += count
-        lanes[owner].append((group, priority, its, first, count))
+        before, oldest = in_the_way[its].get(owner, (0, first))
+        in_the_way[its][owner] = before + its_part, min(oldest, first)
+        lanes[owner].append((group, priority, its, first, count, its_part))
     return _Queue(
         is_open=provider.stopped_at is None and provider.paused_at is None,
         live=live.count(),
-        in_the_way={its: dict(owners) for its, owners in in_the_way.items()},
+        in_the_way=dict(in_the_way),
         lanes=dict(lanes),
         turns=served(provider),
         live_in_group=dict(in_groups),
+        live_of=dict(of_owners),
     )

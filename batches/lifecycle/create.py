@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from accounts.budgets import reserve_all
+from accounts.budgets import count, drafts
 from accounts.models import ApiKey, Reservation, User
 from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
@@ -73,9 +73,9 @@ def create_batch(
     plan = Plan()
     for item in items.check():
         plan.add(item)
+    reservations = drafts(owner, api_key, plan.prices)
     with transaction.atomic():
-        reservations = iter(reserve_all(owner, api_key, plan.prices))
-        leave_room(owner, len(plan.prices))
+        Reservation.objects.bulk_create(reservations, batch_size=1000)
         now = database_now()
         group = Group.objects.create(owner=owner, limit=concurrency or settings.BATCH_CONCURRENCY)
         batch = Batch.objects.create(
@@ -88,11 +88,14 @@ def create_batch(
             opened_at=now,
         )
         BatchEvent.record(batch, BatchEvent.Kind.CREATED, at=now)
-        wishes = _wishes(items, reservations)
+        wishes = _wishes(items, iter(reservations))
         job_ids: list[UUID] = []
         while some := list(islice(wishes, _TOGETHER)):
             jobs = accept_all(some, owner=owner, api_key=api_key, upstream=upstream, group=group)
             job_ids += [job.pk for job in jobs]
+        # Last, because the owner's counters are taken with it: no other of its jobs waits for this file.
+        count(owner, api_key, reservations, priced=not plan.unpriced)
+        leave_room(owner, 0)
         wake("submit")
     return Accepted(batch, job_ids, plan)
 

@@ -40,9 +40,6 @@ def when_a_job_is_open_again(sender: Any, *, group_id: UUID, **_: Any) -> None:
         if batch.cancelled_at is not None:
             raise BeingCancelled
         return
-    if batch.cancelled_at is not None:
-        # It was held so that nothing was sent any more.
-        Group.objects.filter(pk=group_id).update(held=False)
     now = database_now()
     batch.round += 1
     batch.opened_at, batch.completed_at, batch.cancelled_at = now, None, None
@@ -62,6 +59,8 @@ def complete(batch_id: UUID) -> bool:
             return False
         batch.completed_at = database_now()
         batch.save(update_fields=["completed_at"])
+        # A pause or a cancel ends with the round: what is retried later is sent.
+        Group.objects.filter(pk=batch.pk, held=True).update(held=False)
         tally = tallies([batch.pk])[batch.pk]
         ended = tally.status(cancelled=batch.cancelled_at is not None)
         detail = {"status": str(ended), "progress": tally.progress()}

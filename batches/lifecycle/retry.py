@@ -37,6 +37,8 @@ def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = N
         jobs = list(failed.select_for_update(of=("self",)).select_related("owner").order_by("id"))
         if not jobs:
             raise NothingFailed
+        # Before any money: the order in which the retry of one job takes its locks.
+        Batch.lock(batch.pk)
         # What may go on with what was paid is looked at one by one.
         begun = set(failed.filter(submissions__state__in=LIVE).values_list("pk", flat=True)) | set(
             failed.filter(

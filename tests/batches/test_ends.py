@@ -162,6 +162,28 @@ def test_an_end_that_nobody_recorded_is_found_by_the_sweep(
     assert kinds(going_on) == ["created"]
 
 
+def test_a_batch_that_cannot_be_seen_to_hinders_no_other(
+    make_batch: MakeBatch,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stuck, other = make_batch(1), make_batch(1)
+    monkeypatch.setattr(tasks, "configured", lambda: upstream)
+    Batch.objects.filter(pk=stuck.pk).update(cancelled_at=database_now() - timedelta(hours=1))
+    with monkeypatch.context() as unseen:
+        unseen.setattr(finish, "complete", lambda batch_id: False)
+        cancel(Job.objects.get(group=other.pk), upstream)
+
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(tasks, "cancel_jobs", fail)
+    tasks.sweep()
+    assert kinds(other) == ["created", "completed"]
+    assert "a bug" in caplog.text
+
+
 def test_a_batch_cancelled_while_it_renders_says_what_could_not_be_stopped(
     api: Client, make_batch: MakeBatch, renders: Renders, owner: User
 ) -> None:
@@ -396,6 +418,20 @@ def test_a_retry_goes_on_with_what_still_renders(
         "pending", "processing", "failed", "processing",
     ]  # fmt: skip
     assert len(sora.creates) == 2
+
+
+def test_what_is_retried_of_a_batch_that_ended_paused_is_sent(
+    make_batch: MakeBatch, renders: Renders, upstream: Upstream
+) -> None:
+    batch = make_batch(2, concurrency=1)
+    renders.send()
+    pause(batch)
+    renders.end("boat 1", well=False)
+    cancel(Job.objects.get(prompt="boat 2"), upstream)
+    batch.refresh_from_db()
+    assert batch.completed_at is not None
+    assert retry_failed(batch, upstream) == 1
+    assert renders.send() == 1
 
 
 @pytest.mark.parametrize("failing", [(), ("boat 1",)])

@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.db import transaction
 
+from accounts import budgets
+from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, statuses
 from tests.videos.test_races import at_once
@@ -23,20 +26,29 @@ def kinds(batch: Batch) -> list[str]:
     return list(BatchEvent.objects.filter(batch=batch).order_by("number").values_list("kind", flat=True))
 
 
+def end(job: Job, together: threading.Barrier | None = None) -> None:
+    """As a kept file ends it: no money moves, so that nothing but the job's own row is locked."""
+    with transaction.atomic():
+        Job.lock(pk=job.pk).move(JobStatus.COMPLETED, video="x.mp4")
+        if together:
+            together.wait(10)
+
+
 def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
-    make_batch: MakeBatch, upstream: Upstream, caplog: pytest.LogCaptureFixture
+    make_batch: MakeBatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("ERROR")
     batches = [make_batch(2) for _ in range(200)]
+    Job.objects.update(status="processing")
     pairs = [list(Job.objects.filter(group=batch.pk).order_by("id")) for batch in batches]
     instant = threading.Barrier(2)
 
-    def end(which: int) -> None:
+    def work(which: int) -> None:
         for pair in pairs:
             instant.wait(10)
-            cancel(pair[which], upstream)
+            end(pair[which])
 
-    assert at_once(lambda: end(0), lambda: end(1)) == [None, None]
+    assert at_once(lambda: work(0), lambda: work(1)) == [None, None]
     for batch in batches:
         batch.refresh_from_db()
         assert batch.completed_at is not None
@@ -49,15 +61,44 @@ def test_neither_of_two_last_jobs_sees_the_other_before_its_commit(make_batch: M
     batch = make_batch(2)
     Job.objects.update(status="processing")
     both = threading.Barrier(2)
-
-    def end(job: Job) -> None:
-        with transaction.atomic():
-            Job.lock(pk=job.pk).move(JobStatus.COMPLETED, video="x.mp4")
-            both.wait(5)
-
-    found = at_once(*[lambda job=job: end(job) for job in Job.objects.all()])  # type: ignore[misc]
+    found = at_once(*[lambda job=job: end(job, both) for job in Job.objects.all()])  # type: ignore[misc]
     assert found == [None, None]
     assert kinds(batch) == ["created", "completed"]
+
+
+def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
+    make_batch: MakeBatch, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both take the batch before any money, so that neither holds what the other waits for."""
+    batch = make_batch(2)
+    failed, cancelled = Job.objects.filter(group=batch.pk).order_by("id")
+    cancel(cancelled, upstream)
+    cancel(failed, upstream)
+    Job.objects.filter(pk=failed.pk).update(status="failed", error_code="x")
+    about = threading.Barrier(2)
+    of_batch: set[int] = set()
+    counters = budgets._counters
+
+    def together() -> None:
+        with suppress(threading.BrokenBarrierError):
+            about.wait(1)
+
+    def slowly(*args: Any) -> Any:
+        if threading.get_ident() not in of_batch:
+            together()
+            return counters(*args)
+        found = counters(*args)
+        together()
+        return found
+
+    def retry_batch() -> int:
+        of_batch.add(threading.get_ident())
+        return retry_failed(batch, upstream)
+
+    monkeypatch.setattr(budgets, "_counters", slowly)
+    found = at_once(retry_batch, lambda: retry(cancelled, upstream).status)
+    assert found == [1, "pending"]
+    assert statuses(batch.pk) == ["pending", "pending"]
 
 
 @pytest.mark.parametrize("turn", range(5))

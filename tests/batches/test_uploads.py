@@ -1,12 +1,15 @@
+import io
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
+from rest_framework.exceptions import ParseError
 
 from batches.models import Batch
-from batches.uploads import LINE_MAX_BYTES
+from batches.uploads import LINE_MAX_BYTES, CSVParser, JSONLinesParser, JSONLParser
 from videos.models import Group, Job
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +145,44 @@ def test_a_file_that_cannot_be_read_is_refused_in_words(api: Client, body: bytes
     assert says in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("parser", [CSVParser, JSONLinesParser, JSONLParser])
+def test_a_file_that_breaks_off_is_not_taken_for_a_smaller_one(parser: type[CSVParser]) -> None:
+    """Servers hand over what came of a body whose sender went away."""
+    body = b"prompt\nboat\n"
+    request = SimpleNamespace(META={"CONTENT_LENGTH": str(len(body) + 1)})
+    with pytest.raises(ParseError, match=f"{len(body)} of {len(body) + 1} bytes"):
+        parser().parse(io.BytesIO(body), parser_context={"request": request})
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    parser().parse(io.BytesIO(body), parser_context={"request": request}).file.close()
+
+
+def test_a_quote_left_open_is_named_by_the_line_where_its_row_begins(api: Client) -> None:
+    answer = upload(api, 'prompt,duration\none,8\n"two,8\nthree,8\n')
+    assert problems(answer) == [(3, "")]
+    assert "not CSV" in answer.json()["error"]["message"]
+    assert problems(upload(api, 'prompt\none\n"two\n' + "three\n" * (LINE_MAX_BYTES // 6))) == [(3, "")]
+
+
+def test_a_row_is_bounded_over_all_its_lines(api: Client) -> None:
+    answer = upload(api, "prompt\none\n" + '"x\n",' * (LINE_MAX_BYTES // 4))
+    assert problems(answer) == [(3, "")]
+    assert "quote left open" in answer.json()["error"]["message"]
+
+
+def test_a_row_of_empty_cells_is_an_item_of_defaults(api: Client) -> None:
+    assert problems(upload(api, "prompt,seed\none,1\n,\n")) == [(3, "prompt")]
+    assert upload(api, "seed,duration\n1,\n,\n\n", query="?prompt=boat").status_code == 201
+    assert [job.seed for job in jobs()] == [1, None]
+
+
+def test_of_one_bad_line_only_its_first_problems_are_said(api: Client) -> None:
+    item = json.dumps({f"field {number}": 1 for number in range(20)})
+    assert problems(upload(api, f"{item}\n{item}\n", "application/jsonl")) == [
+        *((1, f"field {name}") for name in (0, 1, 10)),
+        *((2, f"field {name}") for name in (0, 1, 10)),
+    ]
+
+
 def test_what_was_bad_before_the_file_could_not_be_read_is_said_too(api: Client) -> None:
     answer = upload(api, b"prompt,duration\nboat,99\nboat\xff,8\n")
     assert problems(answer) == [(2, "duration"), (3, "")]
@@ -169,7 +210,10 @@ def test_an_upload_may_be_larger_than_other_bodies_and_is_bounded(api: Client, s
     assert upload(api, "prompt\n" + "b" * 80 + "\n").status_code == 201
     assert upload(api, "prompt\n" + "b" * 120 + "\n").status_code == 413
     large = {"videos": [{"prompt": "b" * 80}]}
-    assert api.post("/api/v1/videos/batch", large, content_type="application/json").status_code == 413
+    # JSON is parsed in memory, wherever it goes.
+    for address in ("/api/v1/videos/batch", URL):
+        assert api.post(address, large, content_type="application/json").status_code == 413
+    assert api.generic("GET", URL, "x" * 80, "text/csv").status_code == 413
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])

@@ -60,6 +60,7 @@ def test_the_places_are_the_order_in_which_jobs_are_claimed(make_job: MakeJob, u
         submission = submit.claim(upstream)
         assert submission is not None
         assert said[submission.job_id] == 1
+        assert list(said.values()).count(1) == 1
         Job.objects.filter(pk=submission.job_id).update(status="failed", error_code="x")
         Submission.objects.filter(pk=submission.pk).update(state="rejected", cost_state="released")
         for job in jobs:
@@ -73,8 +74,8 @@ def test_an_owner_behind_a_long_queue_of_another_waits_for_its_turn_only(
         make_job()
     bob = User.objects.create_user("bob")
     first, second = make_job(by=bob), make_job(by=bob)
-    # Nobody was served yet: Bob's first has none of ada's before it but by age, which is no matter here.
-    assert places(first, second, upstream=upstream) == [1, 3]
+    # Nobody was served yet, so that age decides: ada's first, Bob's first, ada's second, Bob's second.
+    assert places(first, second, upstream=upstream) == [2, 4]
     last = Job.objects.exclude(owner=bob).order_by("-asked_at")[0]
     assert places(last, upstream=upstream) == [22]
 
@@ -164,6 +165,34 @@ def test_a_group_waits_for_its_own(make_job: MakeJob, upstream: Upstream, sora: 
     found = standings([Job.objects.get(pk=job.pk) for job in jobs], upstream)
     ends = [found[job.pk].done_at for job in jobs]
     assert [round((at - now).total_seconds(), -1) for at in ends if at] == [100, 200, 300, 400]
+
+
+def test_a_groups_other_priorities_are_waited_for_too(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    rendered(make_job(), upstream, sora, 100)
+    low = make_job(priority="low")
+    others = [make_job() for _ in range(10)]
+    group = Group.objects.create(owner=low.owner, limit=1)
+    Job.objects.filter(pk__in=[low.pk, *(job.pk for job in others)]).update(group=group)
+    cache.clear()
+    now = database_now()
+    found = standings([Job.objects.get(pk=low.pk)], upstream)[low.pk]
+    assert found.position == 11
+    assert found.done_at
+    assert abs((found.done_at - now).total_seconds() - 1100) < 5
+
+
+def test_an_owner_who_may_run_few_waits_for_its_own(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    rendered(make_job(), upstream, sora, 100)
+    settings.MAX_IN_FLIGHT_JOBS = 1
+    jobs = [make_job() for _ in range(5)]
+    now = database_now()
+    at = standings(jobs, upstream)[jobs[4].pk].done_at
+    assert at is not None
+    assert abs((at - now).total_seconds() - 500) < 5
 
 
 def test_nothing_is_foretold_while_nothing_is_sent(

@@ -134,8 +134,8 @@ GUARDS: Final = (
     Guard(
         "a group is in the way with no more than it may run",
         _QUEUE,
-        "min(count, groups[group][1])",
-        "count",
+        "count, min(count, groups[group][1]))",
+        "count, count)",
         _QUEUE_TESTS,
     ),
     Guard(

@@ -55,7 +55,7 @@ GUARDS: Final = (
     Guard(
         "an unknown price is refused under a budget",
         _BUDGETS,
-        "if None in amounts and limits:",
+        "if not priced and limits:",
         "if False:",
         _TESTS,
     ),
