@@ -18,6 +18,7 @@ from bench.database import prepared
 OWNERS: Final = 50
 GROUPS: Final = 500
 JOBS: Final = 100_000
+ALIKE: Final = 10_000
 _TURNS: Final = 60
 
 _WINDOW: Final = """
@@ -80,12 +81,19 @@ def _measured(count: int) -> dict[str, float]:
         read()
 
     read()
-    return {
+    found = {
         "claim": _median(lambda: claim(upstream)),
         "window over all": _median(window, turns=5),
         "read of a job": _median(read),
         "its first read": _median(cold_read, turns=10),
     }
+    # All alike, and one of them undecided: a claim finds nothing, and looks at each.
+    Submission.objects.all().delete()
+    Job.objects.all().delete()
+    _fill(min(count, ALIKE), alike=True)
+    assert claim(upstream) is not None
+    found["claim beside alike"] = _median(lambda: claim(upstream))
+    return found
 
 
 def _median(call: Callable[[], Any], turns: int = _TURNS) -> float:
@@ -98,31 +106,33 @@ def _median(call: Callable[[], Any], turns: int = _TURNS) -> float:
     return round(statistics.median(took), 3)
 
 
-def _fill(count: int) -> None:
-    """So many waiting jobs, a third of them without a group, each of another prompt."""
+def _fill(count: int, *, alike: bool = False) -> None:
+    """So many waiting jobs, a third of them without a group; or all of one owner, and alike."""
     from django.utils import timezone
 
     from accounts.models import User
     from videos.models import Group, Job
 
-    owners = User.objects.bulk_create(User(username=f"owner {number}") for number in range(OWNERS))
-    groups = Group.objects.bulk_create(
+    owners = list(User.objects.all()) or User.objects.bulk_create(
+        User(username=f"owner {number}") for number in range(OWNERS)
+    )
+    groups = list(Group.objects.all()) or Group.objects.bulk_create(
         Group(owner=owners[number % OWNERS], limit=3) for number in range(GROUPS)
     )
     now = timezone.now()
 
     def jobs() -> Any:
         for number in range(count):
-            group = groups[number % GROUPS] if number % 3 else None
-            owner = group.owner if group else owners[number % OWNERS]
+            group = groups[number % GROUPS] if number % 3 and not alike else None
+            owner = group.owner if group else owners[0 if alike else number % OWNERS]
             asked_at = now - timedelta(hours=1) + timedelta(milliseconds=number)
             yield Job(
                 owner=owner,
                 group=group,
                 prompt=f"boat {number}",
                 fitted={"prompt": f"boat {number}", "model": "sora-2", "seconds": "4", "size": "1280x720"},
-                match_key=f"{number}",
-                priority=number % 10 // 4,
+                match_key="alike" if alike else f"{number}",
+                priority=1 if alike else number % 10 // 4,
                 due_at=asked_at,
                 created_at=asked_at,
                 asked_at=asked_at,
