@@ -1,7 +1,5 @@
 """A batch is paused, and resumed."""
 
-from typing import Final
-
 from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -9,8 +7,6 @@ from rest_framework.exceptions import APIException
 from batches.models import Batch, BatchEvent
 from videos.models import Group
 from videos.wake import wake
-
-_K: Final = BatchEvent.Kind
 
 
 class NotPausable(APIException):
@@ -38,4 +34,4 @@ def _hold(batch: Batch, held: bool) -> None:
         if locked is None or locked.completed_at is not None or locked.cancelled_at is not None:
             raise NotPausable
         if Group.objects.filter(pk=batch.pk, held=not held).update(held=held):
-            BatchEvent.record(locked, _K.PAUSED if held else _K.RESUMED)
+            BatchEvent.record(locked, BatchEvent.Kind.PAUSED if held else BatchEvent.Kind.RESUMED)

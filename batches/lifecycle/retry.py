@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 from django.db import transaction
 from rest_framework import status
@@ -17,6 +18,8 @@ from videos.models import Job
 from videos.states import LIVE, JobStatus, SubmissionState
 from videos.upstream import Upstream
 from videos.wake import wake
+
+_TOGETHER: Final = 500
 
 
 class NothingFailed(APIException):
@@ -65,12 +68,14 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
         at_price[price].append(job)
     leave_room(owner, len(jobs))
     for price, alike in at_price.items():
-        Job.move_together(
-            alike,
-            JobStatus.PENDING,
-            detail={"by": "batch"},
-            estimated_cost=price,
-            api_key=api_key,
-            **reopened_fields(),
-        )
-    Job.objects.bulk_update(jobs, ["reservation"], batch_size=500)
+        # Some hundred at a time: a statement names each of them, and databases bound what one may name.
+        for start in range(0, len(alike), _TOGETHER):
+            Job.move_together(
+                alike[start : start + _TOGETHER],
+                JobStatus.PENDING,
+                detail={"by": "batch"},
+                estimated_cost=price,
+                api_key=api_key,
+                **reopened_fields(),
+            )
+    Job.objects.bulk_update(jobs, ["reservation"], batch_size=_TOGETHER)

@@ -387,6 +387,18 @@ def test_a_retry_costs_what_is_listed_and_reserves_it_for_the_key_that_asks(
     assert set(Job.objects.values_list("api_key", "reservation__api_key")) == {(key.pk, key.pk)}
 
 
+def test_a_retry_in_several_statements_opens_one_round(
+    make_batch: MakeBatch, renders: Renders, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make_batch(5)
+    renders.run(batch, failing=tuple(f"boat {number}" for number in range(1, 6)))
+    monkeypatch.setattr("batches.lifecycle.retry._TOGETHER", 2)
+    assert retry_failed(batch, upstream) == 5
+    assert statuses(batch.pk) == ["pending"] * 5
+    assert kinds(batch) == ["created", "completed", "reopened"]
+    assert Job.objects.exclude(reservation=None).count() == 5
+
+
 def test_a_retry_that_does_not_fit_a_budget_retries_nothing(
     api: Client, make_batch: MakeBatch, renders: Renders, owner: User
 ) -> None:

@@ -203,7 +203,7 @@ GUARDS: Final = (
     Guard(
         "a retry of a batch sets its prices aside",
         _RETRY,
-        '    Job.objects.bulk_update(jobs, ["reservation"], batch_size=500)\n',
+        '    Job.objects.bulk_update(jobs, ["reservation"], batch_size=_TOGETHER)\n',
         "",
         _ENDS,
     ),
