@@ -10,9 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.admin_login import CountedLoginForm
-from accounts.budgets import left_of
+from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
+from accounts.sessions.admin_login import CountedLoginForm
 
 admin.site.login_form = CountedLoginForm
 admin.site.register(User, UserAdmin)

@@ -14,8 +14,8 @@ from django.db import DatabaseError, connections, models
 from django.db.models.functions import Lower, Now
 from django.utils import timezone
 
-from accounts import keys
-from accounts.keys import printable
+from accounts.keys.secret import printable
+from accounts.keys.secret import secret as keys
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +306,7 @@ class Session(models.Model):
 
 
 class LoginAttempts(models.Model):
-    """Failed log-ins from an address, as a username, or as both: accounts.lockout."""
+    """Failed log-ins from an address, as a username, or as both: accounts.sessions.lockout."""
 
     # SHA-256 in hex: what is typed as a username may be a password.
     subject = models.CharField(max_length=64, primary_key=True)

@@ -3,9 +3,9 @@
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
-from accounts.authentication import ApiKeyAuthentication
-from accounts.cookies import CookieAuthentication
-from accounts.sessions import access_cookie, refresh_cookie
+from accounts.keys.authentication import ApiKeyAuthentication
+from accounts.sessions.cookies import CookieAuthentication
+from accounts.sessions.tokens import access_cookie, refresh_cookie
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -8,11 +8,11 @@ from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
-from accounts.problems import problems_of
-from batches.serializers import BatchItem
-from videos.fitting import Asked, Fitted, fit
-from videos.serializers import asked_of
-from videos.upstream import Upstream
+from api.problems import problems_of
+from batches.api.serializers import BatchItem
+from upstreams.fitting import Asked, Fitted, fit
+from upstreams.registry import Upstream
+from videos.api.serializers import asked_of
 
 Problem = dict[str, Any]
 NOTHING_SENT: Final[Problem] = {

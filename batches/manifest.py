@@ -9,9 +9,9 @@ from uuid import UUID
 
 from django.db.models import Prefetch
 
-from accounts.budgets import dollars
+from accounts.budgets.reservations import dollars
+from videos.api.serializers import JobView
 from videos.models import Job, Submission
-from videos.serializers import JobView
 
 COLUMNS: Final = (
     "item", "ref", "jobId", "status", "prompt", "videoUrl", "thumbnailUrl", "duration", "width", "height",

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from videos.clock import database_now
+from upstreams.clock import database_now
 from videos.models import Group
 
 

@@ -9,7 +9,7 @@ from celery import shared_task
 
 from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
-from videos.upstream import configured
+from upstreams.registry import configured
 
 logger = logging.getLogger(__name__)
 

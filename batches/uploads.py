@@ -12,9 +12,9 @@ from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from accounts.strict_json import read_object
+from api.strict_json import read_object
+from batches.api.serializers import BatchItem
 from batches.items import BadItems, Raw
-from batches.serializers import BatchItem
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144

@@ -60,9 +60,9 @@ def _measured(count: int) -> dict[str, float]:
 
     from django.core.cache import cache
 
+    from videos.api.queries import visible_to
     from videos.lifecycle.submit import claim
-    from videos.queries import visible_to
-    from videos.queue import standings
+    from videos.queue.positions import standings
 
     def window() -> None:
         with connection.cursor() as cursor:

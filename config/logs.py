@@ -2,7 +2,7 @@
 
 import logging
 
-from accounts.keys import hidden
+from accounts.keys.secret import hidden
 
 
 class Line(logging.Formatter):

@@ -82,13 +82,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.requests.RequestIdMiddleware",
+    "api.requests.RequestIdMiddleware",
     "health.middleware.CountRequestsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.requests.BodyLimitMiddleware",
-    "config.requests.HeadMiddleware",
-    "config.rate_limits.RateLimitMiddleware",
+    "api.requests.BodyLimitMiddleware",
+    "api.requests.HeadMiddleware",
+    "accounts.limits.middleware.RateLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -301,20 +301,20 @@ BATCH_TIMEOUT = env.number("BATCH_TIMEOUT", 300_000, least=1, most=31_536_000_00
 REST_FRAMEWORK = {
     # The key first: a request that carries one is judged by it alone.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.authentication.ApiKeyAuthentication",
-        "accounts.cookies.CookieAuthentication",
+        "accounts.keys.authentication.ApiKeyAuthentication",
+        "accounts.sessions.cookies.CookieAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": [
         "rest_framework.permissions.IsAuthenticated",
-        "accounts.permissions.HasScope",
+        "accounts.keys.permissions.HasScope",
     ],
-    "DEFAULT_PARSER_CLASSES": ["config.requests.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["api.requests.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.requests.AlwaysJSON",
-    "DEFAULT_THROTTLE_CLASSES": ["accounts.limits.CallerThrottle"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.requests.AlwaysJSON",
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.limits.throttles.CallerThrottle"],
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "config.errors.render",
+    "EXCEPTION_HANDLER": "api.errors.render",
     "UNICODE_JSON": True,
 }
 # Calls per minute that an API key, a person or an unknown caller's address may make; 0 sets no limit.
@@ -338,7 +338,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.openapi.describe_envelope",
+        "api.openapi.describe_envelope",
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "videos.states.JobStatus",
@@ -364,8 +364,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "config.requests.RequestIdFilter"},
-        "meant": {"()": "config.requests.MeantAnswersFilter"},
+        "request_id": {"()": "api.requests.RequestIdFilter"},
+        "meant": {"()": "api.requests.MeantAnswersFilter"},
     },
     "formatters": {
         "line": {

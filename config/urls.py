@@ -5,11 +5,11 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 urlpatterns = [
-    path("api/v1/", include("videos.urls")),
-    path("api/v1/", include("batches.urls")),
-    path("api/v1/", include("accounts.urls")),
-    path("api/videos/", include("videos.generate_urls")),
-    path("api/auth/", include("accounts.session_urls")),
+    path("api/v1/", include("videos.api.urls")),
+    path("api/v1/", include("batches.api.urls")),
+    path("api/v1/", include("accounts.keys.urls")),
+    path("api/videos/", include("compat.urls")),
+    path("api/auth/", include("accounts.sessions.urls")),
     path("", include("webhooks.urls")),
     path("", include("health.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
@@ -17,6 +17,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "config.errors.bad_request"
-handler404 = "config.errors.not_found"
-handler500 = "config.errors.server_error"
+handler400 = "api.errors.bad_request"
+handler404 = "api.errors.not_found"
+handler500 = "api.errors.server_error"

@@ -7,8 +7,8 @@ from typing import Final
 
 from django.db import DatabaseError, connection
 
-from videos.sora.errors import SoraError
-from videos.upstream import configured
+from upstreams.client.errors import SoraError
+from upstreams.registry import configured
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from health import checks
 from health.middleware import counts
-from videos.lifecycle.restraint import is_open
+from upstreams.breaker import is_open
 from videos.models import Job, Provider
 from videos.states import JobStatus
 

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from simulator.server import CannotStart, Simulator
+from simulator.http.server import CannotStart, Simulator
 from simulator.store import StateTaken, Store
 from simulator.webhooks import Endpoint
 

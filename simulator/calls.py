@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from simulator import bodies
-from simulator.bodies import Body
 from simulator.faults import Armed
+from simulator.http import bodies
+from simulator.http.bodies import Body
 
 
 @dataclass(frozen=True)

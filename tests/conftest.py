@@ -11,11 +11,11 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient, scripted
-from videos import upstream as upstreams
-from videos.fitting import Asked
+from upstreams import registry as upstreams
+from upstreams.fitting import Asked
+from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job
-from videos.upstream import Upstream
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,10 +64,10 @@ def sora(upstream: Upstream) -> ScriptedClient:
 def api(secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A caller with a key, before a service whose upstream is the scripted one."""
     for module in (
-        "videos.views",
+        "videos.api.views",
         "videos.tasks",
-        "batches.views",
-        "batches.create_views",
+        "batches.api.views",
+        "batches.api.create_views",
         "batches.tasks",
         "health.checks",
     ):

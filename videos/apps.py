@@ -10,4 +10,4 @@ class VideosConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from videos import checks  # noqa: F401  (importing it registers them)
+        from upstreams import checks  # noqa: F401  (importing it registers them)

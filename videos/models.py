@@ -12,9 +12,9 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import budgets
+from accounts.budgets.reservations import reservations as budgets
 from accounts.models import Reservation
-from videos.clock import database_now, in_database
+from upstreams.clock import database_now, in_database
 from videos.signals import job_ended, job_reopened
 from videos.states import (
     ACCEPTED,
@@ -148,7 +148,7 @@ class Job(models.Model):
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
     metadata = models.JSONField(default=dict)
 
-    # As fitted to what the upstream offers: the fields of videos.sora.types.CreateRequest.
+    # As fitted to what the upstream offers: the fields of upstreams.client.types.CreateRequest.
     fitted = models.JSONField()
     adjustments = models.JSONField(default=list)
     match_key = models.CharField(max_length=64)
@@ -407,7 +407,7 @@ class Submission(models.Model):
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
             ),
-            # How long the last ones of a model and a length took: videos.queue.
+            # How long the last ones of a model and a length took: videos.queue.positions.
             models.Index(
                 fields=["provider", "model", "seconds", "-ended_at"],
                 condition=Q(state=SubmissionState.STORED),

@@ -4,13 +4,13 @@ from typing import Any
 
 from celery import shared_task
 
-from videos.lifecycle import look as looking
-from videos.lifecycle.audit import audit_if_due
+from upstreams.registry import configured
 from videos.lifecycle.submit import submit_next
 from videos.lifecycle.sync import sweep as sweep_provider
 from videos.models import Submission
-from videos.upstream import configured
-from videos.wake import publish
+from videos.queue.positions import dispatch as looking
+from videos.queue.wake import publish
+from videos.reconciliation.audit import audit_if_due
 
 # How many one message submits before it makes room for other work.
 _SUBMIT_AT_MOST = 50

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from videos.lifecycle.hint import take_hint
+from videos.lifecycle.notification import take_hint
 from webhooks import seen
 from webhooks.signatures import Refused, verify
 

@@ -11,11 +11,11 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from batches.models import Batch, BatchEvent
-from videos.clock import database_now, in_database
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.models import Group, Job, Submission
 from videos.states import JOB_OPEN, JobStatus, SubmissionState
-from videos.upstream import Upstream
 
 _TOGETHER: Final = 500
 # After these, whoever cancels is taken for dead.

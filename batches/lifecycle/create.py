@@ -10,15 +10,15 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from accounts.budgets import count, drafts
+from accounts.budgets.reservations import count, drafts
 from accounts.models import ApiKey, Reservation, User
 from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
-from videos.clock import database_now
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
 from videos.lifecycle.create import Wish, accept_all, leave_room, price_of
 from videos.models import Group
-from videos.upstream import Upstream
-from videos.wake import wake
+from videos.queue.wake import wake
 
 _TOGETHER: Final = 500
 
@@ -68,7 +68,7 @@ def create_batch(
     """Accepts a batch; its jobs are pending and committed when this returns, and their prices set aside.
 
     The items are read twice, so that a large upload is never in memory. Raises BadItems of batches.items,
-    QueueFull of videos.lifecycle.create, BudgetExceeded and PriceUnknown of accounts.budgets.
+    QueueFull of videos.lifecycle.create, BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     plan = Plan()
     for item in items.check():

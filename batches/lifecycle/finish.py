@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException
 
 from batches.models import Batch, BatchEvent
 from batches.progress import tallies
-from videos.clock import database_now
+from upstreams.clock import database_now
 from videos.models import Group, Job
 from videos.states import JOB_OPEN
 

@@ -6,7 +6,7 @@ from rest_framework.exceptions import APIException
 
 from batches.models import Batch, BatchEvent
 from videos.models import Group
-from videos.wake import wake
+from videos.queue.wake import wake
 
 
 class NotPausable(APIException):

@@ -9,15 +9,15 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.budgets import reserve_all
+from accounts.budgets.reservations import reserve_all
 from accounts.models import ApiKey
 from batches.models import Batch
+from upstreams.registry import Upstream
 from videos.lifecycle.create import leave_room
 from videos.lifecycle.retry import price_today, reopened_fields, retry
 from videos.models import Job
+from videos.queue.wake import wake
 from videos.states import LIVE, JobStatus, SubmissionState
-from videos.upstream import Upstream
-from videos.wake import wake
 
 _TOGETHER: Final = 500
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.budgets import reserve
+from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Budget, User
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,7 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import budgets
-from accounts.budgets import (
+from accounts.budgets.reservations import (
     BudgetExceeded,
     PriceUnknown,
     charge,
@@ -24,20 +23,21 @@ from accounts.budgets import (
     reserve_all,
     settle,
 )
+from accounts.budgets.reservations import reservations as budgets
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
-from videos.clock import shifted
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest, Phase
+from upstreams.clock import shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.retry import retry
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission, locked
-from videos.sora import errors
-from videos.sora.types import CreateRequest, Phase
-from videos.upstream import Upstream
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 
@@ -525,7 +525,7 @@ def test_a_caller_over_budget_gets_402_and_no_job(api: Client, owner: User) -> N
 def test_a_budget_for_ten_videos_is_one_for_ten_under_concurrency(
     owner: User, secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.views.configured", lambda: upstream)
+    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
     limit(owner, "4.10")
 
     def ask(number: int) -> int:

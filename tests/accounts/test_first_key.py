@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from accounts import keys
+from accounts.keys.secret import secret as keys
 from accounts.models import ApiKey, User
 from config import up
 

@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts import keys
+from accounts.keys.secret import secret as keys
 from accounts.models import ApiKey, User
 
 URL = "/admin/accounts/apikey/"

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.test import Client
 from gunicorn.config import Config
 
-from accounts import keys
+from accounts.keys.secret import secret as keys
 from config.logs import Line
 from config.server import Log, logger_class
 
@@ -58,7 +58,7 @@ def test_a_bug_in_a_request_with_a_key_in_its_address_is_logged_without_it(
         raise ZeroDivisionError("a bug")
 
     secret = keys.generate()
-    monkeypatch.setattr("accounts.authentication._refuse_key_in_url", bug)
+    monkeypatch.setattr("accounts.keys.authentication._refuse_key_in_url", bug)
     client = Client(raise_request_exception=False)
     assert client.get(f"/api/v1/videos?key={secret}").status_code == 500
     assert "a bug" in console.getvalue()

@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, connection
 from django.utils import timezone
 
-from accounts import keys, models
+from accounts import models
+from accounts.keys.secret import secret as keys
 from accounts.models import ApiKey, User
 from tests.services import ROOT
 

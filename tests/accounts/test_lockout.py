@@ -15,10 +15,10 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import lockout
 from accounts.addresses import address_of
-from accounts.lockout import LockedOut, admit, succeed
 from accounts.models import LoginAttempts, User
+from accounts.sessions.lockout import LockedOut, admit, succeed
+from accounts.sessions.tokens import lockout
 from tests.accounts.browser import PASSWORD, Browser
 from tests.api.test_create import problem
 
@@ -286,7 +286,7 @@ def test_of_many_tries_at_once_five_reach_the_password(monkeypatch: pytest.Monke
     def authenticate(*_: Any, username: str, **__: Any) -> None:
         looked.append(username)
 
-    monkeypatch.setattr("accounts.session_views.authenticate", authenticate)
+    monkeypatch.setattr("accounts.sessions.views.authenticate", authenticate)
     barrier = threading.Barrier(12)
 
     def guess(_: int) -> int:

@@ -451,7 +451,7 @@ def test_a_session_ends_with_what_it_stands_for(browser: Browser, ada: User, end
 def test_expired_sessions_are_deleted_a_few_with_each_log_in(
     ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("accounts.sessions._FORGOTTEN_AT_ONCE", 2)
+    monkeypatch.setattr("accounts.sessions.tokens._FORGOTTEN_AT_ONCE", 2)
     Session.objects.bulk_create(
         Session(user=ada, refresh_id="x", expires_at=timezone.now() - timedelta(days=1)) for _ in range(3)
     )

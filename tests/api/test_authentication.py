@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import keys
+from accounts.keys.secret import secret as keys
 from accounts.models import ApiKey, User
 from tests.api.test_create import problem
 from videos.models import Job

@@ -7,8 +7,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.videos.scripted import eventually
-from videos import wake
 from videos.models import Job
+from videos.queue.positions import wake
 
 pytestmark = pytest.mark.django_db
 
@@ -229,7 +229,7 @@ def test_nothing_is_published_before_the_job_is_committed(
 ) -> None:
     published: list[str] = []
     settings.HINTS_ARE_TAKEN = True
-    monkeypatch.setattr("videos.wake.current_app.send_task", lambda name, **_: published.append(name))
+    monkeypatch.setattr("videos.queue.wake.current_app.send_task", lambda name, **_: published.append(name))
     with django_capture_on_commit_callbacks() as callbacks:
         post(api, {"prompt": "boat"})
     assert published == []
@@ -252,8 +252,8 @@ def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
         raise ConnectionRefusedError("no broker")
 
     settings.HINTS_ARE_TAKEN = True
-    monkeypatch.setattr("videos.wake._silent_until", 0.0)
-    monkeypatch.setattr("videos.wake.current_app.send_task", away)
+    monkeypatch.setattr("videos.queue.wake._silent_until", 0.0)
+    monkeypatch.setattr("videos.queue.wake.current_app.send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "boat"}).status_code == 201
     eventually(lambda: "The next look finds the work" in caplog.text)
@@ -275,7 +275,7 @@ def test_no_caller_waits_for_a_broker_that_hangs(
         published.append(name)
 
     settings.HINTS_ARE_TAKEN = True
-    monkeypatch.setattr("videos.wake.current_app.send_task", hang)
+    monkeypatch.setattr("videos.queue.wake.current_app.send_task", hang)
     try:
         # Returns only if it does not wait for what is set below.
         with django_capture_on_commit_callbacks(execute=True):
@@ -296,7 +296,7 @@ def test_nothing_is_published_where_nobody_takes_it(
 ) -> None:
     published: list[str] = []
     settings.HINTS_ARE_TAKEN = False
-    monkeypatch.setattr("videos.wake.current_app.send_task", lambda name, **_: published.append(name))
+    monkeypatch.setattr("videos.queue.wake.current_app.send_task", lambda name, **_: published.append(name))
     with django_capture_on_commit_callbacks(execute=True):
         post(api, {"prompt": "boat"})
     assert published == []

@@ -15,12 +15,12 @@ from tests.api.test_create import problem
 from tests.api.test_read import completed
 from tests.api.test_schema import check, schema
 from tests.videos.scripted import ScriptedClient, clip
+from upstreams.client.types import Phase
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.sora.types import Phase
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ NONE = "0195f8a2-c3d4-7e1f-8a2b-000000000000"
 
 @pytest.fixture(autouse=True)
 def _scripted(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr("videos.generate_views.configured", lambda: upstream)
+    monkeypatch.setattr("compat.views.configured", lambda: upstream)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -260,7 +260,7 @@ def test_a_key_that_may_only_read_asks_for_nothing(owner: User, job: Job) -> Non
 
 
 def test_a_cookie_opens_the_other_face_too(browser: Browser, monkeypatch: Any, upstream: Upstream) -> None:
-    monkeypatch.setattr("videos.views.configured", lambda: upstream)
+    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
     response = browser.post("/api/v1/videos", {"prompt": "boat"})
     assert response.status_code == 201
     assert Job.objects.get().api_key is None

@@ -155,7 +155,7 @@ def test_a_collision_that_is_none_of_the_keys_is_not_hidden(
         calls.append(1)
         raise IntegrityError("another constraint")
 
-    monkeypatch.setattr("videos.views.create", collides)
+    monkeypatch.setattr("videos.api.views.create", collides)
     with pytest.raises(IntegrityError, match="another constraint"):
         post(api)
     assert len(calls) == 1
@@ -170,7 +170,7 @@ def test_a_crash_after_the_job_was_made_leaves_neither_job_nor_key(
         create(*given, **named)
         raise ZeroDivisionError("power cut")
 
-    monkeypatch.setattr("videos.views.create", crashes)
+    monkeypatch.setattr("videos.api.views.create", crashes)
     with pytest.raises(ZeroDivisionError):
         post(api)
     assert (Job.objects.count(), IdempotencyKey.objects.count()) == (0, 0)
@@ -203,7 +203,7 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
         finally:
             connection.close()
 
-    monkeypatch.setattr("videos.views.create", slow)
+    monkeypatch.setattr("videos.api.views.create", slow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(send)
         assert begun.wait(10)

@@ -14,11 +14,11 @@ from batches.items import Items, Listed
 from batches.lifecycle.create import create_batch
 from tests.accounts.browser import PASSWORD
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.upstream import Upstream
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 
@@ -166,10 +166,10 @@ def test_an_operation_answers_each_caller_as_the_table_says(
 ) -> None:
     settings.SORA_WEBHOOK_SECRET = ["whsec_YQ=="]
     for module in (
-        "videos.views",
-        "videos.generate_views",
-        "batches.views",
-        "batches.create_views",
+        "videos.api.views",
+        "compat.views",
+        "batches.api.views",
+        "batches.api.create_views",
         "health.checks",
     ):
         monkeypatch.setattr(f"{module}.configured", lambda: upstream)
@@ -219,7 +219,7 @@ def test_a_list_shows_ones_own_rows_only(name: str, callers: dict[str, Client], 
 def test_an_idempotency_key_is_ones_own(
     callers: dict[str, Client], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.views.configured", lambda: upstream)
+    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
 
     def ask(name: str) -> str:
         headers = {"Idempotency-Key": "one"}

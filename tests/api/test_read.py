@@ -10,12 +10,12 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import ApiKey, User
 from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient, clip
+from upstreams.client import errors
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.sora import errors
-from videos.upstream import Upstream
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 
@@ -240,7 +240,7 @@ def test_pages_and_cursors_show_each_job_once(api: Client, make_job: MakeJob) ->
 
 
 def test_counting_stops_and_says_so(api: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videos.queries.COUNT_MAX", 3)
+    monkeypatch.setattr("videos.api.queries.COUNT_MAX", 3)
     for _ in range(5):
         make_job()
     pagination = get(api, "", limit=2)["pagination"]
@@ -374,7 +374,7 @@ def test_a_cache_that_forgets_limits_nobody(
         return {"count": 0, "limit": 0, "should_limit": True, "time_left": -1}
 
     settings.RATE_LIMIT_READS_PER_MINUTE = 1
-    monkeypatch.setattr("accounts.limits.get_usage", get_usage)
+    monkeypatch.setattr("accounts.limits.throttles.get_usage", get_usage)
     assert [api.get(URL).status_code for _ in range(3)] == [200, 200, 200]
 
 

@@ -9,10 +9,10 @@ from django.test import Client
 
 from tests.api.test_read import URL, completed, post
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
 

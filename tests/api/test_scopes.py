@@ -7,8 +7,8 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts import sessions
 from accounts.models import ApiKey, User
+from accounts.sessions.tokens import tokens as sessions
 from tests.api.test_create import problem
 from videos.models import Job
 

@@ -11,8 +11,8 @@ from health import checks
 from health.middleware import counts
 from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient
+from upstreams.client import errors
 from videos.models import Job, Provider
-from videos.sora import errors
 
 pytestmark = pytest.mark.django_db
 
@@ -111,7 +111,7 @@ def test_a_bug_is_500_in_the_envelope_and_in_the_log(
     def bug(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("videos.views.cancel", bug)
+    monkeypatch.setattr("videos.api.views.cancel", bug)
     api.raise_request_exception = False
     response = api.delete(f"/api/v1/videos/{job.pk}")
     assert response.status_code == 500
@@ -127,7 +127,7 @@ def test_a_database_that_is_away_is_503_and_accepts_nothing(
     def away(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("videos.views.create", away)
+    monkeypatch.setattr("videos.api.views.create", away)
     response = api.post("/api/v1/videos", '{"prompt": "boat"}', content_type="application/json")
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert problem(response)["code"] == "database_unavailable"

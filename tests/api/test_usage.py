@@ -10,20 +10,20 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.budgets import left_of
+from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
 from tests.api.test_create import post, problem
 from tests.videos.scripted import ScriptedClient
-from videos.fitting import Asked
+from upstreams.client import errors
+from upstreams.fitting import Asked
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import QueueFull, create
-from videos.lifecycle.look import look
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Provider
-from videos.sora import errors
-from videos.upstream import Upstream
+from videos.queue.dispatch import look
 
 pytestmark = pytest.mark.django_db
 

@@ -11,12 +11,12 @@ from batches.items import Items, Listed
 from batches.lifecycle.create import create_batch
 from batches.models import Batch
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
+from videos.results.store import store
 from videos.states import SubmissionState
-from videos.upstream import Upstream
 
 MakeBatch = Callable[..., Batch]
 

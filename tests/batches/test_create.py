@@ -11,8 +11,8 @@ from batches.lifecycle import create as creating
 from batches.models import Batch
 from tests.batches.conftest import MakeBatch
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos.models import Group, Job, JobEvent
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
 

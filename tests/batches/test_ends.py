@@ -21,15 +21,15 @@ from batches.progress import BatchStatus, Tally
 from tests.batches.conftest import MakeBatch, Renders, statuses
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_races import at_once
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import sweep
 from videos.models import Group, Job, JobEvent, Submission
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

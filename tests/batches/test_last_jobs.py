@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts import budgets
+from accounts.budgets.reservations import reservations as budgets
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, statuses
 from tests.videos.test_races import at_once
+from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.retry import retry
 from videos.models import Job
 from videos.states import JobStatus
-from videos.upstream import Upstream
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

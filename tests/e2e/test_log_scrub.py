@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from accounts import keys
+from accounts.keys.secret import secret as keys
 from tests.e2e.caller import is_healthy
 from tests.e2e.conftest import Up
 from tests.e2e.processes import Program, eventually

@@ -15,15 +15,16 @@ from hypothesis.stateful import initialize, rule
 
 from tests.faults.machine_ledger import Terms, owned
 from tests.faults.machine_world import World
-from videos.clock import database_now
-from videos.fitting import Asked
-from videos.lifecycle import decide, submit
+from upstreams.client import errors
+from upstreams.client.types import Phase
+from upstreams.clock import database_now
+from upstreams.fitting import Asked
+from videos.lifecycle import submit
 from videos.lifecycle.create import create
-from videos.lifecycle.hint import take_hint
+from videos.lifecycle.notification import take_hint
 from videos.lifecycle.sync import NotSyncable, UpstreamUnavailable, ask_now, sweep
 from videos.models import Submission
-from videos.sora import errors
-from videos.sora.types import Phase
+from videos.reconciliation import decisions as decide
 from videos.states import JOB_OPEN
 
 # Few jobs, so that much happens to each; two wishes, so that jobs look alike on the upstream's list.
@@ -119,7 +120,7 @@ class Service(World):
         if known is None and len(self.given) >= _JOBS_MOST:
             return
         body = json.dumps({"prompt": prompt, "duration": _WISHES[prompt]})
-        with self._process(), patch("videos.views.create", self._create_and_die if dies else create):
+        with self._process(), patch("videos.api.views.create", self._create_and_die if dies else create):
             answer: Any = self.api.post(
                 "/api/v1/videos", body, content_type="application/json", headers={"idempotency-key": key}
             )

@@ -11,15 +11,15 @@ from uuid import UUID
 
 from django.conf import settings
 
-from accounts.budgets import begins
+from accounts.budgets.reservations import begins
 from accounts.models import Reservation, Spending
 from tests.videos.scripted import ScriptedClient
-from videos.clock import database_now
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI, Dialect
+from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoPage
+from upstreams.clock import database_now
+from upstreams.pricing import cost
 from videos.models import Job, JobEvent, Submission
-from videos.pricing import cost
-from videos.sora import errors
-from videos.sora.dialects import OPENAI, Dialect
-from videos.sora.types import Content, CreateRequest, Phase, Video, VideoPage
 from videos.states import JOB_ENTERED_FROM, SUBMISSION_ENTERED_FROM
 
 

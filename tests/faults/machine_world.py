@@ -15,18 +15,19 @@ from hypothesis.stateful import RuleBasedStateMachine
 from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
 from tests.faults.machine_ledger import Ledger, Terms
-from videos.clock import database_now, shifted
-from videos.lifecycle import decide, submit
-from videos.lifecycle.audit import audit, audit_if_due
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
+from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel
-from videos.lifecycle.look import attend, look, probe
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Provider, Submission
-from videos.sora import errors
-from videos.sora.types import CreateRequest
+from videos.queue.dispatch import attend, look, probe
+from videos.reconciliation import decisions as decide
+from videos.reconciliation.audit import audit, audit_if_due
 from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
-from videos.upstream import Upstream
 
 LEASE_SECONDS: Final = 30
 # Far more than it takes until all rests.
@@ -52,7 +53,7 @@ class World(RuleBasedStateMachine):
         self.api = Client(headers={"x-api-key": ApiKey.issue(self.owner, "machine")[1]})
         # The clock, and what stands in for the configured upstream.
         self.stack = ExitStack()
-        self.stack.enter_context(patch("videos.views.configured", lambda: self.upstream))
+        self.stack.enter_context(patch("videos.api.views.configured", lambda: self.upstream))
         # What each job is to show.
         self.given: dict[UUID, str] = {}
         # Pending jobs for which nothing was paid since they were asked for.

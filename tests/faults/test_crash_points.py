@@ -199,7 +199,7 @@ def test_production_settings_have_no_crash_points(tmp_path: Path) -> None:
     (tmp_path / "passed").mkdir()
     (tmp_path / "armed" / "none.before-publish").touch()
     program = (
-        "from django.apps import apps; from videos.wake import publish; publish('look');"
+        "from django.apps import apps; from videos.queue.wake import publish; publish('look');"
         "print([app.name for app in apps.get_app_configs() if 'tests' in app.name])"
     )
     settings = {

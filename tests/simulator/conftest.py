@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.render import render
+from simulator.clips.render import render
 from simulator.wish import Wish
 from tests.simulator.process import Simulator
 from tests.simulator.receiver import Receiver

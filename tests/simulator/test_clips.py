@@ -10,8 +10,8 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from simulator.render import render
-from simulator.scene import Scene
+from simulator.clips.render import render
+from simulator.clips.scene import Scene
 from simulator.wish import Wish
 from tests.simulator.process import Simulator, eventually
 from tests.simulator.test_openai_sdk import picture

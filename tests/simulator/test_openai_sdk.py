@@ -9,7 +9,7 @@ import openai
 import pytest
 from PIL import Image
 
-from simulator.render import render
+from simulator.clips.render import render
 from simulator.wish import Wish
 from tests.simulator.process import Simulator
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.sora.upstream import Handler, Upstream
-from videos.sora.client import SoraClient
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest
+from upstreams.client.client import SoraClient
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest
 
 KEY = "sk-canary-4711"
 PROMPT = 'a canary "sings"\nin the gärden'

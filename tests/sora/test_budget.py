@@ -8,8 +8,8 @@ import pytest
 
 from tests.sora.conftest import REQUEST
 from tests.sora.upstream import VIDEO, reply
-from videos.sora.budget import TOKENS_MOST, TOKENS_PER_SUCCESS, RetryBudget
-from videos.sora.errors import NotFound, SoraError
+from upstreams.client.errors import NotFound, SoraError
+from upstreams.client.retry_budget import TOKENS_MOST, TOKENS_PER_SUCCESS, RetryBudget
 
 PAGE = {"data": [VIDEO], "has_more": False}
 CALLS = {

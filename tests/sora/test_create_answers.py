@@ -8,8 +8,8 @@ import requests
 import responses
 
 from tests.sora.conftest import KEY, PROMPT, REQUEST
-from videos.sora.dialects import OPENAI
-from videos.sora.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, SoraError
+from upstreams.client.dialects import OPENAI
+from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, SoraError
 
 URL = "https://sora.test/v1/videos"
 READABLE = {"error": {"message": "no", "type": "invalid_request_error", "param": "size", "code": "bad"}}

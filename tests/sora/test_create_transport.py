@@ -19,7 +19,7 @@ from tests.sora.upstream import (
     then_close,
     then_reset,
 )
-from videos.sora.errors import Busy, Misconfigured, NotSent, OutcomeUnknown, Rejected
+from upstreams.client.errors import Busy, Misconfigured, NotSent, OutcomeUnknown, Rejected
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -79,7 +79,7 @@ def test_connect_timeout_is_not_sent(serve, make_client, monkeypatch):
         raise TimeoutError("timed out")
 
     upstream = serve(reply())
-    monkeypatch.setattr("videos.sora.transport.socket.socket.connect", never)
+    monkeypatch.setattr("upstreams.client.transport.socket.socket.connect", never)
     with pytest.raises(NotSent):
         make_client(upstream.url).create(REQUEST)
     assert upstream.requests == []
@@ -143,7 +143,7 @@ def test_a_name_that_resolves_after_the_deadline_is_not_sent(serve, make_client,
         time.sleep(0.3)
         return resolve(*args, **kwargs)
 
-    monkeypatch.setattr("videos.sora.transport.socket.getaddrinfo", slowly)
+    monkeypatch.setattr("upstreams.client.transport.socket.getaddrinfo", slowly)
     upstream = serve(reply())
     with pytest.raises(NotSent):
         make_client(upstream.url).create(REQUEST, deadline=0.1)
@@ -159,7 +159,7 @@ def test_a_connection_made_after_the_deadline_is_not_used(serve, make_client, mo
         return connect(connection, address)
 
     upstream = serve(reply())
-    monkeypatch.setattr("videos.sora.transport.socket.socket.connect", slowly)
+    monkeypatch.setattr("upstreams.client.transport.socket.socket.connect", slowly)
     with pytest.raises(NotSent):
         make_client(upstream.url).create(REQUEST, deadline=0.1)
     assert upstream.requests == []
@@ -173,9 +173,9 @@ def test_a_process_that_was_frozen_posts_nothing_after_the_deadline(serve, make_
         time.sleep(0.3)
 
     upstream = serve(reply())
-    monkeypatch.setattr("videos.sora.transport.socket.socket.connect", frozen)
+    monkeypatch.setattr("upstreams.client.transport.socket.socket.connect", frozen)
     # Of its threads the one that was connecting comes first.
-    monkeypatch.setattr("videos.sora.transport.Watch._expire", lambda watch: None)
+    monkeypatch.setattr("upstreams.client.transport.Watch._expire", lambda watch: None)
     with pytest.raises(NotSent):
         make_client(upstream.url).create(REQUEST, deadline=0.1)
     assert upstream.requests == []
@@ -190,8 +190,8 @@ def test_all_addresses_share_the_connect_timeout(make_client, monkeypatch):
         raise TimeoutError
 
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9))
-    monkeypatch.setattr("videos.sora.transport.socket.getaddrinfo", lambda *_: [address] * 20)
-    monkeypatch.setattr("videos.sora.transport.socket.socket.connect", never)
+    monkeypatch.setattr("upstreams.client.transport.socket.getaddrinfo", lambda *_: [address] * 20)
+    monkeypatch.setattr("upstreams.client.transport.socket.socket.connect", never)
     with pytest.raises(NotSent):
         make_client(connect_timeout=0.25).create(REQUEST)
     assert 2 <= len(tried) <= 3

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from tests.sora.conftest import REQUEST
-from videos.sora.dialects import DIALECTS, OPENAI
-from videos.sora.types import CreateRequest, Video
+from upstreams.client.dialects import DIALECTS, OPENAI
+from upstreams.client.types import CreateRequest, Video
 
 ECHO = {
     "id": "video_1",

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sora.conftest import KEY
 from tests.sora.upstream import drip, reply, silence, then_close
-from videos.sora.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
+from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
 
 FILE = bytes(range(256)) * 1000
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n"

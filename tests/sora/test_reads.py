@@ -10,8 +10,8 @@ import requests
 import responses
 
 from tests.sora.upstream import VIDEO, drip, refused_port, reply, silence, then_close, then_reset
-from videos.sora.client import SoraClient
-from videos.sora.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
+from upstreams.client.client import SoraClient
+from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
 
 ROOT = "https://sora.test/v1/videos"
 ONE = f"{ROOT}/video_1"
@@ -232,7 +232,7 @@ def test_redirects_are_not_followed(serve, make_client):
 
 
 def test_bodies_are_capped(serve, make_client, monkeypatch):
-    monkeypatch.setattr("videos.sora.client.PAGE_MAX_BYTES", 1000)
+    monkeypatch.setattr("upstreams.client.client.PAGE_MAX_BYTES", 1000)
     upstream = serve(reply(200, {"data": [VIDEO | {"prompt": "x" * 1000}]}))
     with pytest.raises(Unavailable):
         make_client(upstream.url, retries=0).list()

@@ -9,8 +9,8 @@ import responses
 
 from tests.sora.conftest import KEY, PROMPT, REQUEST
 from tests.sora.upstream import reply
-from videos.sora.errors import SoraError
-from videos.sora.redaction import Redactor
+from upstreams.client.errors import SoraError
+from upstreams.client.redaction import Redactor
 
 URL = "https://sora.test/v1/videos"
 NEGATIVE = "a canary that is silent"
@@ -20,8 +20,10 @@ SPELLINGS = (KEY, PROMPT, json.dumps(PROMPT)[1:-1], json.dumps(PROMPT, ensure_as
 
 @pytest.fixture
 def logged(caplog):
-    caplog.set_level(logging.DEBUG, logger="videos.sora")
-    return lambda: "\n".join(record.getMessage() for record in caplog.records if record.name == "videos.sora")
+    caplog.set_level(logging.DEBUG, logger="upstreams.client")
+    return lambda: "\n".join(
+        record.getMessage() for record in caplog.records if record.name == "upstreams.client"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from videos.sora.types import Phase, Unreadable, Video, VideoError, VideoPage, canonical_seconds
+from upstreams.client.types import Phase, Unreadable, Video, VideoError, VideoPage, canonical_seconds
 
 
 def video(**fields) -> Video:

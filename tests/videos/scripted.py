@@ -13,11 +13,11 @@ from io import BytesIO
 
 import av
 
-from videos.clock import database_now
-from videos.sora import errors
-from videos.sora.dialects import OPENAI, Dialect
-from videos.sora.types import Content, CreateRequest, Phase, Video, VideoError, VideoPage
-from videos.upstream import Upstream
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI, Dialect
+from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoError, VideoPage
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
 
 PAGE = 100
 

@@ -12,17 +12,17 @@ from pytest_django import Settings
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped
 from tests.videos.test_submit import only, raising
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos import tasks
-from videos.clock import database_now, shifted
-from videos.lifecycle import audit as auditing
 from videos.lifecycle import submit
-from videos.lifecycle.audit import Audit, audit, audit_if_due
-from videos.lifecycle.look import look
 from videos.models import Job, Provider, Submission
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Phase, Video, VideoPage
-from videos.upstream import Upstream
+from videos.queue.dispatch import look
+from videos.reconciliation import audit as auditing
+from videos.reconciliation.audit import Audit, audit, audit_if_due
 
 pytestmark = pytest.mark.django_db
 

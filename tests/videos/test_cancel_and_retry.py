@@ -7,18 +7,18 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
-from videos.clock import shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest
+from upstreams.clock import shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel, drop
-from videos.lifecycle.look import attend, look
 from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest
-from videos.upstream import Upstream
+from videos.queue.dispatch import attend, look
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 

@@ -12,11 +12,11 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.videos.test_races import at_once
-from videos.clock import database_now, shifted
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
-from videos.lifecycle.choose import lanes
 from videos.models import Group, Job, Submission
-from videos.upstream import Upstream
+from videos.queue.selection import lanes
 
 pytestmark = pytest.mark.django_db
 

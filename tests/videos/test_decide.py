@@ -14,16 +14,17 @@ from tests.api.test_idempotency import waits_for_a_lock
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
-from videos.clock import database_now, shifted
-from videos.lifecycle import decide, submit
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest, Video
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
+from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.look import attend
 from videos.lifecycle.retry import retry
 from videos.models import Job, JobEvent, Provider, Submission, locked
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Video
-from videos.upstream import Upstream
+from videos.queue.dispatch import attend
+from videos.reconciliation import decisions as decide
 
 pytestmark = pytest.mark.django_db
 

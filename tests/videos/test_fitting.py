@@ -7,10 +7,10 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 
-from videos import pricing
-from videos.fitting import Asked, fit
+from upstreams import pricing
+from upstreams.client.dialects import OPENAI, Model
+from upstreams.fitting import Asked, fit
 from videos.models import Priority
-from videos.sora.dialects import OPENAI, Model
 
 PRO = "sora-2-pro"
 

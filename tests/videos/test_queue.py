@@ -12,15 +12,15 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.videos.scripted import ScriptedClient
-from videos import queue
-from videos.clock import database_now
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
+from videos.api.queries import visible_to
 from videos.lifecycle import submit
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Group, Job, Provider, Submission
-from videos.queries import visible_to
-from videos.queue import Standing, standings
-from videos.upstream import Upstream
+from videos.queue.positions import Standing, standings
+from videos.queue.positions import positions as queue
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 

@@ -10,13 +10,13 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, JobEvent, Provider, Submission, locked
-from videos.upstream import Upstream
+from videos.results.store import store
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

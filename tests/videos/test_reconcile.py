@@ -8,18 +8,18 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest, Video, VideoPage
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.look import attend, look
-from videos.lifecycle.reconcile import reconcile
 from videos.lifecycle.retry import retry
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Provider, Submission, locked
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Video, VideoPage
-from videos.upstream import Upstream
+from videos.queue.dispatch import attend, look
+from videos.reconciliation.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -8,17 +8,17 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only, raising
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit, sync
-from videos.lifecycle.audit import audit_if_due
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.decide import resume
-from videos.lifecycle.look import attend, look, probe
 from videos.lifecycle.sync import UpstreamUnavailable, ask_now, sweep
 from videos.models import Job, Provider, Submission
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.upstream import Upstream
+from videos.queue.dispatch import attend, look, probe
+from videos.reconciliation.audit import audit_if_due
+from videos.reconciliation.decisions import resume
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from videos.clock import database_now
+from upstreams.clock import database_now
 from videos.models import Group, Job, JobEvent, Provider, Submission
 from videos.states import (
     ACCEPTED,

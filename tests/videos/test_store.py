@@ -11,16 +11,16 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_submit import only
-from videos.clock import shifted
+from upstreams.client import errors
+from upstreams.client.types import Content, Phase
+from upstreams.clock import shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.store import store
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
-from videos.results import Unplayable, jpeg_of_first_frame, probe
-from videos.sora import errors
-from videos.sora.types import Content, Phase
-from videos.upstream import Upstream
+from videos.results.probe import Unplayable, jpeg_of_first_frame, probe
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 
@@ -245,7 +245,7 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
         yield Content("video/mp4", None, slowly())
 
     seconds = itertools.count(step=6.0)
-    monkeypatch.setattr("videos.lifecycle.store.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("videos.results.store.time.monotonic", lambda: next(seconds))
     monkeypatch.setattr(sora, "download", slow)
     store(rendered, upstream)
     first, second, third = due

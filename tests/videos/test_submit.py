@@ -8,15 +8,15 @@ import pytest
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest, Video
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.look import look, probe
 from videos.models import Job, Provider, Submission
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Video
-from videos.upstream import Upstream
+from videos.queue.dispatch import look, probe
 
 pytestmark = pytest.mark.django_db
 
@@ -441,7 +441,7 @@ def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None
     dialect = replace(OPENAI, takes=frozenset({"seed", "fps", "negative_prompt"}))
     upstream = scripted(dialect)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
-    from videos.fitting import Asked
+    from upstreams.fitting import Asked
     from videos.lifecycle.create import create
 
     owner = make_job().owner

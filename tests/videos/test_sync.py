@@ -11,16 +11,16 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.client.dialects import OPENAI
+from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.look import attend, look
 from videos.lifecycle.sync import ask, ask_late, sweep
 from videos.models import Job, Provider, Submission, locked
-from videos.sora import errors
-from videos.sora.dialects import OPENAI
-from videos.sora.types import CreateRequest, Phase, Video, VideoPage
-from videos.upstream import Upstream
+from videos.queue.dispatch import attend, look
 
 pytestmark = pytest.mark.django_db
 
@@ -496,7 +496,7 @@ def test_a_render_revived_in_the_same_moment_is_not_given_up(
         Submission.objects.update(give_up_at=database_now() + timedelta(hours=1))
         return locked(submission)
 
-    monkeypatch.setattr("videos.lifecycle.patience.locked", revived_first)
+    monkeypatch.setattr("videos.lifecycle.expiry.locked", revived_first)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
         look(replace(upstream, name="another"))
     rendering.refresh_from_db()

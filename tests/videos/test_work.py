@@ -7,11 +7,11 @@ from django.db import DatabaseError
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
+from upstreams.registry import Upstream
 from videos import tasks
-from videos.lifecycle.look import Work, look
 from videos.management.commands import work as command
 from videos.models import Job, Submission
-from videos.upstream import Upstream
+from videos.queue.dispatch import Work, look
 
 pytestmark = pytest.mark.django_db
 

@@ -6,9 +6,9 @@ from pytest_django import Settings
 
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
 from videos.models import Job
-from videos.upstream import Upstream
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def hook() -> Client:
 def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that hints have woken."""
     tasks: list[str] = []
-    monkeypatch.setattr("videos.lifecycle.hint.wake", tasks.append)
+    monkeypatch.setattr("videos.lifecycle.notification.wake", tasks.append)
     return tasks
 
 

@@ -8,9 +8,9 @@ from django.test import Client
 
 from tests.webhooks.signing import event, send
 from tests.webhooks.test_sora_hook import is_due
+from upstreams.registry import Upstream
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
 

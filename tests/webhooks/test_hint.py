@@ -15,13 +15,13 @@ from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, look_at
 from tests.videos.test_submit import only, raising
 from tests.webhooks.signing import event, send
-from videos.clock import database_now, shifted
+from upstreams.client import errors
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.lifecycle import submit
-from videos.lifecycle.hint import take_hint
+from videos.lifecycle.notification import take_hint
 from videos.lifecycle.sync import sweep
 from videos.models import Job, Submission
-from videos.sora import errors
-from videos.upstream import Upstream
 
 pytestmark = pytest.mark.django_db
 

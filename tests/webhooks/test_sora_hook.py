@@ -11,11 +11,11 @@ from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET, URL, event, headers, send
-from videos.clock import database_now
-from videos.lifecycle.look import Work, look
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
 from videos.lifecycle.sync import sweep
 from videos.models import Job
-from videos.upstream import Upstream
+from videos.queue.dispatch import Work, look
 
 pytestmark = pytest.mark.django_db
 

@@ -9,15 +9,15 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from videos.clock import database_now
-from videos.lifecycle.pace import backoff
-from videos.lifecycle.restraint import heeding
+from upstreams.breaker import heeding
+from upstreams.client import errors
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import backoff
 from videos.models import Job, Submission, locked
-from videos.sora import errors
+from videos.queue.wake import wake
 from videos.states import LIVE, CostState, JobStatus
 from videos.states import SubmissionState as _S
-from videos.upstream import Upstream
-from videos.wake import wake
 
 logger = logging.getLogger(__name__)
 

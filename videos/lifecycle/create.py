@@ -9,15 +9,15 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.budgets import reserve
+from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
-from videos import pricing
-from videos.clock import database_now
-from videos.fitting import Asked, Fitted, fit, fitted_fields
+from upstreams import pricing
+from upstreams.clock import database_now
+from upstreams.fitting import Asked, Fitted, fit, fitted_fields
+from upstreams.registry import Upstream
 from videos.models import Group, Job, JobEvent
+from videos.queue.wake import wake
 from videos.states import JobStatus
-from videos.upstream import Upstream
-from videos.wake import wake
 
 
 class QueueFull(APIException):
@@ -45,7 +45,7 @@ def create(
     """Accepts a job; it is pending and committed when this returns, and its price is set aside.
 
     Raises ValidationError where strict fitting finds something that the upstream does not offer, QueueFull,
-    and BudgetExceeded and PriceUnknown of accounts.budgets.
+    and BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = fit(asked, upstream.dialect, default_model)
     with transaction.atomic():

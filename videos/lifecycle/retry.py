@@ -9,15 +9,15 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.budgets import reserve
+from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey
-from videos import pricing
-from videos.clock import database_now
+from upstreams import pricing
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
 from videos.lifecycle.create import leave_room
 from videos.models import Job, Submission
+from videos.queue.wake import wake
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
-from videos.upstream import Upstream
-from videos.wake import wake
 
 
 class NotRetryable(APIException):
@@ -52,7 +52,7 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
     It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
     is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
     What another upstream has is followed by nobody: it is given up in time, and then one is sent to this one.
-    Raises NotRetryable, RendersElsewhere, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.
+    Raises NotRetryable, RendersElsewhere, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)

@@ -9,22 +9,15 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 
-from videos.clock import database_now, in_database
-from videos.lifecycle.choose import next_job, serve
-from videos.lifecycle.pace import backoff, sync_after
-from videos.lifecycle.restraint import (
-    as_asked,
-    has_turn,
-    hold,
-    record_failure,
-    record_success,
-    take_turn,
-)
+from upstreams.breaker import as_asked, has_turn, hold, record_failure, record_success, take_turn
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest, Video
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import backoff, sync_after
 from videos.models import Job, JobEvent, Provider, Submission, locked
-from videos.sora import errors
-from videos.sora.types import CreateRequest, Video
+from videos.queue.selection import next_job, serve
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
-from videos.upstream import Upstream
 
 logger = logging.getLogger(__name__)
 

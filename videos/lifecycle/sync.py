@@ -11,17 +11,17 @@ from django.db.models import Q, QuerySet
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from videos.clock import database_now, in_database
-from videos.lifecycle.pace import sync_after
-from videos.lifecycle.patience import LATE_SECONDS, end_patience, hear
-from videos.lifecycle.restraint import heeding
+from upstreams.breaker import heeding
+from upstreams.client import errors
+from upstreams.client.types import Phase, Video
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import sync_after
+from videos.lifecycle.expiry import LATE_SECONDS, end_patience, hear
 from videos.lifecycle.submit import fail
 from videos.models import Job, Provider, Submission, locked
-from videos.sora import errors
-from videos.sora.types import Phase, Video
+from videos.queue.wake import wake
 from videos.states import JOB_OPEN, LIVE, CostState, JobStatus, SubmissionState
-from videos.upstream import Upstream
-from videos.wake import wake
 
 logger = logging.getLogger(__name__)
 

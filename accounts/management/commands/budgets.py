@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.budgets import left_of
+from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
 
 _MOST = Decimal(10_000_000)

@@ -15,7 +15,7 @@ from django.core.files.storage import FileSystemStorage
 
 # Modules that make calls on behalf of others.
 _CARRIERS = {"listing"}
-_OTHERS = {"videos.tasks": "look", "videos.wake": "hints", "accounts.idempotency": "once"}
+_OTHERS = {"videos.tasks": "look", "videos.queue.wake": "hints", "accounts.idempotency": "once"}
 # A call that is made by another call is no boundary of its own.
 _within = threading.local()
 
@@ -27,8 +27,9 @@ class Armed(AppConfig):
 
     def ready(self) -> None:
         """Wraps the upstream's client, the storage of files, and the broker."""
-        from videos import tasks, wake
-        from videos.sora.client import SoraClient
+        from upstreams.client.client import SoraClient
+        from videos import tasks
+        from videos.queue.positions import wake
 
         for call in ("create", "retrieve", "list", "delete", "probe"):
             setattr(SoraClient, call, _wrapped(call, getattr(SoraClient, call)))

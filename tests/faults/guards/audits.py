@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_AUDIT = "videos/lifecycle/audit.py"
+_AUDIT = "videos/reconciliation/audit.py"
 _TESTS = "tests/videos/test_audit.py"
 
 GUARDS: Final = (

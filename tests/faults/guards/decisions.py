@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_DECIDE = "videos/lifecycle/decide.py"
+_DECIDE = "videos/reconciliation/decisions.py"
 _TESTS = "tests/videos/test_decide.py"
 
 GUARDS: Final = (

@@ -5,7 +5,7 @@ from typing import Final
 from tests.faults.guards.guard import Guard
 
 _SYNC = "videos/lifecycle/sync.py"
-_STORE = "videos/lifecycle/store.py"
+_STORE = "videos/results/store.py"
 _CANCEL = "videos/lifecycle/cancel.py"
 _RETRY = "videos/lifecycle/retry.py"
 _SYNC_TESTS = "tests/videos/test_sync.py"

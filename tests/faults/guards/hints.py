@@ -6,7 +6,7 @@ from tests.faults.guards.guard import Guard
 
 _VIEW = "webhooks/views.py"
 _SIGNATURES = "webhooks/signatures.py"
-_HINT = "videos/lifecycle/hint.py"
+_HINT = "videos/lifecycle/notification.py"
 _SIGNED = "tests/webhooks/test_signatures.py"
 _HOOK = "tests/webhooks/test_sora_hook.py"
 _HINTS = "tests/webhooks/test_hint.py"
@@ -174,7 +174,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a hint counts as no look for an unknown create",
-        "videos/lifecycle/reconcile.py",
+        "videos/reconciliation/reconcile.py",
         "looks = max(looks, sum(1 for each in window if each <= past))",
         "looks += 1",
         _HINTS,

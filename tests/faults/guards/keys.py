@@ -4,12 +4,12 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_FORM = "accounts/keys.py"
+_FORM = "accounts/keys/secret.py"
 _MODELS = "accounts/models.py"
-_AUTHENTICATION = "accounts/authentication.py"
-_PERMISSIONS = "accounts/permissions.py"
-_VIEWS = "accounts/key_views.py"
-_WIRE = "accounts/key_serializers.py"
+_AUTHENTICATION = "accounts/keys/authentication.py"
+_PERMISSIONS = "accounts/keys/permissions.py"
+_VIEWS = "accounts/keys/views.py"
+_WIRE = "accounts/keys/serializers.py"
 _ADMIN = "accounts/admin.py"
 _UP = "config/up.py"
 # The migration, not the model, makes the schema; `makemigrations --check` keeps the two the same.
@@ -155,10 +155,10 @@ GUARDS: Final = (
     Guard(
         "a request is judged by its API key before any cookie",
         "config/settings.py",
-        '        "accounts.authentication.ApiKeyAuthentication",\n'
-        '        "accounts.cookies.CookieAuthentication",\n',
-        '        "accounts.cookies.CookieAuthentication",\n'
-        '        "accounts.authentication.ApiKeyAuthentication",\n',
+        '        "accounts.keys.authentication.ApiKeyAuthentication",\n'
+        '        "accounts.sessions.cookies.CookieAuthentication",\n',
+        '        "accounts.sessions.cookies.CookieAuthentication",\n'
+        '        "accounts.keys.authentication.ApiKeyAuthentication",\n',
         _SCOPES,
     ),
     Guard(
@@ -171,7 +171,7 @@ GUARDS: Final = (
     Guard(
         "every view asks for the API key's scope",
         "config/settings.py",
-        '        "accounts.permissions.HasScope",\n',
+        '        "accounts.keys.permissions.HasScope",\n',
         "",
         _SCOPES,
     ),

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_LIMITS = "accounts/limits.py"
+_LIMITS = "accounts/limits/throttles.py"
 _TESTS = "tests/api/test_limits.py"
 
 GUARDS: Final = (
@@ -52,7 +52,7 @@ GUARDS: Final = (
     ),
     Guard(
         "bad keys of an address are refused faster",
-        "config/rate_limits.py",
+        "accounts/limits/middleware.py",
         "if usage is not None and usage.exceeded:",
         "if False:",
         _TESTS,
@@ -87,7 +87,7 @@ GUARDS: Final = (
     ),
     Guard(
         "refused calls are counted, whatever refused them",
-        "config/rate_limits.py",
+        "accounts/limits/middleware.py",
         "frozenset({400, 401, 403})",
         "frozenset({401})",
         _TESTS,
@@ -102,7 +102,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a call is counted once",
-        "config/rate_limits.py",
+        "accounts/limits/middleware.py",
         ' and not hasattr(request, "rate_limit")',
         "",
         _TESTS,

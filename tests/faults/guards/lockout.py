@@ -4,8 +4,8 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_LOCKOUT = "accounts/lockout.py"
-_VIEWS = "accounts/session_views.py"
+_LOCKOUT = "accounts/sessions/lockout.py"
+_VIEWS = "accounts/sessions/views.py"
 _ADDRESSES = "accounts/addresses.py"
 _TESTS = "tests/accounts/test_lockout.py"
 

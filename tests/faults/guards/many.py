@@ -68,7 +68,7 @@ GUARDS: Final = (
     ),
     Guard(
         "an upload is bounded",
-        "config/requests.py",
+        "api/requests.py",
         "settings.BATCH_UPLOAD_MAX_BYTES if uploading",
         "1 << 40 if uploading",
         _UPLOADS,
@@ -223,7 +223,7 @@ GUARDS: Final = (
     ),
     Guard(
         "only what is kept on disk may be as large as an upload",
-        "config/requests.py",
+        "api/requests.py",
         "            and request.content_type in settings.UPLOAD_TYPES\n",
         "",
         _UPLOADS,
@@ -251,7 +251,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a batch is seen by its owner alone",
-        "batches/views.py",
+        "batches/api/views.py",
         'self.kwargs["pk"], through="group__")',
         'self.kwargs["pk"], through="group__") if False else Batch.objects.get(pk=self.kwargs["pk"])',
         "tests/api/test_ownership.py",

@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_COOKIES = "accounts/cookies.py"
-_VIEWS = "accounts/session_views.py"
+_COOKIES = "accounts/sessions/cookies.py"
+_VIEWS = "accounts/sessions/views.py"
 _SETTINGS = "config/settings.py"
-_GENERATE = "videos/generate_views.py"
+_GENERATE = "compat/views.py"
 _SCHEMA = "accounts/migrations/0001_initial.py"
 _TESTS = "tests/accounts/test_sessions.py"
 _PLAIN = "tests/api/test_generate.py"
@@ -117,10 +117,10 @@ GUARDS: Final = (
     Guard(
         "a key in a request is what it is judged by",
         _SETTINGS,
-        '        "accounts.authentication.ApiKeyAuthentication",\n'
-        '        "accounts.cookies.CookieAuthentication",\n',
-        '        "accounts.cookies.CookieAuthentication",\n'
-        '        "accounts.authentication.ApiKeyAuthentication",\n',
+        '        "accounts.keys.authentication.ApiKeyAuthentication",\n'
+        '        "accounts.sessions.cookies.CookieAuthentication",\n',
+        '        "accounts.sessions.cookies.CookieAuthentication",\n'
+        '        "accounts.keys.authentication.ApiKeyAuthentication",\n',
         _TESTS,
     ),
     Guard(

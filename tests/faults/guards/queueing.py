@@ -4,9 +4,9 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_CHOOSE = "videos/lifecycle/choose.py"
+_CHOOSE = "videos/queue/selection.py"
 _SUBMIT = "videos/lifecycle/submit.py"
-_QUEUE = "videos/queue.py"
+_QUEUE = "videos/queue/positions.py"
 _TESTS = "tests/videos/test_choose.py"
 _SUBMIT_TESTS = "tests/videos/test_submit.py"
 _QUEUE_TESTS = "tests/videos/test_queue.py"
@@ -147,7 +147,7 @@ GUARDS: Final = (
     ),
     Guard(
         "estimates do not change an ETag",
-        "videos/views.py",
+        "videos/api/views.py",
         ' if not name.startswith("estimatedCompletion")',
         "",
         _QUEUE_TESTS,

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_RESTRAINT = "videos/lifecycle/restraint.py"
+_RESTRAINT = "upstreams/breaker.py"
 _SUBMIT = "videos/lifecycle/submit.py"
 _TESTS = "tests/videos/test_restraint.py"
 
@@ -95,14 +95,14 @@ GUARDS: Final = (
     ),
     Guard(
         "no work is given out for an upstream that wants to be left alone",
-        "videos/lifecycle/look.py",
+        "videos/queue/dispatch.py",
         "    if provider.left_alone_for():\n        return work\n",
         "",
         _TESTS,
     ),
     Guard(
         "work that was given out leaves an upstream alone that wants it by then",
-        "videos/lifecycle/look.py",
+        "videos/queue/dispatch.py",
         "    if upstream.provider().left_alone_for():\n        return\n",
         "",
         _TESTS,
@@ -165,7 +165,7 @@ GUARDS: Final = (
     ),
     Guard(
         "an open breaker stops neither reconciling nor sweeping",
-        "videos/lifecycle/look.py",
+        "videos/queue/dispatch.py",
         "    due = mine.filter(due_at__lte=in_database())",
         "    if provider.is_held():\n        return work\n    due = mine.filter(due_at__lte=in_database())",
         _TESTS,

@@ -156,7 +156,7 @@ GUARDS: Final = (
     ),
     Guard(
         "the job's row lock in a claim",
-        "videos/lifecycle/choose.py",
+        "videos/queue/selection.py",
         'sendable.select_for_update(skip_locked=True, of=("self",)).first()',
         "sendable.first()",
         _LOCKS,

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_SESSIONS = "accounts/sessions.py"
+_SESSIONS = "accounts/sessions/tokens.py"
 _SETTINGS = "config/settings.py"
 _TESTS = "tests/accounts/test_sessions.py"
 _TOKENS = "tests/accounts/test_session_tokens.py"

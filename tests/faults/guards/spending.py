@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_BUDGETS = "accounts/budgets.py"
+_BUDGETS = "accounts/budgets/reservations.py"
 _ROWS = "videos/models.py"
 _TESTS = "tests/accounts/test_budgets.py"
 _USAGE_TESTS = "tests/api/test_usage.py"
@@ -12,14 +12,14 @@ _USAGE_TESTS = "tests/api/test_usage.py"
 GUARDS: Final = (
     Guard(
         "what was paid is counted for the key whose budget it was",
-        "videos/usage.py",
+        "videos/api/usage.py",
         "first, last, by, paid_for)",
         'first, last, by, F("job__api_key_id"))',
         _USAGE_TESTS,
     ),
     Guard(
         "what is set aside is counted for the key whose budget it is",
-        "videos/usage.py",
+        "videos/api/usage.py",
         'F("reservation__api_key_id"))\n    for',
         'F("api_key_id"))\n    for',
         _USAGE_TESTS,
@@ -188,7 +188,7 @@ GUARDS: Final = (
     ),
     Guard(
         "an owner has so many jobs upstream at most",
-        "videos/lifecycle/choose.py",
+        "videos/queue/selection.py",
         "        if most and busy",
         "        if False and busy",
         _USAGE_TESTS,

@@ -45,7 +45,7 @@ GUARDS: Final = (
     ),
     Guard(
         "every rule between settings is looked at",
-        "videos/checks.py",
+        "upstreams/checks.py",
         '@register("settings")\n',
         "@register()\n",
         f"{_TESTS} -k rule",

@@ -4,10 +4,10 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_RECONCILE = "videos/lifecycle/reconcile.py"
-_LISTING = "videos/lifecycle/listing.py"
+_RECONCILE = "videos/reconciliation/reconcile.py"
+_LISTING = "videos/reconciliation/listing.py"
 _SUBMIT = "videos/lifecycle/submit.py"
-_PATIENCE = "videos/lifecycle/patience.py"
+_PATIENCE = "videos/lifecycle/expiry.py"
 _TESTS = "tests/videos/test_reconcile.py"
 _SYNC = "tests/videos/test_sync.py"
 _RETRY = "tests/videos/test_cancel_and_retry.py"
@@ -190,7 +190,7 @@ GUARDS: Final = (
     ),
     Guard(
         "patience ends",
-        "videos/lifecycle/look.py",
+        "videos/queue/dispatch.py",
         "    give_up(upstream)\n",
         "",
         f"{_SYNC} {_RETRY}",

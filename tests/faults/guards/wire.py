@@ -4,13 +4,13 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_CLIENT = "videos/sora/client.py"
-_TRANSPORT = "videos/sora/transport.py"
-_EXCHANGE = "videos/sora/exchange.py"
-_ANSWERS = "videos/sora/answers.py"
-_TYPES = "videos/sora/types.py"
-_BUDGET = "videos/sora/budget.py"
-_REDACTION = "videos/sora/redaction.py"
+_CLIENT = "upstreams/client/client.py"
+_TRANSPORT = "upstreams/client/transport.py"
+_EXCHANGE = "upstreams/client/exchange.py"
+_ANSWERS = "upstreams/client/answers.py"
+_TYPES = "upstreams/client/types.py"
+_BUDGET = "upstreams/client/retry_budget.py"
+_REDACTION = "upstreams/client/redaction.py"
 _POST = "tests/sora/test_create_transport.py"
 _MEANING = "tests/sora/test_create_answers.py"
 _RETRIES = "tests/sora/test_budget.py"
@@ -229,35 +229,35 @@ GUARDS: Final = (
     ),
     Guard(
         "what lacks an echo matches nothing",
-        "videos/sora/dialects.py",
+        "upstreams/client/dialects.py",
         "            if value is None:\n                return None\n            echoed[field] = value",
         '            echoed[field] = value or ""',
         "tests/sora/test_dialects.py",
     ),
     Guard(
         "a dialect without echo matches nothing",
-        "videos/sora/dialects.py",
+        "upstreams/client/dialects.py",
         "hexdigest() if echoed else None",
         "hexdigest()",
         "tests/sora/test_dialects.py",
     ),
     Guard(
         "a file that is cut short by the deadline is noticed",
-        "videos/sora/downloads.py",
+        "upstreams/client/downloads.py",
         "the regular end of a body without a length.\n    if watch.expired:\n",
         "the regular end of a body without a length.\n    if False:\n",
         "tests/sora/test_download.py -k deadline",
     ),
     Guard(
         "a page with status 200 is no file",
-        "videos/sora/downloads.py",
+        "upstreams/client/downloads.py",
         'if "json" in content_type or "html" in content_type:',
         "if False:",
         "tests/sora/test_download.py -k status_200",
     ),
     Guard(
         "the key goes to no other host",
-        "videos/sora/downloads.py",
+        "upstreams/client/downloads.py",
         'BearerAuth("") if session.strips_auth(request.url, target) else request.auth',
         "request.auth",
         "tests/sora/test_download.py -k redirects",

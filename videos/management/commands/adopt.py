@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from videos.lifecycle import decide
-from videos.upstream import configured
+from upstreams.registry import configured
+from videos.reconciliation import decisions as decide
 
 
 class Command(BaseCommand):

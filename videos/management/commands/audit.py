@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from videos.lifecycle.audit import audit
-from videos.upstream import configured
+from upstreams.registry import configured
+from videos.reconciliation.audit import audit
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from videos.lifecycle import decide
+from videos.reconciliation import decisions as decide
 
 
 class Command(BaseCommand):

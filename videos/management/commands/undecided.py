@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from videos.lifecycle import decide
-from videos.lifecycle.audit import dollars
+from upstreams.client.types import Video
+from upstreams.registry import Upstream, configured
 from videos.models import Provider
-from videos.sora.types import Video
-from videos.upstream import Upstream, configured
+from videos.reconciliation import decisions as decide
+from videos.reconciliation.audit import dollars
 
 _PROMPT_SHOWN = 60
 _ROW = "{:<40} {:>7} {:<8} {:>12} {}"

@@ -15,9 +15,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
 from django.utils.module_loading import autodiscover_modules
 
+from upstreams.registry import configured
 from videos import tasks
-from videos.lifecycle.look import Work, look
-from videos.upstream import configured
+from videos.queue.dispatch import Work, look
 
 logger = logging.getLogger(__name__)
 

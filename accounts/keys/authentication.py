@@ -1,0 +1,114 @@
+"""How a request says who asks."""
+
+from datetime import UTC
+from typing import Final
+
+from django.http import HttpRequest
+from rest_framework import status
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
+
+from accounts.keys.secret import secret as keys
+from accounts.models import ApiKey, User
+
+_MALFORMED: Final = (
+    f"This is no whole API key: {keys.MARK} and 49 letters and digits, of which the last six are a checksum. "
+    "Copy it again, without quotes or blanks."
+)
+_WRONG_SCHEME: Final = "Send the API key as x-api-key, or as Authorization: Bearer, and in no other scheme."
+_UNKNOWN: Final = "This API key was not made here. Check that it is meant for this service, or make another."
+_REVOKED: Final = "This API key was revoked. Make another."
+_INACTIVE: Final = "The account of this API key is not active. Ask who runs this service."
+
+
+class KeyRefused(AuthenticationFailed):
+    """401: the request carries a key that opens nothing; says why, and never the key."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.extra = {"reason": reason}
+
+
+class TwoKeys(APIException):
+    """400: two keys that differ; RFC 6750, 3.1, has it so for tokens."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "two_keys"
+    default_detail = "x-api-key and Authorization: Bearer carry different keys. Send one of them."
+
+
+class KeyInUrl(APIException):
+    """400: a key in the query string, where histories, proxies and logs keep it."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "key_in_url"
+    default_detail = (
+        "An API key does not belong into an address, which browsers, proxies and logs keep. Send it as "
+        "x-api-key or Authorization: Bearer. If this was one that works, revoke it and make another."
+    )
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """An API key, in `x-api-key` or as `Authorization: Bearer`.
+
+    A request that carries one is judged by it alone: where it is refused, no cookie is asked. So this comes
+    first of all authentications.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
+        """The key's owner and the key; None without one. Raises KeyRefused, TwoKeys, KeyInUrl."""
+        _refuse_key_in_url(request)
+        secret = _sent_key(request)
+        if secret is None:
+            return None
+        if not keys.is_well_formed(secret):
+            raise KeyRefused("malformed", _MALFORMED)
+        key = ApiKey.of_secret(secret)
+        if key is None:
+            raise KeyRefused("unknown", _UNKNOWN)
+        if not key.owner.is_active:
+            raise KeyRefused("inactive", _INACTIVE)
+        if key.status == ApiKey.Status.REVOKED:
+            raise KeyRefused("revoked", _REVOKED)
+        if key.status == ApiKey.Status.EXPIRED and key.expires_at is not None:
+            ended = key.expires_at.astimezone(UTC)
+            raise KeyRefused("expired", f"This API key expired at {ended:%Y-%m-%d %H:%M} UTC. Make another.")
+        key.note_use()
+        return key.owner, key
+
+    def authenticate_header(self, request: Request) -> str:
+        """The challenge that makes REST framework answer 401 rather than 403."""
+        return "Bearer"
+
+
+def _sent_key(request: Request) -> str | None:
+    """What a request carries as its key; None where it carries none. Raises KeyRefused, TwoKeys."""
+    sent = set()
+    if "x-api-key" in request.headers:
+        sent.add(request.headers["x-api-key"].strip())
+    authorization = request.headers.get("Authorization", "")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        sent.add(token.strip())
+    elif keys.is_in(authorization):
+        raise KeyRefused("scheme", _WRONG_SCHEME)
+    if len(sent) > 1:
+        raise TwoKeys
+    return next(iter(sent), None)
+
+
+def _refuse_key_in_url(request: Request) -> None:
+    for name, values in request.query_params.lists():
+        if keys.is_name(name) or any(keys.is_in(text) for text in (name, *values)):
+            raise KeyInUrl
+
+
+def key_of(request: Request) -> ApiKey | None:
+    """The API key that a request came with; None for a person's session."""
+    return request.auth if isinstance(request.auth, ApiKey) else None
+
+
+def carries_key(request: HttpRequest) -> bool:
+    """Whether a request is judged by an API key, whatever that is worth."""
+    return "x-api-key" in request.headers or "Authorization" in request.headers

@@ -1,0 +1,103 @@
+"""The one place where an error becomes an answer."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from api.problems import problems_of
+
+logger = logging.getLogger(__name__)
+
+_CODES: Final = {
+    "parse_error": "malformed_body",
+    "invalid": "validation_failed",
+    "not_authenticated": "unauthorized",
+    "authentication_failed": "unauthorized",
+    "permission_denied": "forbidden",
+    "throttled": "rate_limited",
+    "error": "internal_error",
+}
+
+
+class DatabaseAway(exceptions.APIException):
+    """503: nothing was carried out, unless the connection broke while just that was committed."""
+
+    status_code = 503
+    default_code = "database_unavailable"
+    default_detail = (
+        "The service cannot reach its database now, and may not know whether the request was carried out. "
+        "Send it again later, with the same Idempotency-Key if it had one; without one, look first."
+    )
+    wait = 5.0
+
+
+def body(request: HttpRequest, code: str, message: str, details: object = None) -> dict[str, object]:
+    """The error envelope: a stable code, a sentence that says what to do, and what it is about."""
+    return {
+        "success": False,
+        "error": {
+            "code": code,
+            "message": message,
+            "details": details,
+            "requestId": request.META.get("TAKEONE_REQUEST_ID"),
+        },
+    }
+
+
+def respond(
+    request: HttpRequest, status: int, code: str, message: str, details: object = None
+) -> JsonResponse:
+    """An error outside REST framework's views, in the same envelope."""
+    return JsonResponse(body(request, code, message, details), status=status)
+
+
+def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
+    """REST framework's exception handler; a bug stays a 500 and reaches Django's."""
+    if isinstance(exc, OperationalError | InterfaceError):
+        logger.error("The database does not answer: %s", exc)
+        exc = DatabaseAway()
+    if isinstance(exc, Http404):
+        exc = exceptions.NotFound()
+    elif isinstance(exc, PermissionDenied):
+        exc = exceptions.PermissionDenied()
+    if not isinstance(exc, exceptions.APIException):
+        return None
+    request = context["request"]
+    headers = {}
+    if challenge := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(exc, "wait", None)) is not None:
+        headers["Retry-After"] = str(max(1, int(wait + 0.999)))
+    if isinstance(exc, exceptions.ValidationError):
+        problems = problems_of(exc.detail)
+        message = "; ".join(f"{p['field']}: {p['message']}" if p["field"] else p["message"] for p in problems)
+        return Response(
+            body(request, "validation_failed", message, problems), exc.status_code, headers=headers
+        )
+    code = str(getattr(exc.detail, "code", exc.default_code))
+    payload = body(request, _CODES.get(code, code), str(exc.detail), getattr(exc, "extra", None))
+    return Response(payload, exc.status_code, headers=headers)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    """Django's handler for an address that leads nowhere."""
+    return respond(request, 404, "not_found", "There is nothing at this address; /docs lists what there is.")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    """Django's handler for a request that it refuses before any view, such as one for an unknown host."""
+    return respond(request, 400, "bad_request", "The request cannot be served; check its Host and its form.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Django's handler for a bug; the log has the traceback under the same request id."""
+    return respond(
+        request, 500, "internal_error", "This is our mistake; the log has it under the request id."
+    )

@@ -1,0 +1,30 @@
+"""Readers of JSON that only jobs need; the others are in api.fields."""
+
+import json
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+METADATA_MAX_BYTES: Final = 16 * 1024
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class JSONObject(serializers.Field):  # type: ignore[type-arg]
+    """A JSON object of at most METADATA_MAX_BYTES bytes."""
+
+    default_error_messages = {
+        "invalid": "A JSON object is required.",
+        "too_long": f"It has {{length}} bytes as compact JSON; at most {METADATA_MAX_BYTES} are kept.",
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        length = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+        if length > METADATA_MAX_BYTES:
+            self.fail("too_long", length=length)
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value

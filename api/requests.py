@@ -1,0 +1,137 @@
+"""What every request passes: its id, the limit on its body, its parser."""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+import uuid_utils.compat as uuid_utils
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from api.errors import respond
+from api.strict_json import read_object
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_DRAIN_MAX_BYTES: Final = 33_554_432
+_USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each log record the id of the request in which it was made."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+class MeantAnswersFilter(logging.Filter):
+    """Keeps out of the log what Django takes for an error and we answered on purpose: 503."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503
+
+
+class RequestIdMiddleware:
+    """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-Id", "")
+        token = request_id.set(given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex)
+        request.META["TAKEONE_REQUEST_ID"] = request_id.get()
+        try:
+            response = self.get_response(request)
+            response["X-Request-Id"] = request_id.get()
+            return response
+        finally:
+            request_id.reset(token)
+
+
+class BodyLimitMiddleware:
+    """Refuses a body over REQUEST_BODY_MAX_BYTES, an upload over BATCH_UPLOAD_MAX_BYTES, before any of it is
+    read, and one of unknown length."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # Only what is kept on disk and read line by line: JSON is parsed in memory.
+        uploading = (
+            request.method == "POST"
+            and request.path in settings.UPLOAD_PATHS
+            and request.content_type in settings.UPLOAD_TYPES
+        )
+        most = settings.BATCH_UPLOAD_MAX_BYTES if uploading else settings.REQUEST_BODY_MAX_BYTES
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal() and int(length) > most:
+            _drain(request, int(length))
+            return respond(
+                request, 413, "payload_too_large", f"The body has {length} bytes; at most {most} are taken."
+            )
+        # Django reads a body without a length as empty, which would be answered as if nothing had been sent.
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return respond(
+                request, 411, "length_required", "Send the body with a Content-Length, not in chunks."
+            )
+        return self.get_response(request)
+
+
+def _drain(request: HttpRequest, length: int) -> None:
+    """Reads what a client sends anyway: most see no answer that comes before they are done."""
+    left = length if length <= _DRAIN_MAX_BYTES else 0
+    while left and (chunk := request.read(min(left, 65_536))):
+        left -= len(chunk)
+
+
+class HeadMiddleware:
+    """Answers HEAD with the headers of GET alone."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if request.method == "HEAD":
+            if isinstance(response, StreamingHttpResponse):
+                # The file stays with the response, which closes it when the server closes the response.
+                response.streaming_content = []
+            elif isinstance(response, HttpResponse):
+                response.headers.setdefault("Content-Length", str(len(response.content)))
+                response.content = b""
+        return response
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Answers in the one format there is, whatever the Accept header says."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        given = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == given), None)
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or ""
+
+
+class StrictJSONParser(BaseParser):
+    """A JSON object as RFC 8259 has it, in UTF-8, without what could not be stored."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        return read_object(stream.read(), "The body")

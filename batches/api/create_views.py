@@ -1,0 +1,155 @@
+"""Asking for batches: as JSON here, and what asking by a file shares with it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.exceptions import UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.budgets.reservations import dollars, remaining
+from accounts.idempotency import once
+from accounts.keys.authentication import key_of
+from api.fields import Strict
+from batches.api import examples
+from batches.api import serializers as wire
+from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
+from batches.lifecycle.create import Plan, create_batch
+from batches.models import Batch
+from batches.uploads import Upload, typed
+from upstreams import pricing
+from upstreams.registry import configured
+from videos.api.serializers import CreateVideo
+from videos.api.views import IDEMPOTENCY_KEY, REPLAYED, header
+from videos.lifecycle.create import price_of
+
+LOCATION: Final = header("Location", [201], "The batch's address.")
+
+
+def accept(
+    request: Request, source: Source, asked: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Response:
+    """Creates a batch and says what was accepted."""
+    upstream = configured()
+    accepted = create_batch(
+        Items(source, defaults, upstream, settings.SORA_MODEL),
+        owner=request.user,  # type: ignore[arg-type]
+        api_key=key_of(request),
+        upstream=upstream,
+        **{name: asked[name] for name in ("name", "metadata", "concurrency") if name in asked},
+    )
+    answer = {
+        "batchId": str(accepted.batch.pk),
+        "jobIds": [str(pk) for pk in accepted.job_ids],
+        "total": accepted.batch.total,
+        "status": "pending",
+        "message": "The videos are queued.",
+        "adjusted": accepted.plan.adjusted,
+        "estimatedCost": dollars(accepted.plan.total),
+    }
+    location = request.build_absolute_uri(f"/api/v1/batches/{accepted.batch.pk}")
+    headers = {"Location": location}
+    return Response({"success": True, "data": answer}, status.HTTP_201_CREATED, headers=headers)
+
+
+def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -> Response:
+    """Says what a create would send and cost."""
+    plan = Plan()
+    first: list[dict[str, Any]] = []
+    for item in Items(source, defaults, configured(), settings.SORA_MODEL).check():
+        plan.add(item)
+        if len(first) < wire.INLINED_MAX:
+            sent = item.fitted.request
+            first.append(
+                {
+                    "ref": item.ref or None,
+                    "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
+                    "adjustments": item.fitted.adjustments,
+                    "estimatedCost": dollars(price_of(item.fitted)),
+                }
+            )
+    answer = {
+        "total": len(plan.prices),
+        "adjusted": plan.adjusted,
+        "unpriced": plan.unpriced,
+        "estimatedCost": dollars(plan.total),
+        "currency": pricing.CURRENCY,
+        "items": first,
+        "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
+    }
+    return Response({"success": True, "data": answer})
+
+
+@contextmanager
+def upload_of(request: Request) -> Iterator[Upload]:
+    """The uploaded file, for as long as it is open. Raises UnsupportedMediaType for anything else."""
+    upload: Any = request.data
+    if not upload:
+        raise BadItems([NOTHING_SENT])
+    if not isinstance(upload, Upload):
+        kinds = "text/csv, application/x-ndjson or application/jsonl"
+        detail = f"Send a file as {kinds}; JSON goes to /api/v1/videos/batch."
+        raise UnsupportedMediaType(request.content_type or "", detail)
+    with upload.file:
+        yield upload
+
+
+def query_of(request: Request, upload: Upload) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What holds for the batch, and for each item that does not say otherwise."""
+    raw = {name: typed(name, str(value)) for name, value in request.query_params.items()}
+    query = wire.UploadQuery(data=raw)
+    query.is_valid(raise_exception=True)
+    of_items = CreateVideo().fields.keys() - {"metadata"}
+    defaults = {name: value for name, value in raw.items() if name in of_items}
+    upload.given = defaults.keys()
+    return query.validated_data, defaults
+
+
+class VideoBatchViewSet(GenericViewSet[Batch]):
+    """Batches as JSON."""
+
+    serializer_class = wire.BatchView
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+
+    @extend_schema(
+        operation_id="createBatch",
+        summary="Ask for several videos",
+        request=wire.CreateBatch,
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, LOCATION],
+        responses={201: wire.BatchAccepted},
+        examples=examples.CREATE,
+    )
+    def create(self, request: Request) -> Response:
+        """All are accepted and committed when this answers, or none is."""
+        return once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
+        wish, source, defaults = self._read(request)
+        return accept(request, source, wish.validated_data, defaults)
+
+    @extend_schema(
+        operation_id="estimateBatch",
+        summary="What several videos would cost",
+        request=wire.CreateBatch,
+        responses={200: wire.BatchEstimate},
+        examples=examples.ESTIMATE,
+    )
+    def estimate(self, request: Request) -> Response:
+        """Validates, fits and prices as a create does, and creates nothing."""
+        _, source, defaults = self._read(request)
+        return estimate_of(request, source, defaults)
+
+    def _read(self, request: Request) -> tuple[wire.CreateBatch, Source, dict[str, Any]]:
+        wish = wire.CreateBatch(data=request.data)
+        wish.is_valid(raise_exception=True)
+        # As they were sent: each item is validated together with them.
+        return wish, Listed(wish.validated_data["videos"]), dict(wish.initial_data.get("defaults", {}))

@@ -1,0 +1,204 @@
+"""The wire of batches: what callers send, strictly read, and what they get."""
+
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from api.fields import Choice, Strict, Text, Whole
+from api.json_field import JSONObject
+from batches.progress import BatchStatus
+from videos.api.serializers import (
+    Adjustment,
+    BudgetLeft,
+    Cost,
+    CreateVideo,
+    JobView,
+    PageQuery,
+    Pagination,
+    Sent,
+)
+from videos.models import PROMPT_MAX
+from videos.states import JobStatus
+
+# Jobs that are shown with their batch.
+INLINED_MAX: Final = 100
+
+
+class BatchItem(CreateVideo):
+    """One of the videos of a batch."""
+
+    ref = Text(max_length=100, required=False, help_text="The caller's own name for it, once in a batch.")
+
+
+@extend_schema_field(BatchItem(many=True))
+class Videos(serializers.Field):  # type: ignore[type-arg]
+    """A JSON list; its items are read by batches.items, which counts them and names each one's problems."""
+
+    default_error_messages = {"invalid": "A list of videos is required."}
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class Defaults(CreateVideo):
+    """What holds for each item that does not say otherwise."""
+
+    prompt = Text(max_length=PROMPT_MAX, required=False)
+
+
+class _Settings(Strict):
+    """What holds for the batch as a whole."""
+
+    batchName = Text(source="name", max_length=200, required=False, allow_blank=True)
+    concurrency = Whole(
+        min_value=1,
+        max_value=10_000,
+        required=False,
+        help_text="How many of its jobs may be live upstream at a time; else BATCH_CONCURRENCY.",
+    )
+    metadata = JSONObject(required=False, help_text="Kept with the batch and returned; at most 16 KB.")
+
+
+class CreateBatch(_Settings):
+    """Many wishes at once, of which all are accepted or none."""
+
+    videos = Videos()
+    defaults = Defaults(required=False, partial=True, help_text="For each video that does not say otherwise.")
+
+
+class UploadQuery(_Settings, CreateVideo):
+    """The batch's name, concurrency and metadata (JSON), and what holds for each item that does not say
+    otherwise."""
+
+    prompt = Text(max_length=PROMPT_MAX, required=False)
+    metadata = JSONObject(required=False, help_text="Of the batch, as JSON; at most 16 KB.")
+
+
+class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
+    """The answer to a create."""
+
+    batchId = serializers.UUIDField()
+    jobIds = serializers.ListField(child=serializers.UUIDField(), help_text="In the order of the items.")
+    total = serializers.IntegerField()
+    status = serializers.ChoiceField(choices=BatchStatus.choices)
+    message = serializers.CharField()
+    adjusted = serializers.IntegerField(help_text="Items that were fitted; each job has its adjustments.")
+    estimatedCost = serializers.CharField(
+        allow_null=True, help_text="US dollars; null where an item's price is not listed."
+    )
+
+
+class EstimatedItem(serializers.Serializer):  # type: ignore[type-arg]
+    """What one item would send and cost."""
+
+    ref = serializers.CharField(allow_null=True)
+    submitted = Sent()
+    adjustments = Adjustment(many=True)
+    estimatedCost = serializers.CharField(allow_null=True)
+
+
+class BatchEstimate(serializers.Serializer):  # type: ignore[type-arg]
+    """What a create with the same body would send and cost."""
+
+    total = serializers.IntegerField()
+    adjusted = serializers.IntegerField()
+    unpriced = serializers.IntegerField(help_text="Items whose price is not listed.")
+    estimatedCost = serializers.CharField(
+        allow_null=True, help_text="US dollars; null where an item's price is not listed."
+    )
+    currency = serializers.CharField()
+    items = EstimatedItem(many=True, help_text=f"The first {INLINED_MAX}.")
+    budgets = BudgetLeft(many=True)
+
+
+class Progress(serializers.Serializer):  # type: ignore[type-arg]
+    """How many jobs of a batch are in each status."""
+
+    total = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    pending = serializers.IntegerField()
+    processing = serializers.IntegerField()
+    percentage = serializers.IntegerField(help_text="Of jobs that have ended, rounded down.")
+
+
+class BatchSummary(serializers.Serializer):  # type: ignore[type-arg]
+    """A batch without its jobs."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField(allow_null=True)
+    status = serializers.ChoiceField(choices=BatchStatus.choices)
+    paused = serializers.BooleanField(help_text="None of its jobs is sent until it is resumed.")
+    concurrency = serializers.IntegerField()
+    round = serializers.IntegerField(help_text="1, and one more for each retry after it was completed.")
+    progress = Progress()
+    metadata = JSONObject()
+    cost = Cost()
+    overdue = serializers.BooleanField(help_text="Past BATCH_TIMEOUT, and going on.")
+    createdAt = serializers.DateTimeField()
+    updatedAt = serializers.DateTimeField()
+    completedAt = serializers.DateTimeField(allow_null=True, help_text="When the round's last job ended.")
+
+
+@extend_schema_serializer(component_name="Batch")
+class BatchView(BatchSummary):
+    """A batch with its jobs."""
+
+    jobIds = serializers.ListField(
+        child=serializers.UUIDField(), help_text=f"The first {INLINED_MAX}, in the order of the items."
+    )
+    jobs = JobView(many=True, help_text=f"The first {INLINED_MAX}; all of them are at `/jobs`.")
+
+
+class BatchPage(serializers.Serializer):  # type: ignore[type-arg]
+    """One page of batches."""
+
+    data = BatchSummary(many=True)  # type: ignore[assignment]
+    pagination = Pagination()
+
+
+class CancelSummary(serializers.Serializer):  # type: ignore[type-arg]
+    """What became of the jobs of a cancelled batch."""
+
+    total = serializers.IntegerField()
+    stopped = serializers.IntegerField(help_text="Cancelled, and stopped upstream where they had been sent.")
+    alreadyFinished = serializers.IntegerField()
+    notStopped = serializers.IntegerField(
+        help_text="Cancelled, and perhaps rendered on upstream, which cannot stop them: they may be paid."
+    )
+
+
+class BatchCancelled(serializers.Serializer):  # type: ignore[type-arg]
+    """The answer to a cancel."""
+
+    batchId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=BatchStatus.choices)
+    message = serializers.CharField()
+    summary = CancelSummary()
+
+
+class BatchRetried(serializers.Serializer):  # type: ignore[type-arg]
+    """The answer to a retry."""
+
+    batchId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=BatchStatus.choices)
+    retried = serializers.IntegerField(help_text="Jobs that had failed.")
+
+
+class JobsQuery(PageQuery):
+    """Which jobs of a batch to list, in the order of its items."""
+
+    status = Choice(choices=JobStatus.values, required=False)
+
+
+class ManifestQuery(Strict):
+    """In which form."""
+
+    type = Choice(choices=["csv", "jsonl"], default="csv")

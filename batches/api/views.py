@@ -1,0 +1,279 @@
+"""The REST face of batches: each action parses, makes one call, and renders."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from django.http import StreamingHttpResponse
+from drf_spectacular.helpers import forced_singular_serializer
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.budgets.reservations import dollars
+from accounts.idempotency import once
+from accounts.keys.authentication import key_of
+from accounts.ownership import find, owned_by
+from api.fields import Strict
+from batches import manifest
+from batches.api import examples
+from batches.api import serializers as wire
+from batches.api.create_views import LOCATION, accept, estimate_of, query_of, upload_of
+from batches.lifecycle.cancel import cancel_batch
+from batches.lifecycle.hold import pause, resume
+from batches.lifecycle.retry import retry_failed
+from batches.models import Batch
+from batches.progress import Tally, tallies
+from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
+from upstreams import pricing
+from upstreams.registry import configured
+from videos.api.queries import page_of, visible_to
+from videos.api.serializers import JobPage, JobView, PageQuery
+from videos.api.views import IDEMPOTENCY_KEY, REPLAYED
+from videos.queue.positions import standings
+
+_FILES: Final = {
+    media_type: {"type": "string", "format": "binary"}
+    for media_type in ("text/csv", "application/x-ndjson", "application/jsonl")
+}
+_MANIFESTS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
+    "csv": ("text/csv; charset=utf-8", manifest.csv_lines),
+    "jsonl": ("application/x-ndjson", manifest.json_lines),
+}
+
+
+class BatchViewSet(GenericViewSet[Batch]):
+    """Batches of the caller."""
+
+    serializer_class = wire.BatchView
+    lookup_value_converter = "uuid"
+    pagination_class = None
+    parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
+            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        if self.action not in {"create", "estimate", None}:
+            Strict(data=request.data).is_valid(raise_exception=True)
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Batch.objects.none()
+        mine = owned_by(Batch.objects.all(), self.request.user, through="group__")  # type: ignore[arg-type]
+        return mine.select_related("group")
+
+    def get_object(self) -> Batch:
+        owner: Any = self.request.user
+        return find(Batch.objects.select_related("group"), owner, self.kwargs["pk"], through="group__")
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "upstream": configured()}
+
+    def _jobs(self, batch: Batch) -> Any:
+        return visible_to(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
+
+    def _batch(self, batch: Batch) -> Response:
+        jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
+        shown = _shown(batch, tallies([batch.pk])[batch.pk])
+        shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
+        context = self.get_serializer_context() | {"standings": standings(jobs, configured())}
+        return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
+
+    @extend_schema(
+        operation_id="uploadBatch",
+        summary="Ask for many videos by a file",
+        request=_FILES,
+        parameters=[wire.UploadQuery, IDEMPOTENCY_KEY, REPLAYED, LOCATION],
+        responses={201: wire.BatchAccepted},
+        examples=examples.UPLOAD,
+    )
+    def create(self, request: Request) -> Response:
+        """CSV with a header, or JSON Lines, in UTF-8: an item a row, with the fields of a create and `ref`.
+
+        All are accepted and committed when this answers, or none is, and each bad line is named.
+        """
+        with upload_of(request) as upload:
+            return once(request, lambda: self._create(request, upload))
+
+    def _create(self, request: Request, upload: Upload) -> Response:
+        asked, defaults = query_of(request, upload)
+        return accept(request, upload, asked, defaults)
+
+    @extend_schema(
+        operation_id="estimateUpload",
+        summary="What a file of videos would cost",
+        request=_FILES,
+        parameters=[wire.UploadQuery],
+        responses={200: wire.BatchEstimate},
+        examples=examples.UPLOAD_ESTIMATE,
+    )
+    @action(detail=False, methods=["post"])
+    def estimate(self, request: Request) -> Response:
+        """Validates, fits and prices as a create does, and creates nothing."""
+        with upload_of(request) as upload:
+            _, defaults = query_of(request, upload)
+            return estimate_of(request, upload, defaults)
+
+    @extend_schema(
+        operation_id="listBatches",
+        summary="List batches",
+        parameters=[PageQuery],
+        responses={200: forced_singular_serializer(wire.BatchPage)},  # type: ignore[no-untyped-call]
+        examples=examples.LIST,
+    )
+    def list(self, request: Request) -> Response:
+        """Newest first, by page or by cursor; their jobs are left out."""
+        query = PageQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        page = page_of(self.get_queryset(), query.validated_data)
+        counted = tallies(batch.pk for batch in page.rows)
+        shown = [_shown(batch, counted[batch.pk]) for batch in page.rows]
+        data = wire.BatchSummary(shown, many=True).data
+        return Response({"success": True, "data": data, "pagination": page.pagination})
+
+    @extend_schema(
+        operation_id="getBatch",
+        summary="Follow a batch",
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """With its progress and its first jobs."""
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="cancelBatch",
+        summary="Cancel a batch",
+        responses={200: wire.BatchCancelled},
+        examples=examples.CANCELLED,
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Cancels all its jobs that have not ended, and sums up what that means upstream."""
+        batch = self.get_object()
+        done = cancel_batch(batch, configured())
+        message = (
+            "This upstream cannot stop what it renders: it runs on there and is paid if it completes."
+            if done.not_stopped
+            else "Nothing of it runs on upstream."
+        )
+        summary = {
+            "total": done.total,
+            "stopped": done.stopped,
+            "alreadyFinished": done.already_finished,
+            "notStopped": done.not_stopped,
+        }
+        answer = {"batchId": str(batch.pk), "status": "cancelled", "message": message, "summary": summary}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="listBatchJobs",
+        summary="List a batch's jobs",
+        parameters=[wire.JobsQuery],
+        responses={200: forced_singular_serializer(JobPage)},  # type: ignore[no-untyped-call]
+        examples=examples.JOBS,
+    )
+    @action(detail=True, methods=["get"])
+    def jobs(self, request: Request, pk: str) -> Response:
+        """In the order of the items, by page or by cursor."""
+        query = wire.JobsQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        jobs = self._jobs(self.get_object())
+        if "status" in query.validated_data:
+            jobs = jobs.filter(status=query.validated_data["status"])
+        page = page_of(jobs, query.validated_data, oldest_first=True)
+        data = JobView(page.rows, many=True, context=self.get_serializer_context()).data
+        return Response({"success": True, "data": data, "pagination": page.pagination})
+
+    @extend_schema(
+        operation_id="pauseBatch",
+        summary="Pause a batch",
+        request=None,
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    @action(detail=True, methods=["post"])
+    def pause(self, request: Request, pk: str) -> Response:
+        """Sends none of its jobs until it is resumed; what was sent goes on."""
+        pause(self.get_object())
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="resumeBatch",
+        summary="Resume a batch",
+        request=None,
+        responses={200: wire.BatchView},
+        examples=examples.BATCH,
+    )
+    @action(detail=True, methods=["post"])
+    def resume(self, request: Request, pk: str) -> Response:
+        """Ends a pause."""
+        resume(self.get_object())
+        return self._batch(self.get_object())
+
+    @extend_schema(
+        operation_id="retryBatch",
+        summary="Retry what failed of a batch",
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+        request=None,
+        responses={200: wire.BatchRetried},
+        examples=examples.RETRIED,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Only jobs that failed; what was paid for and still renders is not paid again."""
+        return once(request, self._retry)
+
+    def _retry(self) -> Response:
+        batch = self.get_object()
+        retried = retry_failed(batch, configured(), api_key=key_of(self.request))
+        now = tallies([batch.pk])[batch.pk].status(cancelled=False)
+        answer = {"batchId": str(batch.pk), "status": now, "retried": retried}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="getBatchManifest",
+        summary="Download a batch's results as a table",
+        parameters=[wire.ManifestQuery],
+        responses={(200, "text/csv"): str, (200, "application/x-ndjson"): str},
+    )
+    @action(detail=True, methods=["get"])
+    def manifest(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """A row a job: what was asked, what became of it, where its file is, what it cost."""
+        query = wire.ManifestQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        batch = self.get_object()
+        kind = query.validated_data["type"]
+        content_type, lines = _MANIFESTS[kind]
+        response = StreamingHttpResponse(
+            lines(batch.pk, self.get_serializer_context()), content_type=content_type
+        )
+        response["Content-Disposition"] = f'attachment; filename="{batch.pk}.{kind}"'
+        return response
+
+
+def _shown(batch: Batch, tally: Tally) -> dict[str, Any]:
+    """A batch for the wire, without its jobs."""
+    times = [batch.opened_at, batch.completed_at, batch.cancelled_at, tally.updated_at]
+    return {
+        "id": batch.pk,
+        "name": batch.name or None,
+        "status": tally.status(cancelled=batch.cancelled_at is not None),
+        "paused": batch.paused,
+        "concurrency": batch.group.limit,
+        "round": batch.round,
+        "progress": tally.progress(),
+        "metadata": batch.metadata,
+        "cost": {
+            "estimated": dollars(tally.estimated),
+            "settled": dollars(tally.settled),
+            "currency": pricing.CURRENCY,
+        },
+        "overdue": batch.overdue,
+        "createdAt": batch.created_at,
+        "updatedAt": max(at for at in times if at is not None),
+        "completedAt": batch.completed_at,
+    }

@@ -1,0 +1,10 @@
+"""Addresses of the plain face of jobs, below /api/videos."""
+
+from django.urls import path
+
+from compat.views import FlatJobView, GenerateView
+
+urlpatterns = [
+    path("generate", GenerateView.as_view(), name="generate"),
+    path("<uuid:jobId>", FlatJobView.as_view(), name="flat-job"),
+]

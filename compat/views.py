@@ -1,0 +1,180 @@
+"""The plain face of jobs: four fields in, a flat job with four statuses out. docs/access.md says for whom."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.idempotency import once
+from accounts.keys.authentication import key_of
+from accounts.ownership import find
+from api.fields import Choice, Number, Strict, Text
+from upstreams.fitting import ASPECT_RATIOS, STYLES, Asked
+from upstreams.registry import configured
+from videos.lifecycle.create import create
+from videos.models import Job
+from videos.states import JobStatus
+
+PROMPT_MAX: Final = 1000
+_STATUS: Final = {
+    JobStatus.PENDING: "queued",
+    JobStatus.PROCESSING: "processing",
+    JobStatus.COMPLETED: "completed",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELLED: "failed",
+}
+_STATUSES: Final = list(dict.fromkeys(_STATUS.values()))
+_CANCELLED_BY: Final = {"caller": "its caller", "upstream": "the upstream"}
+
+_ID: Final = "019aa5c2-7d3e-7c41-9d2f-3b6a5e8f1c20"
+_WISH: Final = {"prompt": "fun science brain animation", "style": "fun", "duration": 8, "aspectRatio": "16:9"}
+_JOB: Final = {
+    "jobId": _ID,
+    "status": "processing",
+    "videoUrl": None,
+    "errorMessage": None,
+    **_WISH,
+    "createdAt": "2026-11-21T10:00:00.000Z",
+    "updatedAt": "2026-11-21T10:00:05.000Z",
+}
+
+
+class GenerateVideo(Strict):
+    """A wish for one video, with every field."""
+
+    prompt = Text(max_length=PROMPT_MAX, help_text="What the video shows.")
+    style = Choice(choices=list(STYLES))  # type: ignore[assignment]
+    duration = Number(min_value=1, max_value=60, help_text="Seconds, whole or not.")
+    aspectRatio = Choice(source="aspect_ratio", choices=list(ASPECT_RATIOS))
+
+
+class QueuedJob(serializers.Serializer[Any]):
+    """The answer to a wish."""
+
+    jobId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=["queued"])
+
+
+class FlatJob(serializers.Serializer[Any]):
+    """A job in eleven fields. What it was asked for elsewhere without is null."""
+
+    jobId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=_STATUSES, help_text="A cancelled job is failed here.")
+    videoUrl = serializers.URLField(allow_null=True, help_text="Once it is completed.")
+    errorMessage = serializers.CharField(allow_null=True, help_text="Why it failed.")
+    prompt = serializers.CharField()
+    style = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    duration = serializers.FloatField(allow_null=True)
+    aspectRatio = serializers.CharField(allow_null=True)
+    createdAt = serializers.DateTimeField()
+    updatedAt = serializers.DateTimeField()
+
+
+def _answer(data: object, status_code: str) -> OpenApiExample:
+    value = {"success": True, "data": data}
+    return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status_code])
+
+
+class _StrictView(APIView):
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses parameters, which would be ignored."""
+        super().initial(request, *args, **kwargs)
+        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+
+
+class GenerateView(_StrictView):
+    """Where videos are asked for."""
+
+    @extend_schema(
+        operation_id="generateVideo",
+        summary="Ask for a video",
+        tags=["generate"],
+        request=GenerateVideo,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="As of POST /api/v1/videos.",
+            )
+        ],
+        responses={201: QueuedJob},
+        examples=[
+            OpenApiExample("Request", value=_WISH, request_only=True),
+            _answer({"jobId": _ID, "status": "queued"}, "201"),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """The job is committed when this answers. It is fitted to what the upstream offers, as elsewhere."""
+        return once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
+        wish = GenerateVideo(data=request.data)
+        wish.is_valid(raise_exception=True)
+        job = create(
+            Asked(**wish.validated_data),
+            owner=request.user,  # type: ignore[arg-type]
+            api_key=key_of(request),
+            upstream=configured(),
+            default_model=settings.SORA_MODEL,
+        )
+        answer = {"jobId": str(job.pk), "status": _STATUS[JobStatus(job.status)]}
+        location = request.build_absolute_uri(f"/api/videos/{job.pk}")
+        return Response(
+            {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
+        )
+
+
+class FlatJobView(_StrictView):
+    """Where a job is followed."""
+
+    @extend_schema(
+        operation_id="getGeneratedVideo",
+        summary="Follow a job",
+        tags=["generate"],
+        responses={200: FlatJob},
+        examples=[_answer(_JOB, "200")],
+    )
+    def get(self, request: Request, jobId: UUID) -> Response:
+        """Answers from the database. 403 for a job of somebody else, 404 where there is none."""
+        job = find(Job.objects.all(), request.user, jobId, told=True)  # type: ignore[arg-type]
+        headers = {"Cache-Control": "private, no-cache"}
+        return Response({"success": True, "data": _flat(job, request)}, headers=headers)
+
+
+def _flat(job: Job, request: Request) -> dict[str, Any]:
+    file = f"/api/v1/videos/{job.pk}/content"
+    return {
+        "jobId": str(job.pk),
+        "status": _STATUS[JobStatus(job.status)],
+        "videoUrl": request.build_absolute_uri(file) if job.status == JobStatus.COMPLETED else None,
+        "errorMessage": _error_message(job),
+        "prompt": job.prompt,
+        "style": job.style or None,
+        # As it was sent: a whole number without a fraction.
+        "duration": int(job.duration) if job.duration and job.duration.is_integer() else job.duration,
+        "aspectRatio": job.aspect_ratio or None,
+        "createdAt": _moment(job.created_at),
+        "updatedAt": _moment(job.updated_at),
+    }
+
+
+def _error_message(job: Job) -> str | None:
+    if job.status == JobStatus.FAILED:
+        return job.error_message or job.error_code
+    if job.status == JobStatus.CANCELLED:
+        moves = job.events.filter(subject="job", to_state=JobStatus.CANCELLED).order_by("-number")
+        by = moves.values_list("detail", flat=True).first() or {}
+        return f"It was cancelled by {_CANCELLED_BY.get(by.get('by', ''), 'somebody else')}."
+    return None
+
+
+def _moment(at: datetime) -> str:
+    """Milliseconds and Z, as JavaScript has it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,171 @@
+"""Answers, and the ways in which they can go wrong on the wire."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from simulator.faults import Armed
+from simulator.http.errors import ApiError, content_expired, not_ready
+
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call is answered with: bytes, or a file to stream."""
+
+    status: int
+    body: bytes | Path
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Any, status: int = 200) -> "Answer":
+        return cls(status, json.dumps(value).encode())
+
+    @classmethod
+    def refusal(cls, error: ApiError) -> "Answer":
+        return cls(error.status, error.body(), headers=error.headers)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object of a body that is one."""
+        assert isinstance(self.body, bytes)
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+def instead(fault: Armed, request: web.Request) -> Answer | None:
+    """The answer of a call that the fault keeps from being handled; None where it is handled."""
+    params = fault.params
+    if fault.fault == "error":
+        return _error(params)
+    if fault.fault == "redirect":
+        location = params["location"] or request.path_qs
+        return Answer(params["status"], b"", headers={"Location": location})
+    if fault.fault == "garbage" and not params["handled"]:
+        return _garbage(params)
+    if fault.fault == "error_as_content":
+        error = ApiError(500, "The server had an error while processing your request.", type="server_error")
+        body = error.body() if params["body"] is None else params["body"].encode()
+        return Answer(200, body)
+    if fault.fault == "expired_content":
+        return Answer.refusal(content_expired())
+    if fault.fault == "not_ready":
+        return Answer.refusal(not_ready())
+    return None
+
+
+def changed(fault: Armed, answer: Answer) -> Answer:
+    """What a handled call's answer becomes; errors stay as they are."""
+    if answer.status >= 400:
+        return answer
+    params = fault.params
+    if fault.fault == "created_then_500":
+        return _error(params)
+    if fault.fault == "garbage":
+        return _garbage(params)
+    if isinstance(answer.body, Path):
+        return answer
+    if fault.fault == "given_id":
+        given = params["id"] if params["length"] is None else "video_".ljust(params["length"], "x")
+        return replace(answer, body=json.dumps(answer.document() | {"id": given}).encode())
+    if fault.fault == "altered":
+        return replace(answer, body=json.dumps(_altered(answer.document(), params)).encode())
+    return answer
+
+
+def reset(request: web.Request) -> None:
+    """Cuts the connection with a reset, whatever was read."""
+    transport = request.transport
+    if transport is None:
+        return
+    handle = transport.get_extra_info("socket")
+    if handle is not None:
+        # Without lingering the kernel sends RST in place of an orderly end.
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    transport.abort()
+
+
+async def send(request: web.Request, answer: Answer, fault: Armed | None) -> web.StreamResponse:
+    """Writes the answer as the fault would have it."""
+    if fault is not None and answer.status < 400 and fault.fault in ("drip", "endless", "truncated"):
+        return await _send_badly(request, answer, fault)
+    if isinstance(answer.body, bytes):
+        return web.Response(
+            status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
+        )
+    with answer.body.open("rb") as handle:
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_type = answer.content_type
+        response.content_length = answer.body.stat().st_size
+        await response.prepare(request)
+        while piece := handle.read(_PIECE):
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+async def _send_badly(request: web.Request, answer: Answer, fault: Armed) -> web.StreamResponse:
+    body = answer.body if isinstance(answer.body, bytes) else answer.body.read_bytes()
+    params = fault.params
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_type = answer.content_type
+    if fault.fault == "endless":
+        await response.prepare(request)
+        # A JSON body begins well and never closes its brace.
+        await response.write(body[:-1])
+        while True:
+            await response.write(b" " * params["bytes"])
+            await asyncio.sleep(params["seconds"])
+    if fault.fault == "drip":
+        response.content_length = len(body)
+        await response.prepare(request)
+        for start in range(0, len(body), params["bytes"]):
+            await response.write(body[start : start + params["bytes"]])
+            await asyncio.sleep(params["seconds"])
+        await response.write_eof()
+        return response
+    if params["content_length"]:
+        response.content_length = len(body)
+        response.force_close()
+    await response.prepare(request)
+    await response.write(body[: int(len(body) * params["fraction"])])
+    if not params["content_length"]:
+        await response.write_eof()
+    return response
+
+
+def _error(params: Mapping[str, Any]) -> Answer:
+    status = params["status"]
+    names = {401: "Unauthorized", 429: "Rate limit reached", 503: "The engine is currently overloaded"}
+    message = params["message"] or names.get(status, "The server had an error processing your request.")
+    kind = params["type"] or ("server_error" if status >= 500 else "invalid_request_error")
+    headers: dict[str, str] = {}
+    for name in ("retry_after", "retry_after_ms"):
+        if params[name] is not None:
+            headers[name.replace("_", "-")] = str(params[name])
+    if params["should_retry"] is not None:
+        headers["x-should-retry"] = str(params["should_retry"]).lower()
+    error = ApiError(status, message, type=kind, param=params["param"], code=params["code"], headers=headers)
+    if params["body"] is not None:
+        return Answer(status, params["body"].encode(), "text/plain", headers)
+    return Answer.refusal(error)
+
+
+def _garbage(params: Mapping[str, Any]) -> Answer:
+    return Answer(params["status"], params["body"].encode(), params["content_type"])
+
+
+def _altered(document: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    videos = document["data"] if document.get("object") == "list" else [document]
+    for video in videos:
+        video.update(params["set"])
+        for name in params["drop"]:
+            video.pop(name, None)
+    return document

@@ -1,0 +1,259 @@
+"""The operations of `/v1/videos`: what each is asked, checks and answers."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simulator.calls import Call, Order
+from simulator.catalogue import EXTENDED_SECONDS_MOST, EXTENSIONS_MOST, Catalogue, price
+from simulator.clips import images
+from simulator.clips.rendering import Clips
+from simulator.fates import fate_of, settles_at
+from simulator.http import validation
+from simulator.http.answers import Answer
+from simulator.http.bodies import Body, Upload
+from simulator.http.errors import (
+    ApiError,
+    content_expired,
+    invalid,
+    invalid_value,
+    missing,
+    not_ready,
+    still_processing,
+    video_not_found,
+)
+from simulator.jobs import Job, new_id
+from simulator.ledger import receipt
+from simulator.store import Store
+
+_VARIANTS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
+
+
+class Videos:
+    """The handlers; each raises ApiError for a refusal."""
+
+    def __init__(
+        self,
+        store: Store,
+        clips: Clips,
+        catalogue: Catalogue,
+        render_seconds: float,
+        expires_seconds: float,
+        made: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clips = clips
+        self._catalogue = catalogue
+        self._render_seconds = render_seconds
+        self._expires_seconds = expires_seconds
+        self._made = made
+
+    async def create(self, call: Call) -> Answer:
+        body = call.body
+        prompt = validation.prompt(body)
+        model = validation.model(body)
+        seconds = validation.seconds(body, self._catalogue)
+        size = validation.size(body, model, self._catalogue)
+        reference = await self._reference(body, size)
+        self._check_characters(validation.characters(body), prompt)
+        return self._make(call, Order("create", prompt, model, size, seconds, seconds, reference=reference))
+
+    async def remix(self, call: Call) -> Answer:
+        prompt = validation.prompt(call.body)
+        source = self._finished(call.video_id)
+        return self._make(
+            call,
+            Order("remix", prompt, source.model, source.size, source.seconds, source.seconds, source.id),
+        )
+
+    async def edit(self, call: Call) -> Answer:
+        body = call.body
+        prompt = validation.prompt(body)
+        video = validation.source(body)
+        if isinstance(video, Upload):
+            if not validation.has_model(body):
+                raise missing("model")
+            size, seconds = await self._uploaded(video)
+            return self._make(call, Order("edit", prompt, validation.model(body), size, seconds, seconds))
+        source = self._finished(video)
+        return self._make(
+            call, Order("edit", prompt, source.model, source.size, source.seconds, source.seconds, source.id)
+        )
+
+    async def extend(self, call: Call) -> Answer:
+        body = call.body
+        prompt = validation.prompt(body)
+        seconds = validation.seconds(body, Catalogue(), required=True)
+        video = validation.source(body)
+        if isinstance(video, Upload):
+            size, before = await self._uploaded(video)
+            model, source_id, extensions = validation.model(body), None, 1
+        else:
+            source = self._finished(video)
+            size, before, model = source.size, source.seconds, source.model
+            source_id, extensions = source.id, source.extensions + 1
+        if extensions > EXTENSIONS_MOST:
+            raise invalid("video", f"A video can be extended up to {EXTENSIONS_MOST} times.")
+        if before + seconds > EXTENDED_SECONDS_MOST:
+            raise invalid("seconds", f"An extended video is up to {EXTENDED_SECONDS_MOST} seconds long.")
+        order = Order("extend", prompt, model, size, before + seconds, seconds, source_id, extensions)
+        return self._make(call, order)
+
+    async def retrieve(self, call: Call) -> Answer:
+        return Answer.of(self._visible(call.video_id).video(time.time()))
+
+    async def list(self, call: Call) -> Answer:
+        query = call.request.query
+        order = query.get("order", "desc")
+        if order not in ("asc", "desc"):
+            raise invalid_value("order", order, ("asc", "desc"))
+        limit = validation.limit(query.get("limit"))
+        after: int | None = None
+        looping = call.fault is not None and call.fault.fault == "page_loop"
+        if "after" in query and not looping:
+            previous = self._store.job(query["after"])
+            if previous is None:
+                raise video_not_found(query["after"])
+            after = previous.number
+        now = time.time()
+        jobs = self._store.page(now=now, after=after, limit=limit + 1, descending=order == "desc")
+        shown = jobs[:limit]
+        page: dict[str, Any] = {
+            "object": "list",
+            "data": [job.video(now) for job in shown],
+            "first_id": shown[0].id if shown else None,
+            "last_id": shown[-1].id if shown else None,
+            "has_more": len(jobs) > limit or (looping and bool(shown)),
+        }
+        return Answer.of(page)
+
+    async def delete(self, call: Call) -> Answer:
+        job = self._visible(call.video_id)
+        now = time.time()
+        if job.running(now):
+            raise still_processing()
+        self._store.delete(job, now)
+        self._clips.remove(job)
+        return Answer.of({"id": job.id, "object": "video.deleted", "deleted": True})
+
+    async def content(self, call: Call) -> Answer:
+        variant = call.request.query.get("variant", "video")
+        if variant not in _VARIANTS:
+            raise invalid_value("variant", variant, tuple(_VARIANTS))
+        job = self._visible(call.video_id)
+        now = time.time()
+        if not job.completed(now):
+            raise not_ready()
+        if job.content_expired(now):
+            raise content_expired()
+        path = await self._clips.fetch(job, variant)
+        return Answer(200, path, _VARIANTS[variant])
+
+    async def create_character(self, call: Call) -> Answer:
+        body = call.body
+        if body.is_json:
+            raise invalid(None, "Characters are created with 'multipart/form-data'.")
+        name = validation.character_name(body)
+        clip = await self._clips.probe(validation.character_clip(body).data)
+        if clip is None or not clip.fits_character():
+            raise invalid(
+                "video", "A character is a clip of 2 to 4 seconds in 16:9 or 9:16, from 720p to 1080p."
+            )
+        now = time.time()
+        character_id = f"char_{int(now):08x}{secrets.token_hex(20)}"
+        self._store.add_character(character_id, name, now)
+        return Answer.of({"id": character_id, "name": name, "created_at": int(now)})
+
+    async def retrieve_character(self, call: Call) -> Answer:
+        character_id = call.request.match_info["character_id"]
+        found = self._store.character(character_id)
+        if found is None:
+            raise _character_not_found(character_id)
+        return Answer.of({"id": character_id, "name": found[0], "created_at": int(found[1])})
+
+    def _make(self, call: Call, order: Order) -> Answer:
+        now = time.time()
+        fate = fate_of(call.fates)
+        has_file = self._clips.always_ready
+        job = Job(
+            number=0,
+            id=self._id(call, now),
+            kind=order.kind,
+            created_at=now,
+            model=order.model,
+            seconds=order.seconds,
+            size=order.size,
+            prompt=order.prompt,
+            source_id=order.source_id,
+            extensions=order.extensions,
+            render_seconds=self._render_seconds,
+            expires_seconds=self._expires_seconds,
+            settles_at=settles_at(fate, ends_at=now + self._render_seconds, has_file=has_file),
+            awaits_file=fate.needs_file and not has_file,
+            has_reference=order.reference is not None,
+            deleted_at=None,
+            fate=fate,
+        )
+        if order.reference is not None:
+            # Before the row, so that a job that survives a crash has what it renders from.
+            self._clips.keep_reference(job, order.reference)
+        listed = price(order.model, order.size, order.seconds) if order.kind == "create" else None
+        job = self._store.add(job, receipt(call.request, call.raw, order.paid_seconds, listed))
+        self._clips.wanted(job)
+        self._made()
+        return Answer.of(job.video(now, just_created=True))
+
+    def _id(self, call: Call, now: float) -> str:
+        """An id that a test gives becomes the job's own if it is free text that no job has."""
+        if call.fault is not None and call.fault.fault == "given_id":
+            given = call.fault.params["id"]
+            if isinstance(given, str) and given and self._store.job(given) is None:
+                return given
+        return new_id(now)
+
+    def _visible(self, video_id: str) -> Job:
+        job = self._store.job(video_id)
+        if job is None or job.deleted_at is not None or job.fate.vanished:
+            raise video_not_found(video_id)
+        return job
+
+    def _finished(self, video_id: str) -> Job:
+        job = self._visible(video_id)
+        if not job.completed(time.time()):
+            raise not_ready()
+        return job
+
+    async def _reference(self, body: Body, size: str) -> bytes | None:
+        given = validation.reference(body)
+        if given is None:
+            return None
+        if isinstance(given, Upload):
+            data = images.check_upload(given, "input_reference")
+        else:
+            data = await images.fetch(given.url, given.param)
+        await asyncio.to_thread(images.check_pixels, data, size, "input_reference")
+        return data
+
+    async def _uploaded(self, video: Upload) -> tuple[str, int]:
+        """Size and whole seconds of an uploaded source."""
+        clip = await self._clips.probe(video.data)
+        if clip is None:
+            raise invalid("video", "The video could not be read.")
+        size, seconds = f"{clip.width}x{clip.height}", max(1, round(clip.seconds))
+        if size not in Catalogue().sizes("sora-2-pro") or seconds > EXTENDED_SECONDS_MOST:
+            raise invalid("video", f"A video of {size} and {seconds} seconds cannot be used.")
+        return size, seconds
+
+    def _check_characters(self, ids: Sequence[str], prompt: str) -> None:
+        for character_id in ids:
+            found = self._store.character(character_id)
+            if found is None:
+                raise _character_not_found(character_id)
+            if found[0] not in prompt:
+                raise invalid("prompt", f"The prompt must contain the character's name '{found[0]}'.")
+
+
+def _character_not_found(character_id: str) -> ApiError:
+    return ApiError(404, f"Character with id '{character_id}' not found.")

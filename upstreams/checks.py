@@ -1,0 +1,67 @@
+"""Rules between settings, checked at start-up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from upstreams import pricing
+from upstreams.client.dialects import DIALECTS
+
+
+@register("settings")
+def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
+    """The upstream has a name, a dialect that we speak, and prices that make sense."""
+    found: list[CheckMessage] = []
+    if not settings.SORA_PROVIDER:
+        found.append(
+            Error(
+                "SORA_BASE_URL is set and SORA_PROVIDER is not.",
+                hint="Name the upstream in SORA_PROVIDER. The name is its identity: keep it when its address "
+                "changes, choose another for another upstream.",
+                id="videos.E001",
+            )
+        )
+    elif settings.SORA_BASE_URL_CHOSEN and settings.SORA_PROVIDER == "simulator":
+        found.append(
+            Error(
+                "SORA_PROVIDER is simulator, and SORA_BASE_URL names another upstream.",
+                hint="Give that upstream a name of its own.",
+                id="videos.E002",
+            )
+        )
+    dialect = DIALECTS.get(settings.SORA_DIALECT)
+    if dialect is None:
+        found.append(
+            Error(
+                f"SORA_DIALECT is {settings.SORA_DIALECT!r}.",
+                hint=f"Known dialects: {', '.join(DIALECTS)}.",
+                id="videos.E003",
+            )
+        )
+    elif settings.SORA_MODEL and settings.SORA_MODEL not in dialect.models:
+        found.append(
+            Error(
+                f"SORA_MODEL is {settings.SORA_MODEL!r}.",
+                hint=f"Models of {dialect.name}: {', '.join(dialect.models)}.",
+                id="videos.E004",
+            )
+        )
+    if settings.SORA_PRICES:
+        try:
+            pricing.parse(settings.SORA_PRICES)
+        except ValueError as error:
+            found.append(Error(f"SORA_PRICES: {error}.", id="videos.E005"))
+    if settings.SORA_SYNC_SECONDS_LEAST > settings.SORA_SYNC_SECONDS_MOST:
+        found.append(Error("SORA_SYNC_SECONDS_LEAST exceeds SORA_SYNC_SECONDS_MOST.", id="videos.E006"))
+    undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]
+    if undecided >= settings.JOB_GIVE_UP_AFTER:
+        found.append(
+            Error(
+                f"JOB_GIVE_UP_AFTER is {settings.JOB_GIVE_UP_AFTER:g} s.",
+                hint=f"It must exceed {undecided:g} s: the lease of a create and the looks for a lost one.",
+                id="videos.E007",
+            )
+        )
+    return found

@@ -1,0 +1,136 @@
+"""What an answer means: for a create, where a wrong guess costs a render, and for what may be repeated."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
+from upstreams.client.exchange import Answer
+from upstreams.client.redaction import Redactor
+from upstreams.client.types import Unreadable, Video, storable
+
+_CONFIGURATION = frozenset({401, 402, 403})
+_NO_QUOTA = "insufficient_quota"
+# A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
+_AMBIGUOUS = frozenset({408, 409, 425})
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """The readable part of an error body."""
+
+    message: str
+    code: str | None = None
+    param: str | None = None
+
+
+def created(answer: Answer, redactor: Redactor) -> Video:
+    """The video that a create was answered with; raises Busy, Misconfigured, Rejected or OutcomeUnknown."""
+    status = answer.status
+    if 200 <= status < 300:
+        try:
+            return Video.parse(decoded(answer))
+        except Unreadable as error:
+            raise OutcomeUnknown(f"accepted ({status}), but {error}", answered=False) from error
+    _refuse_common(answer, redactor)
+    complaint = complaint_of(answer, redactor)
+    if 400 <= status < 500 and status not in _AMBIGUOUS and complaint is not None:
+        raise Rejected(complaint.message, status=status, code=complaint.code, param=complaint.param)
+    raise OutcomeUnknown(
+        _summary(answer, complaint), answered=status >= 300, retry_after=retry_after(answer.headers)
+    )
+
+
+def require_success(answer: Answer, redactor: Redactor) -> None:
+    """Raise what a read's or a delete's answer means, unless it is a 2xx."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    _refuse_common(answer, redactor)
+    complaint = complaint_of(answer, redactor)
+    if 400 <= status < 500 and status != 408:
+        code, param = (complaint.code, complaint.param) if complaint else (None, None)
+        raise Rejected(_summary(answer, complaint), status=status, code=code, param=param)
+    raise Unavailable(_summary(answer, complaint), retry_after=retry_after(answer.headers))
+
+
+def decoded(answer: Answer) -> object:
+    """The body as JSON. Raises Unreadable."""
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"its body of {len(answer.body)} bytes is no JSON") from error
+
+
+def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
+    """The error that a body explains itself with, in OpenAI's or FastAPI's form; None where it has none."""
+    try:
+        payload = decoded(answer)
+    except Unreadable:
+        return None
+    match payload:
+        case {"error": {} as error}:
+            message, code = error.get("message"), _label(error.get("code"))
+            if not isinstance(message, str) or not message:
+                message = code or _label(error.get("type"))
+            if message is None:
+                return None
+            return Complaint(redactor.text(message), code, _label(error.get("param")))
+        case {"error": str(message)} | {"detail": str(message)} if message:
+            return Complaint(redactor.text(message))
+        case {"detail": [{"msg": str(message), **rest}, *_]}:
+            place = rest.get("loc")
+            param = _label(place[-1]) if isinstance(place, list) and place else None
+            return Complaint(redactor.text(message), _label(rest.get("type")), param)
+        case {"detail": {} as detail} if detail:
+            return Complaint(redactor.text(json.dumps(detail)))
+    return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the upstream asks to wait: `retry-after-ms`, else `Retry-After` (seconds or a date)."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = headers.get("Retry-After")
+    if (seconds := _number(value)) is not None:
+        return seconds
+    try:
+        return max(parsedate_to_datetime(value or "").timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _refuse_common(answer: Answer, redactor: Redactor) -> None:
+    complaint = complaint_of(answer, redactor)
+    summary = _summary(answer, complaint)
+    if answer.status == 429 and complaint is not None and complaint.code == _NO_QUOTA:
+        # No waiting ends this one.
+        raise Misconfigured(summary, status=answer.status)
+    if answer.status == 429:
+        raise Busy(summary, retry_after=retry_after(answer.headers))
+    if answer.status in _CONFIGURATION:
+        raise Misconfigured(summary, status=answer.status)
+    if answer.status == 404:
+        code, param = (complaint.code, complaint.param) if complaint else (None, None)
+        raise NotFound(summary, code=code, param=param)
+
+
+def _summary(answer: Answer, complaint: Complaint | None) -> str:
+    return complaint.message if complaint else f"HTTP {answer.status} without a readable error"
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _label(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)[:100]
+    return (storable(value) or "")[:100] or None

@@ -1,0 +1,253 @@
+"""The client: one method per call of the protocol, each within a wall-clock deadline."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote, urlsplit
+
+import requests
+import tenacity
+
+from upstreams.client import answers
+from upstreams.client.dialects import Dialect
+from upstreams.client.downloads import open_content
+from upstreams.client.errors import Busy, NotSent, OutcomeUnknown, Unavailable
+from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, read, send
+from upstreams.client.redaction import Redactor
+from upstreams.client.retry_budget import RetryBudget
+from upstreams.client.transport import Watch
+from upstreams.client.types import Content, CreateRequest, Unreadable, Video, VideoPage, usable_id
+
+VIDEO_MAX_BYTES = 1024 * 1024
+PAGE_MAX_BYTES = 16 * 1024 * 1024
+# Longer than this a call does not sleep: whoever called can look again later and do something else meanwhile.
+RETRY_AFTER_CAP = 30.0
+
+_T = TypeVar("_T")
+
+
+class SoraClient:
+    """Talks to one upstream. Safe to share between threads, not across a fork.
+
+    `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
+    silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
+    `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
+    and deletes only, which share one RetryBudget: a create is never repeated. Raises ValueError for a URL or
+    key that cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        dialect: Dialect,
+        timeout: float,
+        connect_timeout: float = 5.0,
+        retries: int,
+        retry_delay: float,
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.dialect = dialect
+        self._base_url = _checked_url(base_url)
+        if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+            # Here, because requests would quote the key in its own complaint.
+            raise ValueError("the API key must be printable ASCII without spaces")
+        self._api_key = api_key
+        self._auth = BearerAuth(api_key)
+        self._timeouts = Timeouts(connect_timeout, timeout)
+        self._retries = retries
+        self._jitter = tenacity.wait_random_exponential(multiplier=retry_delay, max=RETRY_AFTER_CAP)
+        self._deadline = connect_timeout + timeout if deadline is None else deadline
+        self._clock = clock
+        self._sleep = sleep
+        self._budget = RetryBudget()
+        self._session = Session()
+
+    def close(self) -> None:
+        """Close the kept-alive connections."""
+        self._session.close()
+
+    def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
+        """Ask for a video with exactly one POST: no retry, no redirect.
+
+        Raises NotSent, Busy, Misconfigured, Rejected or NotFound where no render was begun, and
+        OutcomeUnknown where that is not proven.
+        """
+        redactor = Redactor(self._api_key, (request.prompt, request.negative_prompt))
+        body = self.dialect.body_of(request)
+        content: dict[str, Any] = (
+            {"json": body}
+            if self.dialect.body == "json"
+            else {"files": {name: (None, str(value)) for name, value in body.items()}}
+        )
+        # A session of its own: a kept-alive connection may die under the POST, and then nothing is proven.
+        with Session() as session:
+            session.headers["Connection"] = "close"
+            answer = self._ask(
+                session,
+                self._request("POST", "/videos", **content),
+                seconds=self._deadline if deadline is None else deadline,
+                cap=VIDEO_MAX_BYTES,
+                redactor=redactor,
+            )
+        return answers.created(answer, redactor)
+
+    def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
+        """The video as it stands. As all reads: NotFound, Rejected, Misconfigured, Busy or Unavailable."""
+        return self._repeat(
+            self._request("GET", _path(video_id)),
+            lambda answer: Video.parse(answers.decoded(answer)),
+            deadline=deadline,
+        )
+
+    def list(
+        self,
+        after: str | None = None,
+        limit: int = 100,
+        order: Literal["asc", "desc"] = "desc",
+        *,
+        deadline: float | None = None,
+    ) -> VideoPage:
+        """One page of the list, by creation; `after` is the last page's `next_after`."""
+        params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
+        page = self._repeat(
+            self._request("GET", "/videos", params=params),
+            lambda answer: VideoPage.parse(answers.decoded(answer)),
+            cap=PAGE_MAX_BYTES,
+            deadline=deadline,
+        )
+        if after is not None and page.next_after == after:
+            # A server that ignores `after` would send the same page for ever. It must not pass for the end.
+            raise Unavailable("the list does not move on")
+        return page
+
+    def delete(self, video_id: str) -> None:
+        """Drop the video, which also cancels it where the dialect says so.
+
+        NotFound may mean that an earlier try of the same call did it.
+        """
+        self._repeat(self._request("DELETE", _path(video_id)), lambda answer: None)
+
+    def probe(self, *, deadline: float | None = None) -> None:
+        """Find out whether the upstream answers us: lists one video, as the protocol has no health path."""
+        self.list(limit=1, deadline=deadline)
+
+    @contextlib.contextmanager
+    def download(
+        self, video_id: str, variant: str = "video", *, deadline: float | None = None
+    ) -> Iterator[Content]:
+        """The file of a completed video, to be read inside the `with`.
+
+        `deadline` bounds opening and reading together. Raises as a read does; what is JSON or HTML, or does
+        not have the length that it should, is Unavailable.
+        """
+        request = self._request("GET", f"{_path(video_id)}/content", params={"variant": variant})
+        request.headers["Accept"] = "*/*"
+        with contextlib.ExitStack() as stack:
+            yield self._patiently(
+                lambda left: open_content(
+                    self._session,
+                    request,
+                    seconds=left,
+                    timeouts=self._timeouts,
+                    redactor=Redactor(self._api_key),
+                    stack=stack,
+                ),
+                seconds=self._deadline if deadline is None else deadline,
+            )
+
+    def _request(self, method: str, path: str, **content: Any) -> requests.Request:
+        return requests.Request(
+            method,
+            f"{self._base_url}{path}",
+            auth=self._auth,
+            headers={"Accept": "application/json"},
+            **content,
+        )
+
+    def _ask(
+        self, session: Session, request: requests.Request, *, seconds: float, cap: int, redactor: Redactor
+    ) -> Answer:
+        with (
+            Watch(seconds) as watch,
+            send(session, request, watch=watch, timeouts=self._timeouts, redactor=redactor) as response,
+        ):
+            return read(response, cap=cap, redactor=redactor)
+
+    def _repeat(
+        self,
+        request: requests.Request,
+        parse: Callable[[Answer], _T],
+        *,
+        cap: int = VIDEO_MAX_BYTES,
+        deadline: float | None = None,
+    ) -> _T:
+        """Ask until there is a usable answer, a refusal, or no time or try left."""
+        redactor = Redactor(self._api_key)
+
+        def attempt(left: float) -> _T:
+            try:
+                answer = self._ask(self._session, request, seconds=left, cap=cap, redactor=redactor)
+                answers.require_success(answer, redactor)
+                return parse(answer)
+            except (NotSent, OutcomeUnknown, Unreadable) as error:
+                raise Unavailable(str(error)) from error
+
+        return self._patiently(attempt, seconds=self._deadline if deadline is None else deadline)
+
+    def _patiently(self, attempt: Callable[[float], _T], *, seconds: float) -> _T:
+        """Repeat what is Busy or Unavailable, with full jitter or as the upstream asks, within `seconds`
+        and while the budget allows it."""
+        ends = self._clock() + seconds
+
+        def counted() -> _T:
+            try:
+                result = attempt(ends - self._clock())
+            except (Busy, Unavailable):
+                self._budget.spend()
+                raise
+            # A refusal does neither: it says that the upstream is there, not that it does its work.
+            self._budget.refill()
+            return result
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            named = getattr(error, "retry_after", None)
+            return self._jitter(state) if named is None else float(named)
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            return (
+                state.attempt_number > self._retries
+                or state.upcoming_sleep > RETRY_AFTER_CAP
+                or self._clock() + state.upcoming_sleep >= ends
+                or not self._budget.allows_retry()
+            )
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((Busy, Unavailable)),
+            wait=wait,
+            stop=stop,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(counted)
+
+
+def _checked_url(base_url: str) -> str:
+    # No message shows the URL: it may hold a password, and then ends in a log.
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("the base URL must be an http or https URL with a host")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("the base URL must have no user, password, query or fragment")
+    return base_url.rstrip("/")
+
+
+def _path(video_id: str) -> str:
+    if usable_id(video_id) is None:
+        raise ValueError("not a video id")
+    return f"/videos/{quote(video_id, safe='')}"

@@ -1,0 +1,112 @@
+"""Fetching a video's file: redirects, a type that is a file, a length that is kept, one deadline over all."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from urllib.parse import urljoin
+
+import requests
+
+from upstreams.client.answers import require_success
+from upstreams.client.errors import Misconfigured, NotSent, OutcomeUnknown, Unavailable
+from upstreams.client.exchange import FOREIGN_ERRORS, BearerAuth, Session, Timeouts, read, send
+from upstreams.client.redaction import Redactor
+from upstreams.client.transport import Watch
+from upstreams.client.types import Content
+
+MAX_REDIRECTS = 5
+
+_ERROR_MAX_BYTES = 1024 * 1024
+_CHUNK_SIZE = 64 * 1024
+
+
+def open_content(
+    session: Session,
+    request: requests.Request,
+    *,
+    seconds: float,
+    timeouts: Timeouts,
+    redactor: Redactor,
+    stack: contextlib.ExitStack,
+) -> Content:
+    """Ask for a file and follow where it points to. The connection is closed with the stack.
+
+    Raises as a read does, and Unavailable for what is no file.
+    """
+    with contextlib.ExitStack() as opened:
+        watch = opened.enter_context(Watch(seconds))
+        response = _follow(session, request, watch, timeouts, redactor, opened)
+        if watch.expired:
+            # Headers cut off by the deadline look like a short list of headers.
+            raise Unavailable("no file in time")
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if "json" in content_type or "html" in content_type:
+            # Gateways send errors with a 200.
+            raise Unavailable(f"{content_type} instead of a file")
+        length = _length(response)
+        stack.push(opened.pop_all())
+        return Content(content_type, length, _chunks(response, watch))
+
+
+def _follow(
+    session: Session,
+    request: requests.Request,
+    watch: Watch,
+    timeouts: Timeouts,
+    redactor: Redactor,
+    opened: contextlib.ExitStack,
+) -> requests.Response:
+    elsewhere = False
+    for _ in range(MAX_REDIRECTS + 1):
+        try:
+            response = send(session, request, watch=watch, timeouts=timeouts, redactor=redactor)
+            opened.callback(response.close)
+            if (location := session.location(response)) is None:
+                if response.status_code != 200:
+                    require_success(read(response, cap=_ERROR_MAX_BYTES, redactor=redactor), redactor)
+                    raise Unavailable(f"HTTP {response.status_code} instead of a file")
+                return response
+        except (NotSent, OutcomeUnknown) as error:
+            raise Unavailable(str(error)) from error
+        except Misconfigured as error:
+            if elsewhere:
+                # A signed link that has run out says nothing about our own key.
+                raise Unavailable(f"redirected, then: {error}") from error
+            raise
+        request = _redirected(session, request, location)
+        elsewhere = True
+    raise Unavailable(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _redirected(session: Session, request: requests.Request, location: str) -> requests.Request:
+    try:
+        target = urljoin(request.url, location)
+        auth = BearerAuth("") if session.strips_auth(request.url, target) else request.auth
+    except ValueError as error:
+        raise Unavailable("redirected to an invalid URL") from error
+    return requests.Request("GET", target, headers=request.headers, auth=auth)
+
+
+def _length(response: requests.Response) -> int | None:
+    """The file's length; None where it comes compressed against our wish and the header counts that."""
+    length = response.headers.get("Content-Length", "")
+    encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
+    return int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
+
+
+def _chunks(response: requests.Response, watch: Watch) -> Iterator[bytes]:
+    received = 0
+    try:
+        # A body that is shorter than its Content-Length raises here.
+        for chunk in response.iter_content(_CHUNK_SIZE):
+            received += len(chunk)
+            yield chunk
+    except FOREIGN_ERRORS as error:
+        reason = "deadline" if watch.expired else type(error).__name__
+        raise Unavailable(f"the file broke off after {received} bytes: {reason}") from error
+    # A connection shut down at the deadline looks like the regular end of a body without a length.
+    if watch.expired:
+        raise Unavailable(f"the file was not complete in time: {received} bytes")
+    # Headers that broke off leave neither a length nor a body.
+    if not received:
+        raise Unavailable("the file is empty")

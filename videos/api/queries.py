@@ -1,0 +1,71 @@
+"""How callers' lists are read."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from django.db.models import Model, Prefetch, QuerySet
+
+from accounts.models import User
+from accounts.ownership import owned_by
+from upstreams.fitting import PRIORITIES
+from videos.models import Job, Submission
+
+T = TypeVar("T", bound=Model)
+
+# Counting stops here, and so do pages: beyond, a cursor costs what it returns.
+COUNT_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of rows; `pagination` says where it stands, for the wire."""
+
+    rows: list[T]
+    pagination: dict[str, Any]
+
+
+def visible_to(owner: User) -> QuerySet[Job]:
+    """The jobs that a caller may see, with what showing them needs."""
+    submissions = Prefetch("submissions", Submission.objects.select_related("provider"))
+    return owned_by(Job.objects.all(), owner).prefetch_related(submissions)
+
+
+def chosen(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
+    """Those of these jobs that the validated parameters of serializers.ListQuery choose."""
+    if "status" in query:
+        jobs = jobs.filter(status=query["status"])
+    if "batchId" in query:
+        jobs = jobs.filter(group=query["batchId"])
+    if "priority" in query:
+        jobs = jobs.filter(priority=PRIORITIES[query["priority"]])
+    if "createdAfter" in query:
+        jobs = jobs.filter(created_at__gte=query["createdAfter"])
+    if "createdBefore" in query:
+        jobs = jobs.filter(created_at__lt=query["createdBefore"])
+    return jobs
+
+
+def page_of(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:
+    """Applies the validated parameters of serializers.PageQuery, to rows whose keys are UUIDv7."""
+    total = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    # Their order is the order of creation, and they make a cursor.
+    ordered = rows.order_by("pk" if oldest_first else "-pk")
+    limit = query["limit"]
+    if "cursor" in query:
+        ordered = ordered.filter(**{"pk__gt" if oldest_first else "pk__lt": query["cursor"]})
+        start = 0
+    else:
+        start = (query.get("page", 1) - 1) * limit
+    found = list(ordered[start : start + limit + 1])
+    more = len(found) > limit
+    pagination = {
+        "page": None if "cursor" in query else query.get("page", 1),
+        "limit": limit,
+        "total": min(total, COUNT_MAX),
+        "totalIsCut": total > COUNT_MAX,
+        "totalPages": math.ceil(min(total, COUNT_MAX) / limit),
+        "hasMore": more,
+        "nextCursor": str(found[limit - 1].pk) if more else None,
+    }
+    return Page(found[:limit], pagination)

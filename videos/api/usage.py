@@ -1,0 +1,82 @@
+"""What an owner's jobs came to: counted and priced, by day, key, model and status."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any, Final
+
+from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models.expressions import Combinable
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import TruncDate
+
+from accounts.budgets.reservations import NOTHING, dollars
+from accounts.models import ApiKey, User
+from accounts.ownership import owned_by
+from videos.models import Job, Submission
+from videos.states import CostState
+
+DAYS_MOST: Final = 366
+GROUPS: Final = ("day", "key", "model", "status")
+
+
+def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per group that has jobs: how many were asked for in these days of UTC, and what they cost.
+
+    `settled` is paid; `reserved` may still have to be. A job counts for the day on which it was asked for
+    first, whenever its cost was settled. By key, a job is the key's that asked last, and money is the key's
+    for which it was set aside, as in the key's budget: a retry may come with another.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(
+        lambda: {"jobs": 0, "settled": NOTHING, "reserved": NOTHING}
+    )
+    jobs = _grouped(Job.objects.all(), "", owner, first, last, by, F("api_key_id"))
+    for *group, count in jobs.annotate(Count("pk")):
+        found[tuple(group)]["jobs"] = count
+    waiting = Job.objects.exclude(reservation=None)
+    held = _grouped(waiting, "", owner, first, last, by, F("reservation__api_key_id"))
+    for *group, reserved in held.annotate(Sum("reservation__amount")):
+        found[tuple(group)]["reserved"] = reserved
+    paid_for = Case(When(reservation=None, then=F("job__api_key_id")), default=F("reservation__api_key_id"))
+    attempts = _grouped(Submission.objects.all(), "job__", owner, first, last, by, paid_for)
+    in_state = {
+        name: Sum("price", filter=Q(cost_state=state))
+        for name, state in (("paid", CostState.SETTLED), ("open", CostState.RESERVED))
+    }
+    for *group, settled, reserved in attempts.annotate(**in_state):
+        row = found[tuple(group)]
+        row["settled"] += settled or NOTHING
+        row["reserved"] += reserved or NOTHING
+    keys = {key.pk: key for key in owned_by(ApiKey.objects.all(), owner)} if "key" in by else {}
+    rows = [_shown(dict(zip(by, group, strict=True)), row, keys) for group, row in found.items()]
+    return sorted(rows, key=lambda row: [str(row[group]) for group in by])
+
+
+def _grouped(
+    rows: Any, job: str, owner: User, first: date, last: date, by: Sequence[str], key: Combinable
+) -> Any:
+    """The rows of the owner's jobs of these days, by this key and other properties of the job, to which `job`
+    leads."""
+    span = {
+        f"{job}created_at__gte": datetime.combine(first, time(), UTC),
+        f"{job}created_at__lte": datetime.combine(last, time.max, UTC),
+    }
+    groups = {
+        "day": TruncDate(f"{job}created_at", tzinfo=UTC),
+        "key": key,
+        "model": KeyTextTransform("model", F(f"{job}fitted")),
+        "status": F(f"{job}status"),
+    }
+    chosen = {f"by_{group}": groups[group] for group in by}
+    own = owned_by(rows, owner, through=job).filter(**span)
+    return own.order_by().annotate(**chosen).values_list(*chosen)
+
+
+def _shown(group: dict[str, Any], row: dict[str, Any], keys: dict[int, ApiKey]) -> dict[str, Any]:
+    if "day" in group:
+        group["day"] = group["day"].isoformat()
+    if "key" in group:
+        key = keys.get(group["key"])
+        group["key"] = key and {"id": str(key.pk), "name": key.name, "prefix": key.prefix}
+    money = {name: dollars(row[name]) for name in ("settled", "reserved")}
+    return {**group, "jobs": row["jobs"], **money}

@@ -1,0 +1,300 @@
+"""The REST face of jobs: each action parses, makes one call, and renders."""
+
+import hashlib
+import json
+import logging
+import math
+from typing import Any
+
+from django.conf import settings
+from django.http import FileResponse
+from drf_spectacular.helpers import forced_singular_serializer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.budgets.reservations import dollars, remaining
+from accounts.idempotency import once
+from accounts.keys.authentication import key_of
+from accounts.ownership import find
+from api.fields import Strict
+from upstreams import pricing
+from upstreams.fitting import fit
+from upstreams.registry import configured
+from videos.api import examples
+from videos.api.queries import chosen, page_of, visible_to
+from videos.api.serializers import (
+    Accepted,
+    Cancelled,
+    ContentQuery,
+    CreateVideo,
+    Estimate,
+    JobPage,
+    JobView,
+    ListQuery,
+)
+from videos.lifecycle.backoff import sync_after
+from videos.lifecycle.cancel import cancel
+from videos.lifecycle.create import create
+from videos.lifecycle.retry import retry
+from videos.lifecycle.sync import ask_now
+from videos.models import Job
+from videos.states import JOB_OPEN, JobStatus
+
+logger = logging.getLogger(__name__)
+
+
+class NotCompleted(APIException):
+    """400: there is no result yet, or there will be none."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "job_not_completed"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; its result is there once it is completed.")
+        self.extra = {"status": job.status}
+
+
+class FileMissing(APIException):
+    """410: the file was kept, and is not there any more."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "file_missing"
+    default_detail = "The file is no longer in this service's media; ask its operator to restore it."
+
+
+def header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
+    """A header of an answer."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
+
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters, such as a UUID; kept for 24 hours. The same "
+    "request under the same key is carried out once and answered alike.",
+)
+REPLAYED = header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
+
+
+class VideoViewSet(GenericViewSet[Job]):
+    """Jobs of the caller."""
+
+    serializer_class = JobView
+    lookup_value_converter = "uuid"
+    pagination_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what a call would ignore, because its sender meant something by it."""
+        super().initial(request, *args, **kwargs)
+        if self.action not in {"list", "content"}:
+            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        if self.action not in {"create", "estimate", None}:
+            Strict(data=request.data).is_valid(raise_exception=True)
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Job.objects.none()
+        return visible_to(self.request.user)  # type: ignore[arg-type]
+
+    def get_object(self) -> Job:
+        return find(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "upstream": configured()}
+
+    def _job(self, job: Job, **answer: Any) -> Response:
+        return Response({"success": True, "data": self.get_serializer(job).data}, **answer)
+
+    @extend_schema(
+        operation_id="createVideo",
+        summary="Ask for a video",
+        request=CreateVideo,
+        parameters=[IDEMPOTENCY_KEY, REPLAYED, header("Location", [201], "The job's address.")],
+        responses={201: Accepted},
+        examples=examples.CREATE,
+    )
+    def create(self, request: Request) -> Response:
+        """The job is committed when this answers. Follow it at the address in `Location`."""
+        return once(request, lambda: self._create(request))
+
+    def _create(self, request: Request) -> Response:
+        wish = CreateVideo(data=request.data)
+        wish.is_valid(raise_exception=True)
+        job = create(
+            wish.asked(),
+            owner=request.user,  # type: ignore[arg-type]
+            api_key=key_of(request),
+            upstream=configured(),
+            default_model=settings.SORA_MODEL,
+        )
+        answer = {
+            "jobId": str(job.pk),
+            "status": job.status,
+            "message": "The video is queued.",
+            "adjustments": job.adjustments,
+            "estimatedCost": dollars(job.estimated_cost),
+        }
+        location = request.build_absolute_uri(f"/api/v1/videos/{job.pk}")
+        return Response(
+            {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
+        )
+
+    @extend_schema(
+        operation_id="estimateVideo",
+        summary="What a video would cost",
+        request=CreateVideo,
+        responses={200: Estimate},
+        examples=examples.ESTIMATE,
+    )
+    @action(detail=False, methods=["post"])
+    def estimate(self, request: Request) -> Response:
+        """Fits and prices a wish as a create does, and creates nothing."""
+        wish = CreateVideo(data=request.data)
+        wish.is_valid(raise_exception=True)
+        fitted = fit(wish.asked(), configured().dialect, settings.SORA_MODEL)
+        sent = fitted.request
+        price = pricing.cost(sent.model, sent.size, sent.seconds)
+        answer = {
+            "estimatedCost": dollars(price),
+            "currency": pricing.CURRENCY,
+            "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
+            "adjustments": fitted.adjustments,
+            "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
+        }
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="listVideos",
+        summary="List jobs",
+        parameters=[ListQuery],
+        responses={200: forced_singular_serializer(JobPage)},  # type: ignore[no-untyped-call]
+        examples=examples.LIST,
+    )
+    def list(self, request: Request) -> Response:
+        """Newest first, by page or by cursor."""
+        query = ListQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        page = page_of(chosen(self.get_queryset(), query.validated_data), query.validated_data)
+        jobs = self.get_serializer(page.rows, many=True).data
+        return Response({"success": True, "data": jobs, "pagination": page.pagination})
+
+    @extend_schema(
+        operation_id="getVideo",
+        summary="Follow a job",
+        parameters=[
+            OpenApiParameter(
+                "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag."
+            ),
+            header("ETag", [200, 304], "Changes when the job does."),
+            header(
+                "Retry-After", [200], "Seconds until it is worth asking again; not once the job has ended."
+            ),
+        ],
+        responses={200: JobView, 304: OpenApiResponse(description="Nothing has changed.")},
+        examples=examples.JOB,
+    )
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """Answers from the database.
+
+        `ETag` with `If-None-Match` saves the body; `Retry-After` hints when to ask again.
+        """
+        job = self.get_object()
+        data = self.get_serializer(job).data
+        # Estimates move with the clock, while the job itself stays as it is.
+        told = {name: value for name, value in data.items() if not name.startswith("estimatedCompletion")}
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
+        headers = {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
+        if job.status in JOB_OPEN:
+            headers["Retry-After"] = str(math.ceil(sync_after(job.age())))
+        seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+        if headers["ETag"] in seen or "*" in seen:
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
+        return Response({"success": True, "data": data}, headers=headers)
+
+    @extend_schema(
+        operation_id="cancelVideo",
+        summary="Cancel a job",
+        responses={200: Cancelled},
+        examples=examples.CANCELLED,
+    )
+    def destroy(self, request: Request, pk: str) -> Response:
+        """Answers at once; the message says what becomes of what runs upstream."""
+        job = self.get_object()
+        message = cancel(job, configured()).message
+        answer = {"jobId": str(job.pk), "status": JobStatus.CANCELLED, "message": message}
+        return Response({"success": True, "data": answer})
+
+    @extend_schema(
+        operation_id="getVideoResult",
+        summary="Get the result",
+        responses={200: JobView},
+        examples=examples.COMPLETED,
+    )
+    @action(detail=True, methods=["get"])
+    def result(self, request: Request, pk: str) -> Response:
+        """The completed job; 400 `job_not_completed` before that."""
+        job = self.get_object()
+        if job.status != JobStatus.COMPLETED:
+            raise NotCompleted(job)
+        return self._job(job)
+
+    @extend_schema(
+        operation_id="retryVideo",
+        summary="Retry a job",
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
+        request=None,
+        responses={200: JobView},
+        examples=examples.JOB,
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Works for a failed or cancelled job; what was paid for and still renders is not paid again."""
+        return once(request, lambda: self._retry())
+
+    def _retry(self) -> Response:
+        job = retry(self.get_object(), configured(), api_key=key_of(self.request))
+        return self._job(self.get_queryset().get(pk=job.pk))
+
+    @extend_schema(
+        operation_id="syncVideo",
+        summary="Ask the upstream now",
+        request=None,
+        responses={200: JobView},
+        examples=examples.JOB,
+    )
+    @action(detail=True, methods=["post"])
+    def sync(self, request: Request, pk: str) -> Response:
+        """Asks the upstream after this job now, rather than at the next sweep."""
+        job = self.get_object()
+        ask_now(job, configured())
+        return self._job(self.get_queryset().get(pk=job.pk))
+
+    @extend_schema(
+        operation_id="getVideoContent",
+        summary="Download the video or its thumbnail",
+        parameters=[ContentQuery],
+        responses={(200, kind): bytes for kind in ("video/mp4", "image/webp", "image/jpeg", "image/png")},
+    )
+    @action(detail=True, methods=["get"])
+    def content(self, request: Request, pk: str) -> Response | FileResponse:
+        """The file itself; 400 `job_not_completed` before it is there."""
+        query = ContentQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        job = self.get_object()
+        if job.status != JobStatus.COMPLETED:
+            raise NotCompleted(job)
+        variant = query.validated_data["variant"]
+        kept = job.video if variant == "video" else job.thumbnail
+        if not kept:
+            raise ValidationError({"variant": f"This job has no {variant}."})
+        try:
+            return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
+        except FileNotFoundError as error:
+            logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
+            raise FileMissing from error

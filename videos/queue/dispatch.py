@@ -1,0 +1,114 @@
+"""The one periodic look: what needs attention now, and which task sees to it."""
+
+import logging
+from dataclasses import dataclass
+
+from django.db.models import F
+
+from upstreams.breaker import heeding
+from upstreams.client import errors
+from upstreams.clock import in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.cancel import drop
+from videos.lifecycle.expiry import give_up
+from videos.lifecycle.submit import expire_leases, probe_after
+from videos.lifecycle.sync import ask_late, swept_by
+from videos.models import Job, Provider, Submission
+from videos.reconciliation.audit import audit_due
+from videos.reconciliation.reconcile import reconcile
+from videos.results.store import store
+from videos.states import LIVE, JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+_ATTENDED_MOST = 200
+_SUBMITTERS_MOST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A task of videos.tasks that is due, with the submission that it is for, if it is for one."""
+
+    task: str
+    submission_id: int | None = None
+    # Tells equal pieces of work apart that may run side by side.
+    turn: int = 0
+
+    @property
+    def arguments(self) -> dict[str, int]:
+        """The task's own arguments."""
+        return {} if self.submission_id is None else {"submission_id": self.submission_id}
+
+
+def look(upstream: Upstream) -> list[Work]:
+    """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
+    the work claims it first."""
+    expire_leases()
+    give_up(upstream)
+    provider = upstream.provider()
+    mine = Submission.objects.filter(provider=provider)
+    work: list[Work] = []
+    if provider.paused_at is not None:
+        work.append(Work("probe"))
+    elif (
+        provider.takes_creates()
+        and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
+    ):
+        # A message per free slot, so that several workers submit side by side.
+        free = upstream.concurrency - mine.filter(state__in=LIVE).count()
+        work += [Work("submit", turn=turn) for turn in range(min(free, _SUBMITTERS_MOST))]
+    if provider.left_alone_for():
+        return work
+    due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
+    swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
+    if swept.exists():
+        work.append(Work("sweep"))
+    if audit_due(provider).exists():
+        work.append(Work("audit"))
+    attended = due.exclude(pk__in=swept).order_by("due_at").values_list("pk", flat=True)
+    work += [Work("attend", pk) for pk in attended[:_ATTENDED_MOST]]
+    return work
+
+
+def attend(submission: Submission, upstream: Upstream) -> None:
+    """Does what is due for one submission, unless the upstream wants to be left alone by now."""
+    if upstream.provider().left_alone_for():
+        return
+    match submission.state:
+        case SubmissionState.UNKNOWN:
+            reconcile(submission, upstream)
+        case SubmissionState.RENDERED if submission.job.status == JobStatus.CANCELLED:
+            drop(submission, upstream)
+        case SubmissionState.RENDERED:
+            store(submission, upstream)
+        case SubmissionState.DROPPING:
+            drop(submission, upstream)
+        case SubmissionState.RENDERING if (
+            submission.job.status == JobStatus.CANCELLED and upstream.dialect.cancels
+        ):
+            drop(submission, upstream)
+        case SubmissionState.GIVEN_UP:
+            ask_late(submission, upstream)
+
+
+def probe(upstream: Upstream) -> None:
+    """Asks a paused provider whether it takes us again, if that is due."""
+    provider = upstream.provider()
+    if provider.left_alone_for():
+        return
+    leased = Provider.objects.filter(
+        pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
+    ).update(probe_due_at=in_database(upstream.lease))
+    if not leased:
+        return
+    try:
+        with heeding(upstream):
+            upstream.client.probe()
+    except errors.SoraError as error:
+        logger.warning("%s stays paused: %s", provider.name, error)
+        Provider.objects.filter(pk=provider.pk).update(
+            failures=F("failures") + 1, probe_due_at=in_database(probe_after(provider))
+        )
+    else:
+        logger.warning("%s answers again; work goes on.", provider.name)
+        Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)

@@ -1,0 +1,173 @@
+"""Whose job is sent next: by priority with ageing, owners in turn, within the limits of groups.
+
+Waiting jobs stand in lanes: those of one owner without a group, or those of one group, of one priority; the
+oldest first. Lanes are found by a loose scan of an index, so that what a claim costs depends on the number of
+lanes and not on the number of jobs.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
+
+from upstreams.clock import database_now, in_database
+from videos.models import Group, Job, Priority, Provider, Submission, Turn
+from videos.states import LIVE, UNDECIDED, JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Waiting jobs of one owner, group and priority, and when the oldest of them was asked for."""
+
+    owner_id: int
+    group_id: UUID | None
+    priority: int
+    oldest: datetime
+    # Of the group, where there is one.
+    limit: int | None = None
+    held: bool = False
+
+    def jobs(self) -> QuerySet[Job]:
+        """All that wait in it, in their order."""
+        mine = {"owner": self.owner_id, "group": None} if self.group_id is None else {"group": self.group_id}
+        waiting = Job.objects.filter(status=JobStatus.PENDING, priority=self.priority, **mine)
+        return waiting.order_by("asked_at", "id")
+
+
+def level(priority: int, asked_at: datetime, now: datetime) -> int:
+    """The priority that a job has by now: one more for each PRIORITY_AGEING seconds, up to the highest.
+
+    So a job of the lowest waits no longer for younger ones of the highest than two times that.
+    """
+    return min(priority + int((now - asked_at) / timedelta(seconds=settings.PRIORITY_AGEING)), max(Priority))
+
+
+def next_job(provider: Provider) -> Job | None:
+    """The job that is claimed next, with its row locked; None where none may be sent now.
+
+    Of the highest level, the owner's that was served longest ago; of that owner's, the oldest. Called under
+    the provider's lock.
+    """
+    now = database_now()
+    turns = served(provider)
+    live = Submission.objects.filter(provider=provider, state__in=LIVE)
+    alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
+
+    def rank(lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
+        return -level(lane.priority, asked_at, now), turns.get(lane.owner_id, 0), asked_at
+
+    # By the oldest of each, which may not be due, or look like one that is undecided: then the next of that
+    # lane has to stand back behind the others' until it is its turn.
+    heads: list[tuple[tuple[int, int, datetime], int, Lane, Job | None]] = [
+        (rank(lane, lane.oldest), number, lane, None) for number, lane in enumerate(_open_lanes(live))
+    ]
+    heapq.heapify(heads)
+    while heads:
+        _, number, lane, job = heapq.heappop(heads)
+        if job is not None:
+            return job
+        sendable = lane.jobs().filter(
+            ~Exists(Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))),
+            ~Exists(alike),
+            due_at__lte=in_database(),
+        )
+        job = sendable.select_for_update(skip_locked=True, of=("self",)).first()
+        if job is not None:
+            heapq.heappush(heads, (rank(lane, job.asked_at), number, lane, job))
+    return None
+
+
+def serve(provider: Provider, owner_id: int) -> None:
+    """Remembers that this owner was served, for the next one's turn. Under the provider's lock."""
+    number = provider.turns + 1
+    Provider.objects.filter(pk=provider.pk).update(turns=number)
+    Turn.objects.bulk_create(
+        [Turn(provider=provider, owner_id=owner_id, number=number)],
+        update_conflicts=True,
+        unique_fields=["provider", "owner"],
+        update_fields=["number"],
+    )
+
+
+def served(provider: Provider) -> dict[int, int]:
+    """When each owner was last served, in claims of this provider."""
+    return dict(Turn.objects.filter(provider=provider).values_list("owner", "number"))
+
+
+def lanes() -> list[Lane]:
+    """All lanes in which jobs wait, held ones too."""
+    if connection.vendor == "postgresql":
+        return [*_scanned(_SINGLES), *_scanned(_GROUPED)]
+    # The embedded queue is small, and all of it is read.
+    waiting = Job.objects.filter(status=JobStatus.PENDING).order_by()
+    columns = ("owner", "group", "priority", "group__limit", "group__held")
+    found = waiting.values_list(*columns).annotate(Min("asked_at"))
+    return [
+        Lane(owner, group, priority, oldest, limit, bool(held))
+        for owner, group, priority, limit, held, oldest in found
+    ]
+
+
+def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
+    """Those from which a job may be taken, as far as the lane itself tells."""
+    running = dict(
+        Submission.objects.filter(state__in=LIVE)
+        .exclude(job__group=None)
+        .order_by()
+        .values_list("job__group")
+        .annotate(Count("pk"))
+    )
+    most = settings.MAX_IN_FLIGHT_JOBS
+    busy: dict[int, int] = {}
+    if most:
+        busy = dict(live.order_by().values_list("job__owner").annotate(Count("pk")))
+    for lane in lanes():
+        if lane.held or (lane.limit is not None and running.get(lane.group_id, 0) >= lane.limit):
+            continue
+        if most and busy.get(lane.owner_id, 0) >= most:
+            continue
+        yield lane
+
+
+# PostgreSQL has no skip scan before version 18: each step takes the first entry of the index beyond the last.
+# The status is written out, so that the planner sees that the partial index fits.
+_LOOSE_SCAN: Final = """
+WITH RECURSIVE lane AS (
+    (SELECT {key} AS key, priority, asked_at FROM {job} WHERE {waiting}
+     ORDER BY {key}, priority, asked_at LIMIT 1)
+    UNION ALL
+    SELECT beyond.* FROM lane, LATERAL (
+        SELECT {key}, priority, asked_at FROM {job}
+        WHERE {waiting} AND ({key}, priority) > (lane.key, lane.priority)
+        ORDER BY {key}, priority, asked_at LIMIT 1
+    ) beyond
+)
+SELECT {shown} FROM lane {joined}
+"""
+_WAITING: Final = f"status = '{JobStatus.PENDING}' AND group_id IS"
+_SINGLES: Final = _LOOSE_SCAN.format(
+    key="owner_id",
+    job=Job._meta.db_table,
+    waiting=f"{_WAITING} NULL",
+    shown="key, NULL::uuid, priority, asked_at",
+    joined="",
+)
+_GROUPED: Final = _LOOSE_SCAN.format(
+    key="group_id",
+    job=Job._meta.db_table,
+    waiting=f"{_WAITING} NOT NULL",
+    shown='owner_id, key, priority, asked_at, "limit", held',
+    joined=f"JOIN {Group._meta.db_table} ON id = key",
+)
+
+
+def _scanned(query: str) -> list[Lane]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return [Lane(*row) for row in cursor.fetchall()]

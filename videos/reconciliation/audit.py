@@ -1,0 +1,169 @@
+"""The upstream's list and our rows: what it has that nobody owns, and what it lacks that we were given."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from upstreams import pricing
+from upstreams.breaker import heeding
+from upstreams.client import errors
+from upstreams.client.dialects import Dialect
+from upstreams.client.types import Video
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
+from videos.models import Provider, Submission
+from videos.reconciliation.listing import may_be_its, unowned, walk
+from videos.states import UNDECIDED, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+_S = SubmissionState
+# Not those that we or the upstream removed, nor those whose loss was said when it was found.
+_LISTED = [_S.RENDERING, _S.RENDERED, _S.STORED, _S.FAILED, _S.GIVEN_UP]
+# An upstream may forget what is finished; these it must still have.
+_NEEDED = [_S.RENDERING, _S.RENDERED]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What one audit found. With a `fault` nothing is proven and nothing is found."""
+
+    provider: str
+    fault: str = ""
+    seen: int = 0
+    # All that the list has from here on was seen; None where it was seen whole.
+    since: datetime | None = None
+    orphans: tuple[Video, ...] = ()
+    missing: tuple[Submission, ...] = ()
+    # Unowned videos without a date, which may belong to a create that is still undecided.
+    undated: int = 0
+
+    def findings(self) -> Iterator[str]:
+        """One line each."""
+        for video in self.orphans:
+            made = f" of {video.created_at:%Y-%m-%d %H:%M:%S}" if video.created_at else ""
+            yield f"orphan {video.id}{made}: nobody owns it, price {dollars(price(video))}."
+        for submission in self.missing:
+            yield (
+                f"missing {submission.upstream_id}: the list does not show it; it belongs to {submission}, "
+                f"price {dollars(submission.price)}."
+            )
+
+    def summary(self) -> str:
+        """One line for all."""
+        if self.fault:
+            return f"The audit of {self.provider} proves nothing: {self.fault}."
+        span = f"since {self.since:%Y-%m-%d %H:%M:%S}" if self.since else "to its end"
+        undated = f", unowned without a date {self.undated}" if self.undated else ""
+        return (
+            f"The audit of {self.provider} read its list {span}: videos {self.seen}, "
+            f"orphans {len(self.orphans)}, missing {len(self.missing)}{undated}."
+        )
+
+
+def price(video: Video) -> Decimal | None:
+    """What a video on the list cost; None where that is not known."""
+    if video.model is None or video.size is None or video.seconds is None:
+        return None
+    return pricing.cost(video.model, video.size, video.seconds)
+
+
+def dollars(amount: Decimal | None) -> str:
+    """An amount for people to read."""
+    return "unknown" if amount is None else f"{amount:.4f} {pricing.CURRENCY}"
+
+
+def audit_due(provider: Provider) -> QuerySet[Provider]:
+    """The provider, if its next audit is due."""
+    if not settings.AUDIT_SECONDS or provider.left_alone_for():
+        return Provider.objects.none()
+    first = Q(audit_due_at__isnull=True, created_at__lte=in_database(-settings.AUDIT_SECONDS))
+    return Provider.objects.filter(first | Q(audit_due_at__lte=in_database()), pk=provider.pk)
+
+
+def audit_if_due(upstream: Upstream) -> None:
+    """Audits and logs what was found. Who comes first moves the next audit on; the others do nothing."""
+    if not audit_due(upstream.provider()).update(audit_due_at=in_database(settings.AUDIT_SECONDS)):
+        return
+    found = audit(upstream)
+    for line in found.findings():
+        logger.error("%s", line)
+    logger.log(logging.WARNING if found.fault else logging.INFO, "%s", found.summary())
+
+
+def audit(upstream: Upstream) -> Audit:
+    """Reads AUDIT_PAGES of the list, newest first, and compares them with our rows. Changes none of them."""
+    if not upstream.dialect.lists:
+        return Audit(upstream.name, f"the dialect {upstream.dialect.name} has no list")
+    began = database_now()
+    listed: dict[str, Video] = {}
+    since, ended = None, False
+    try:
+        with heeding(upstream):
+            for page in walk(upstream, most=settings.AUDIT_PAGES):
+                if page.fault:
+                    return Audit(upstream.name, page.fault)
+                listed |= {video.id: video for video in page.videos}
+                since, ended = page.back_to, page.ended
+    except errors.SoraError as error:
+        return Audit(upstream.name, f"it could not be read: {str(error).rstrip('.')}")
+    if since is None and not ended:
+        return Audit(upstream.name, "no video on it has a date")
+    provider = upstream.provider()
+    # What is younger may still become ours, or was accepted after its page had been read.
+    undecided_for = timedelta(seconds=upstream.lease + settings.SORA_RECONCILE_SECONDS[-1])
+    settled = began - undecided_for - timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    orphans, undated = _orphans(provider, listed, settled, upstream.dialect)
+    return Audit(
+        upstream.name,
+        seen=len(listed),
+        since=None if ended else since,
+        orphans=orphans,
+        undated=undated,
+        missing=tuple(_missing(provider, listed, settled, since, ended)),
+    )
+
+
+def _orphans(
+    provider: Provider, listed: dict[str, Video], settled: datetime, dialect: Dialect
+) -> tuple[tuple[Video, ...], int]:
+    """The videos that nobody owns and nobody can come to own, and how many more have no date."""
+    # Before the owned ones are read: what is adopted in between is then among either.
+    undecided = list(Submission.objects.filter(provider=provider, state__in=UNDECIDED))
+    strangers = unowned(provider, listed)
+    orphans = []
+    for video in strangers:
+        made = video.created_at
+        if made is None or made > settled:
+            continue
+        if not any(may_be_its(video, submission, dialect) for submission in undecided):
+            orphans.append(video)
+    return tuple(orphans), sum(1 for video in strangers if video.created_at is None)
+
+
+def _missing(
+    provider: Provider, listed: dict[str, Video], settled: datetime, since: datetime | None, ended: bool
+) -> Iterator[Submission]:
+    """The accepted submissions that the list would have shown where it was read, and did not."""
+    # The end of the list may be where the upstream begins to forget.
+    reached = Q(state__in=_NEEDED) if ended else Q(pk__in=[])
+    if since is not None:
+        # Begun so late that the upstream cannot have dated it before what was read.
+        within = since + timedelta(seconds=settings.SORA_CLOCK_SKEW + 1)
+        reached |= Q(created_at__gte=within)
+    ours = Submission.objects.filter(
+        reached,
+        Q(expires_at__isnull=True) | Q(expires_at__gt=in_database()),
+        provider=provider,
+        state__in=_LISTED,
+        upstream_id__isnull=False,
+        accepted_at__lte=settled,
+    )
+    for submission in ours.order_by("pk").iterator():
+        if submission.upstream_id not in listed:
+            yield submission

@@ -1,0 +1,159 @@
+"""A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from upstreams.breaker import heeding
+from upstreams.client import errors
+from upstreams.client.types import Video
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.expiry import end_patience, hear
+from videos.lifecycle.submit import accept, fail
+from videos.models import Job, Submission, locked
+from videos.queue.wake import wake
+from videos.reconciliation.listing import attempted, may_be_its, unowned, walk
+from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+# Between looks that could not be finished.
+_AGAIN_SECONDS = 5
+# After the last look of the window, while something on the list still keeps absence from being proven.
+_LINGER_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one walk of the list showed that the attempt may have become."""
+
+    complete: bool
+    # Whether another attempt of that time could then still turn out to own what nobody owned.
+    contested: bool
+    unowned: tuple[Video, ...]
+
+
+def reconcile(submission: Submission, upstream: Upstream) -> None:
+    """One look for an unknown submission, if it is due. Adopts the earliest match that nobody owns."""
+    if not upstream.dialect.lists:
+        # A person decides; until then it is neither sent again nor forgotten.
+        Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
+        return
+    if not submission.claim_due(upstream.lease):
+        return
+    # The window is judged by the time at which the look began, not by when it was done.
+    began = database_now()
+    try:
+        with heeding(upstream):
+            look = _look(submission, upstream)
+    except errors.SoraError as error:
+        logger.warning("The list could not be read to find %s: %s", submission, error)
+        look = _Look(complete=False, contested=False, unowned=())
+    match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
+    with locked(submission) as (job, submission):
+        if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
+            return
+        if match:
+            earliest = min(match, key=lambda video: (video.created_at or began, video.id))
+            if accept(job, submission, earliest, upstream, how="found"):
+                if len(match) > 1:
+                    others = ", ".join(video.id for video in match if video is not earliest)
+                    logger.error("More videos than one match %s; nobody owns %s.", submission, others)
+                return
+        _schedule(job, submission, look, began, upstream)
+
+
+def _look(submission: Submission, upstream: Upstream) -> _Look:
+    start, _ = attempted(submission)
+    candidates: dict[str, Video] = {}
+    complete = False
+    for page in walk(upstream):
+        for video in page.videos:
+            if may_be_its(video, submission, upstream.dialect):
+                candidates[video.id] = video
+        if page.fault:
+            logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
+            break
+        if page.ended or (page.back_to is not None and page.back_to < start):
+            complete = True
+            break
+    else:
+        logger.error("The list of %s does not end.", upstream.name)
+    # In this order: who has been decided by then owns what is its own.
+    contested = _contested(submission)
+    return _Look(complete, contested, unowned(submission.provider, candidates))
+
+
+def _contested(submission: Submission) -> bool:
+    _, end = attempted(submission)
+    undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
+    # One whose own looks have ended as well, or that nobody looks for, is left to a person.
+    looked_for = undecided.filter(
+        created_at__lte=end, looks__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
+    )
+    return looked_for.exclude(pk=submission.pk).exists()
+
+
+def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
+    """Nothing was found: look again, or call it absent. Called under the job's lock."""
+    window = settings.SORA_RECONCILE_SECONDS
+    assert submission.unknown_at is not None
+    looks = submission.looks
+    hear(submission, look.complete, began)
+    if look.complete:
+        # A late look stands for the earlier ones that it missed.
+        past = (began - submission.unknown_at).total_seconds()
+        looks = max(looks, sum(1 for each in window if each <= past))
+    if looks < len(window):
+        due = (
+            submission.unknown_at + timedelta(seconds=window[looks])
+            if look.complete
+            else began + timedelta(seconds=_AGAIN_SECONDS)
+        )
+        _again(submission, looks, due)
+    elif not look.complete:
+        _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
+    elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
+        if submission.give_up_at <= began:
+            end_patience(job, submission)
+            return
+        if look.unowned and look.contested:
+            # It may be that of a create which is answered just now, or is looked for as well.
+            _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
+            return
+        logger.error(
+            "Whether %s was accepted cannot be proven: %s. It is not sent again.",
+            submission,
+            f"nobody owns {', '.join(video.id for video in look.unowned)}"
+            if look.unowned
+            else "this upstream's list proves no absence",
+        )
+        _again(submission, looks, began + timedelta(seconds=_LINGER_SECONDS))
+    else:
+        _record_absent(job, submission)
+
+
+def _again(submission: Submission, looks: int, due: datetime) -> None:
+    Submission.objects.filter(pk=submission.pk).update(looks=looks, due_at=due)
+
+
+def _record_absent(job: Job, submission: Submission) -> None:
+    reason = submission.error_message
+    if not submission.move(SubmissionState.ABSENT, cost_state=CostState.RETURNED, detail={"how": "proven"}):
+        return
+    refused = job.submissions.filter(
+        state=SubmissionState.ABSENT, answered=True, created_at__gte=job.asked_at
+    ).count()
+    if submission.answered and refused > settings.SORA_MAX_RETRIES:
+        fail(
+            job,
+            "SORA_SUBMISSION_FAILED",
+            f"The upstream answered {refused} tries with an error: {reason}",
+            {"tries": refused, "cause": reason},
+        )
+    elif job.status == JobStatus.PENDING:
+        Job.objects.filter(pk=job.pk).update(due_at=in_database())
+        wake("submit")
