@@ -40,7 +40,7 @@ class KeyReused(APIException):
     default_detail = "This Idempotency-Key was used for another request; a new request needs a new key."
 
 
-def once(request: Request, carry_out: Callable[[], Response]) -> Response:
+def idempotent(request: Request, carry_out: Callable[[], Response]) -> Response:
     """Carries a request out and keeps its answer under the caller's key, or replays the answer that it had.
 
     The key is kept in the transaction of what it creates: neither is there without the other. An error keeps

@@ -19,7 +19,7 @@ def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T
     return rows.filter(**{f"{through}owner": owner})
 
 
-def find(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", told: bool = False) -> T:
+def get_owned(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", told: bool = False) -> T:
     """One row of the owner's, as owned_by has it.
 
     Raises Http404 for any other; where a caller may be `told`, PermissionDenied for somebody else's.

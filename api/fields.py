@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 
-class Text(serializers.CharField):
+class StrictCharField(serializers.CharField):
     """A JSON string, and nothing that merely could be written as one."""
 
     def to_internal_value(self, data: Any) -> str:
@@ -16,7 +16,7 @@ class Text(serializers.CharField):
         return str(super().to_internal_value(data))
 
 
-class Choice(serializers.ChoiceField):
+class StrictChoiceField(serializers.ChoiceField):
     """One of a few strings."""
 
     default_error_messages = {"invalid_choice": "{input} is not one of {allowed}."}
@@ -27,7 +27,7 @@ class Choice(serializers.ChoiceField):
         return data
 
 
-class Whole(serializers.IntegerField):
+class StrictIntegerField(serializers.IntegerField):
     """A JSON number without a fraction."""
 
     default_error_messages = {"invalid": "A whole number is required."}
@@ -38,7 +38,7 @@ class Whole(serializers.IntegerField):
         return data
 
 
-class Number(serializers.FloatField):
+class StrictFloatField(serializers.FloatField):
     """A finite JSON number."""
 
     def to_internal_value(self, data: Any) -> float:
@@ -53,7 +53,7 @@ class Number(serializers.FloatField):
         return value
 
 
-class Strict(serializers.Serializer):  # type: ignore[type-arg]
+class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Refuses fields that it does not know, by name."""
 
     def to_internal_value(self, data: Any) -> Any:

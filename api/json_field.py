@@ -6,23 +6,23 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-METADATA_MAX_BYTES: Final = 16 * 1024
+MAX_METADATA_BYTES: Final = 16 * 1024
 
 
 @extend_schema_field({"type": "object", "additionalProperties": True})
-class JSONObject(serializers.Field):  # type: ignore[type-arg]
-    """A JSON object of at most METADATA_MAX_BYTES bytes."""
+class JSONObjectField(serializers.Field):  # type: ignore[type-arg]
+    """A JSON object of at most MAX_METADATA_BYTES bytes."""
 
     default_error_messages = {
         "invalid": "A JSON object is required.",
-        "too_long": f"It has {{length}} bytes as compact JSON; at most {METADATA_MAX_BYTES} are kept.",
+        "too_long": f"It has {{length}} bytes as compact JSON; at most {MAX_METADATA_BYTES} are kept.",
     }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):
             self.fail("invalid")
         length = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
-        if length > METADATA_MAX_BYTES:
+        if length > MAX_METADATA_BYTES:
             self.fail("too_long", length=length)
         return data
 

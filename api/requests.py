@@ -20,7 +20,7 @@ from api.strict_json import read_object
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
-_DRAIN_MAX_BYTES: Final = 33_554_432
+_MAX_DRAIN_BYTES: Final = 33_554_432
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -89,7 +89,7 @@ class BodyLimitMiddleware:
 
 def _drain(request: HttpRequest, length: int) -> None:
     """Reads what a client sends anyway: most see no answer that comes before they are done."""
-    left = length if length <= _DRAIN_MAX_BYTES else 0
+    left = length if length <= _MAX_DRAIN_BYTES else 0
     while left and (chunk := request.read(min(left, 65_536))):
         left -= len(chunk)
 

@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
+from api.read_only_admin import ReadOnly
 from batches.models import Batch, BatchEvent
-from videos.admin import ReadOnly
 
 
 class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]

@@ -10,9 +10,10 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from api.problems import problems_of
 from batches.api.serializers import BatchItem
-from upstreams.fitting import Asked, Fitted, fit
+from upstreams.fitting import fit
 from upstreams.registry import Upstream
-from videos.api.serializers import asked_of
+from upstreams.request import FittedRequest, VideoRequest
+from videos.api.create_serializers import video_request_of
 
 Problem = dict[str, Any]
 NOTHING_SENT: Final[Problem] = {
@@ -90,8 +91,8 @@ class Listed:
 class Item:
     """A wish that can be accepted."""
 
-    asked: Asked
-    fitted: Fitted
+    asked: VideoRequest
+    fitted: FittedRequest
     ref: str
 
 
@@ -155,7 +156,7 @@ class Items:
         try:
             given = self._reader.run_validation({**self._defaults, **raw.fields})
             ref = given.pop("ref", "")
-            asked = asked_of(given)
+            asked = video_request_of(given)
             return Item(asked, fit(asked, self._upstream.dialect, self._default_model), ref)
         except ValidationError as error:
             return [

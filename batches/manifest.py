@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 
 from accounts.budgets.reservations import dollars
-from videos.api.serializers import JobView
+from videos.api.job_serializers import JobView
 from videos.models import Job, Submission
 
 COLUMNS: Final = (

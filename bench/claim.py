@@ -20,7 +20,6 @@ GROUPS: Final = 500
 JOBS: Final = 100_000
 ALIKE: Final = 10_000
 _TURNS: Final = 60
-
 _WINDOW: Final = """
 SELECT id FROM (
     SELECT id, priority, asked_at, row_number() OVER (
@@ -60,9 +59,9 @@ def _measured(count: int) -> dict[str, float]:
 
     from django.core.cache import cache
 
-    from videos.api.queries import visible_to
-    from videos.lifecycle.submit import claim
-    from videos.queue.positions import standings
+    from videos.api.queries import owned_jobs
+    from videos.queue.claim import claim
+    from videos.queue.positions import queue_positions
 
     def window() -> None:
         with connection.cursor() as cursor:
@@ -73,8 +72,8 @@ def _measured(count: int) -> dict[str, float]:
     assert last is not None
 
     def read() -> None:
-        jobs = list(visible_to(last.owner).filter(pk=last.pk))
-        assert standings(jobs, upstream)[last.pk].position
+        jobs = list(owned_jobs(last.owner).filter(pk=last.pk))
+        assert queue_positions(jobs, upstream)[last.pk].position
 
     def cold_read() -> None:
         cache.clear()
@@ -87,7 +86,7 @@ def _measured(count: int) -> dict[str, float]:
         "read of a job": _median(read),
         "its first read": _median(cold_read, turns=10),
     }
-    # All alike, and one of them undecided: a claim finds nothing, and looks at each.
+    # All alike, and one of them undecided: a claim finds nothing, and attempts at each.
     Submission.objects.all().delete()
     Job.objects.all().delete()
     _fill(min(count, ALIKE), alike=True)

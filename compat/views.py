@@ -11,17 +11,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.idempotency import once
+from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
-from accounts.ownership import find
-from api.fields import Choice, Number, Strict, Text
-from upstreams.fitting import ASPECT_RATIOS, STYLES, Asked
+from accounts.ownership import get_owned
+from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
 from upstreams.registry import configured
+from upstreams.request import ASPECT_RATIOS, STYLES, VideoRequest
 from videos.lifecycle.create import create
 from videos.models import Job
 from videos.states import JobStatus
 
-PROMPT_MAX: Final = 1000
+MAX_PROMPT_LENGTH: Final = 1000
 _STATUS: Final = {
     JobStatus.PENDING: "queued",
     JobStatus.PROCESSING: "processing",
@@ -31,7 +31,6 @@ _STATUS: Final = {
 }
 _STATUSES: Final = list(dict.fromkeys(_STATUS.values()))
 _CANCELLED_BY: Final = {"caller": "its caller", "upstream": "the upstream"}
-
 _ID: Final = "019aa5c2-7d3e-7c41-9d2f-3b6a5e8f1c20"
 _WISH: Final = {"prompt": "fun science brain animation", "style": "fun", "duration": 8, "aspectRatio": "16:9"}
 _JOB: Final = {
@@ -45,13 +44,13 @@ _JOB: Final = {
 }
 
 
-class GenerateVideo(Strict):
+class GenerateVideo(StrictSerializer):
     """A wish for one video, with every field."""
 
-    prompt = Text(max_length=PROMPT_MAX, help_text="What the video shows.")
-    style = Choice(choices=list(STYLES))  # type: ignore[assignment]
-    duration = Number(min_value=1, max_value=60, help_text="Seconds, whole or not.")
-    aspectRatio = Choice(source="aspect_ratio", choices=list(ASPECT_RATIOS))
+    prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, help_text="What the video shows.")
+    style = StrictChoiceField(choices=list(STYLES))  # type: ignore[assignment]
+    duration = StrictFloatField(min_value=1, max_value=60, help_text="Seconds, whole or not.")
+    aspectRatio = StrictChoiceField(source="aspect_ratio", choices=list(ASPECT_RATIOS))
 
 
 class QueuedJob(serializers.Serializer[Any]):
@@ -85,7 +84,7 @@ class _StrictView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters, which would be ignored."""
         super().initial(request, *args, **kwargs)
-        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
 
 class GenerateView(_StrictView):
@@ -112,13 +111,13 @@ class GenerateView(_StrictView):
     )
     def post(self, request: Request) -> Response:
         """The job is committed when this answers. It is fitted to what the upstream offers, as elsewhere."""
-        return once(request, lambda: self._create(request))
+        return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
         wish = GenerateVideo(data=request.data)
         wish.is_valid(raise_exception=True)
         job = create(
-            Asked(**wish.validated_data),
+            VideoRequest(**wish.validated_data),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
@@ -143,7 +142,7 @@ class FlatJobView(_StrictView):
     )
     def get(self, request: Request, jobId: UUID) -> Response:
         """Answers from the database. 403 for a job of somebody else, 404 where there is none."""
-        job = find(Job.objects.all(), request.user, jobId, told=True)  # type: ignore[arg-type]
+        job = get_owned(Job.objects.all(), request.user, jobId, told=True)  # type: ignore[arg-type]
         headers = {"Cache-Control": "private, no-cache"}
         return Response({"success": True, "data": _flat(job, request)}, headers=headers)
 

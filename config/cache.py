@@ -37,7 +37,7 @@ class RedisOrMemory(BaseCache):
         away_until = _away_until.get(self._location, 0.0)
         if now >= away_until:
             if away_until:
-                # One looks whether it is back; the others do not wait for that.
+                # One attempts whether it is back; the others do not wait for that.
                 _away_until[self._location] = now + _AWAY_SECONDS
             try:
                 found = call(self._redis)

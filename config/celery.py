@@ -32,6 +32,6 @@ def refuse(**_: Any) -> None:
 def mend_connections(**_: Any) -> None:
     """As before each request: a connection that the database has dropped is made anew.
 
-    With CELERY_DB_REUSE_MAX Celery itself looks at none before it has been used that often.
+    With CELERY_DB_REUSE_MAX Celery itself attempts at none before it has been used that often.
     """
     close_old_connections()

@@ -2,7 +2,7 @@
 
 import logging
 
-from accounts.keys.secret import hidden
+from accounts.keys.key_format import hidden
 
 
 class Line(logging.Formatter):

@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "accounts",
+    "upstreams",
     "videos",
     "batches",
     "webhooks",
@@ -206,7 +207,7 @@ if REDIS_URL:
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CELERY_BROKER_URL = "memory://localhost"
-    # The in-memory transport looks once a second unless told otherwise.
+    # The in-memory transport attempts once a second unless told otherwise.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.1}
 
 # django-ratelimit knows the backends that processes share by name, and ours is a Redis under another one; the
@@ -226,19 +227,23 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Reopening the database connection for each task costs a factor of four.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
-LOOK_SECONDS = env.number("LOOK_SECONDS", 1.0, least=0.1, most=60)
+DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
-    "look": {"task": "videos.look", "schedule": LOOK_SECONDS, "options": {"expires": 5 * LOOK_SECONDS}},
+    "look": {
+        "task": "videos.dispatch",
+        "schedule": DISPATCH_SECONDS,
+        "options": {"expires": 5 * DISPATCH_SECONDS},
+    },
     # Batches are finished by who ends their last job; this finds what a crash at that moment left.
     "batches": {
         "task": "batches.sweep",
-        "schedule": 5 * LOOK_SECONDS,
-        "options": {"expires": 25 * LOOK_SECONDS},
+        "schedule": 5 * DISPATCH_SECONDS,
+        "options": {"expires": 25 * DISPATCH_SECONDS},
     },
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
-HINTS_ARE_TAKEN = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
+WAKE_MESSAGES_ENABLED = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
 WORK_THREADS = env.integer("WORK_THREADS", 8, least=1, most=64)
 
 # The upstream ------------------------------------------------------------------------------------------
@@ -271,8 +276,8 @@ SORA_RECONCILE_SECONDS = env.numbers(
 )
 SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
 # How often renders are asked after: a fifth of their age, within these bounds, in seconds.
-SORA_SYNC_SECONDS_LEAST = env.number("SORA_SYNC_SECONDS_LEAST", 1 if _SIMULATED else 5, least=0.2, most=3600)
-SORA_SYNC_SECONDS_MOST = env.number("SORA_SYNC_SECONDS_MOST", 15, least=0.2, most=3600)
+SORA_SYNC_SECONDS_MIN = env.number("SORA_SYNC_SECONDS_MIN", 1 if _SIMULATED else 5, least=0.2, most=3600)
+SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=3600)
 # What signs the upstream's webhooks; without one, /hooks/sora is not there.
 SORA_WEBHOOK_SECRET = env.signing_secrets("SORA_WEBHOOK_SECRET")
 SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)
@@ -338,7 +343,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "api.openapi.describe_envelope",
+        "config.openapi.describe_envelope",
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "videos.states.JobStatus",

@@ -1,6 +1,6 @@
 """What a process does before it serves or works: it refuses settings that cannot be used, by one line.
 
-Django itself looks at the rules between settings in `manage.py` alone. They carry the tag `settings`, are
+Django itself attempts at the rules between settings in `manage.py` alone. They carry the tag `settings`, are
 quick, and ask no database.
 """
 

@@ -144,7 +144,7 @@ def _first_key() -> str:
     """The API key of var/takeone.env, made at the first start, with all scopes."""
     from django.contrib.auth import get_user_model
 
-    from accounts.keys.secret import is_well_formed
+    from accounts.keys.key_format import is_well_formed
     from accounts.models import ApiKey
 
     kept = ""

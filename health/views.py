@@ -17,8 +17,9 @@ from rest_framework.views import APIView
 
 from health import checks
 from health.middleware import counts
-from upstreams.breaker import is_open
-from videos.models import Job, Provider
+from upstreams.breaker import is_tripped
+from upstreams.models import Provider
+from videos.models import Job
 from videos.states import JobStatus
 
 _started = time.monotonic()
@@ -123,9 +124,9 @@ class ReadyView(_Open):
             provider = Provider.objects.filter(name=settings.SORA_PROVIDER).first()
             if provider is not None and provider.paused_at is not None:
                 found["soraClient"] = f"paused: {provider.pause_reason}"
-            elif provider is not None and is_open(provider):
+            elif provider is not None and is_tripped(provider):
                 failures = f"{provider.failures} creates in a row have failed"
-                found["soraClient"] = f"{failures}: {provider.hold_reason}"
+                found["soraClient"] = f"{failures}: {provider.sending_backoff_reason}"
         ready = all(answer == checks.HEALTHY for answer in found.values())
         return Response({"ready": ready, "checks": found, "timestamp": _now()}, 200 if ready else 503)
 

@@ -6,97 +6,20 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from simulator.jobs import Fate, Job
+from simulator.records import Event, Receipt
+from simulator.schema import JOB_FIELDS, SCHEMA
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    model TEXT NOT NULL,
-    seconds INTEGER NOT NULL,
-    size TEXT NOT NULL,
-    prompt TEXT NOT NULL,
-    source_id TEXT,
-    extensions INTEGER NOT NULL,
-    render_seconds REAL NOT NULL,
-    expires_seconds REAL NOT NULL,
-    settles_at REAL,
-    awaits_file INTEGER NOT NULL,
-    has_reference INTEGER NOT NULL,
-    deleted_at REAL,
-    fate TEXT NOT NULL,
-    announced INTEGER NOT NULL DEFAULT 0
-);
--- What the announcer looks for: the next end that no event was made of.
-CREATE INDEX IF NOT EXISTS jobs_to_announce ON jobs (settles_at)
-    WHERE announced = 0 AND settles_at IS NOT NULL;
--- What a start looks for: clips still to be made.
-CREATE INDEX IF NOT EXISTS jobs_to_render ON jobs (number) WHERE awaits_file = 1;
-CREATE TABLE IF NOT EXISTS ledger (
-    number INTEGER PRIMARY KEY,
-    method TEXT NOT NULL,
-    path TEXT NOT NULL,
-    headers TEXT NOT NULL,
-    body BLOB NOT NULL,
-    model TEXT NOT NULL,
-    seconds INTEGER NOT NULL,
-    size TEXT NOT NULL,
-    prompt TEXT NOT NULL,
-    price TEXT
-);
-CREATE TABLE IF NOT EXISTS characters (
-    id TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    created_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS events (
-    webhook_id TEXT PRIMARY KEY,
-    video_id TEXT NOT NULL,
-    body TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due_at REAL
-);
--- What the sender looks for: the next delivery; a settled event has no due_at.
-CREATE INDEX IF NOT EXISTS events_due ON events (due_at) WHERE due_at IS NOT NULL;
-"""
-_FIELDS = tuple(field.name for field in fields(Job))
 _LOCK_WAIT_SECONDS = 3.0
-_NUMBER_MOST = 2**63 - 1
+_MAX_NUMBER = 2**63 - 1
 
 
 class StateTaken(Exception):
     """Another simulator holds the state file."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What was paid for, and the raw request that asked for it; `price` in dollars, None if unpublished."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-    seconds: int
-    price: str | None
-
-
-@dataclass(frozen=True)
-class Event:
-    """One webhook event; `webhook_id` stays the same over all its deliveries."""
-
-    webhook_id: str
-    video_id: str
-    body: str
-    created_at: float
-    attempts: int
-    due_at: float
 
 
 class Store:
@@ -109,7 +32,7 @@ class Store:
         # WAL with NORMAL loses nothing to SIGKILL; only a power cut may cost the last instants.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
 
     def close(self) -> None:
         self._db.close()
@@ -159,7 +82,7 @@ class Store:
             )
         else:
             statement = "SELECT * FROM jobs WHERE deleted_at IS NULL AND number > ? ORDER BY number LIMIT ?"
-        beyond = after if after is not None else (_NUMBER_MOST if descending else 0)
+        beyond = after if after is not None else (_MAX_NUMBER if descending else 0)
         shown: list[Job] = []
         while len(shown) < limit:
             rows = self._jobs(statement, beyond, limit)
@@ -259,7 +182,7 @@ class Store:
 
 def _job(row: tuple[Any, ...]) -> Job:
     # The table's columns are the fields of a Job, in their order, and `announced`.
-    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+    values: dict[str, Any] = dict(zip(JOB_FIELDS, row, strict=False))
     for flag in ("awaits_file", "has_reference"):
         values[flag] = bool(values[flag])
     return Job(**values | {"fate": Fate.load(values["fate"])})

@@ -14,7 +14,8 @@ import aiohttp
 
 from simulator.faults import Faults
 from simulator.jobs import Job
-from simulator.store import Event, Store
+from simulator.records import Event
+from simulator.store import Store
 
 _TYPES = {"completed": "video.completed", "failed": "video.failed"}
 _USER_AGENT = "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Wish:
+class ClipSpec:
     """What to render, and for whom.
 
     `stem` is a path without its suffix, `reference` the path of the first frame's image, `server` the

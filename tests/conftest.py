@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient, scripted
-from upstreams import registry as upstreams
-from upstreams.fitting import Asked
+from upstreams import registry
+from upstreams.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job
@@ -35,7 +35,7 @@ def _own_media(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
     yield
-    upstreams.configured.cache_clear()
+    registry.configured.cache_clear()
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def make_job(owner: User, upstream: Upstream) -> Callable[..., Job]:
     def make(prompt: str = "", by: User | None = None, **asked: Any) -> Job:
         nonlocal made
         made += 1
-        wish = Asked(prompt=prompt or f"a paper boat, number {made}", **asked)
+        wish = VideoRequest(prompt=prompt or f"a paper boat, number {made}", **asked)
         return create(wish, owner=by or owner, api_key=None, upstream=upstream)
 
     return make

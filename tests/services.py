@@ -1,7 +1,7 @@
 """The PostgreSQL and the Redis of a test run: those that the environment names, those that run on this
 machine, or own ones for as long as the run lasts.
 
-TAKEONE_TEST_SERVICES narrows the choice: `own` looks for none that run already, `none` uses SQLite and
+TAKEONE_TEST_SERVICES narrows the choice: `own` attempts for none that run already, `none` uses SQLite and
 memory. DATABASE_URL and REDIS_URL win over it.
 """
 

@@ -12,9 +12,8 @@ from django.db.models import F, Q
 
 from upstreams.client import errors
 from upstreams.clock import in_database
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.models import Provider, Submission
-from videos.states import SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -22,51 +21,53 @@ logger = logging.getLogger(__name__)
 _AHEAD_SECONDS = 5.0
 _LONGEST_BREAK_SECONDS = 300.0
 # However long an upstream asks to be left alone, it is tried again within the hour.
-_LEFT_ALONE_MOST_SECONDS = 3600.0
+_MAX_BACKOFF_SECONDS = 3600.0
 
 
-def has_turn(provider: Provider, now: datetime) -> bool:
-    """Whether a create may be sent now. Called under the provider's lock."""
-    if (
-        is_open(provider)
-        and Submission.objects.filter(provider=provider, state=SubmissionState.SENDING).exists()
-    ):
+def has_capacity(provider: Provider, now: datetime, *, sending: bool) -> bool:
+    """Whether a create may be sent now, while another one is being sent or not. Called under the provider's
+    lock."""
+    if is_tripped(provider) and sending:
         # One at a time shows whether the upstream is well again.
         return False
-    if not settings.SORA_REQUESTS_PER_MINUTE or provider.turn_at is None:
+    if not settings.SORA_REQUESTS_PER_MINUTE or provider.next_token_at is None:
         return True
-    return provider.turn_at - timedelta(seconds=_AHEAD_SECONDS) <= now
+    return provider.next_token_at - timedelta(seconds=_AHEAD_SECONDS) <= now
 
 
-def take_turn(provider: Provider, now: datetime) -> None:
+def consume_token(provider: Provider, now: datetime) -> None:
     """Counts a create against the minute. Called under the provider's lock.
 
     Turns are so far apart that no minute holds more than the limit, with what was used ahead.
     """
     if settings.SORA_REQUESTS_PER_MINUTE:
         apart = timedelta(seconds=(60 + _AHEAD_SECONDS) / settings.SORA_REQUESTS_PER_MINUTE)
-        Provider.objects.filter(pk=provider.pk).update(turn_at=max(provider.turn_at or now, now) + apart)
+        Provider.objects.filter(pk=provider.pk).update(
+            next_token_at=max(provider.next_token_at or now, now) + apart
+        )
 
 
-def is_open(provider: Provider) -> bool:
+def is_tripped(provider: Provider) -> bool:
     """Whether the circuit breaker is open: creates have failed too often in a row."""
     return provider.failures >= settings.SORA_BREAKER_FAILURES
 
 
-def as_asked(retry_after: float) -> float:
+def with_jitter(retry_after: float) -> float:
     """Seconds to wait where the upstream named so many: not less, and not all at the same moment."""
-    return min(retry_after, _LEFT_ALONE_MOST_SECONDS) * random.uniform(1, 1.1)
+    return min(retry_after, _MAX_BACKOFF_SECONDS) * random.uniform(1, 1.1)
 
 
-def hold(provider: Provider, wait: float, reason: str) -> None:
+def back_off(provider: Provider, wait: float, reason: str) -> None:
     """Nothing is sent for so many seconds. A longer hold stays: what ends it is its time, or an operator."""
     until = in_database(wait)
-    shorter = Q(held_until__isnull=True) | Q(held_until__lt=until)
-    Provider.objects.filter(shorter, pk=provider.pk).update(held_until=until, hold_reason=reason)
+    shorter = Q(sending_backoff_until__isnull=True) | Q(sending_backoff_until__lt=until)
+    Provider.objects.filter(shorter, pk=provider.pk).update(
+        sending_backoff_until=until, sending_backoff_reason=reason
+    )
 
 
 @contextmanager
-def heeding(upstream: Upstream) -> Iterator[None]:
+def respecting_retry_after(upstream: Upstream) -> Iterator[None]:
     """Reads, fetches and deletes: keeps for how long they were told to leave the upstream alone.
 
     What they raise goes on. Creates have a hold of their own, because limits on them are others.
@@ -75,10 +76,10 @@ def heeding(upstream: Upstream) -> Iterator[None]:
         yield
     except (errors.Busy, errors.Unavailable) as error:
         if error.retry_after:
-            wait = as_asked(error.retry_after)
+            wait = with_jitter(error.retry_after)
             until = in_database(wait)
-            shorter = Q(left_alone_until__isnull=True) | Q(left_alone_until__lt=until)
-            Provider.objects.filter(shorter, name=upstream.name).update(left_alone_until=until)
+            shorter = Q(backoff_until__isnull=True) | Q(backoff_until__lt=until)
+            Provider.objects.filter(shorter, name=upstream.name).update(backoff_until=until)
             logger.warning("%s is asked nothing for %.1f s: %s", upstream.name, wait, error)
         raise
 
@@ -91,13 +92,13 @@ def record_failure(provider: Provider, reason: str, retry_after: float | None) -
     failures = provider.failures + 1
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
     if retry_after is not None:
-        hold(provider, as_asked(retry_after), reason)
+        back_off(provider, with_jitter(retry_after), reason)
     beyond = failures - settings.SORA_BREAKER_FAILURES
     if beyond < 0:
         return
     longest = min(5 * 2 ** min(beyond, 10), _LONGEST_BREAK_SECONDS)
     wait = random.uniform(longest / 2, longest)
-    hold(provider, wait, reason)
+    back_off(provider, wait, reason)
     logger.error(
         "%d creates in a row have failed; nothing is sent to %s for %.1f s, then one at a time: %s",
         failures,
@@ -109,4 +110,9 @@ def record_failure(provider: Provider, reason: str, retry_after: float | None) -
 
 def record_success(provider_id: int) -> None:
     """An upstream that accepts a create is well."""
-    Provider.objects.filter(pk=provider_id, failures__gt=0).update(failures=0, hold_reason="")
+    Provider.objects.filter(pk=provider_id, failures__gt=0).update(failures=0, sending_backoff_reason="")
+
+
+def probe_after(provider: Provider) -> float:
+    """Seconds until the next probe of a paused provider: 5 at first, at most 300."""
+    return float(min(5 * 2 ** min(provider.failures, 10), 300))

@@ -53,14 +53,14 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
             pricing.parse(settings.SORA_PRICES)
         except ValueError as error:
             found.append(Error(f"SORA_PRICES: {error}.", id="videos.E005"))
-    if settings.SORA_SYNC_SECONDS_LEAST > settings.SORA_SYNC_SECONDS_MOST:
-        found.append(Error("SORA_SYNC_SECONDS_LEAST exceeds SORA_SYNC_SECONDS_MOST.", id="videos.E006"))
+    if settings.SORA_SYNC_SECONDS_MIN > settings.SORA_SYNC_SECONDS_MAX:
+        found.append(Error("SORA_SYNC_SECONDS_MIN exceeds SORA_SYNC_SECONDS_MAX.", id="videos.E006"))
     undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]
     if undecided >= settings.JOB_GIVE_UP_AFTER:
         found.append(
             Error(
                 f"JOB_GIVE_UP_AFTER is {settings.JOB_GIVE_UP_AFTER:g} s.",
-                hint=f"It must exceed {undecided:g} s: the lease of a create and the looks for a lost one.",
+                hint=f"It must exceed {undecided:g} s: the lease of a create and the attempts for a lost one.",
                 id="videos.E007",
             )
         )

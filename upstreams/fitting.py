@@ -1,53 +1,24 @@
 """What was asked, fitted to what the upstream offers, with every difference said."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import log
-from typing import Any, Final
+from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from upstreams import pricing
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import CreateRequest
-from videos.models import Priority
-
-RESOLUTIONS: Final = {"480p": 480, "720p": 720, "1080p": 1080}
-ASPECT_RATIOS: Final = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0, "4:3": 4 / 3}
-# The protocol has no field for a style, so it goes with the prompt.
-STYLES: Final = {
-    "fun": "Style: playful, bright and energetic.",
-    "calm": "Style: calm, soft and slow.",
-    "background": "Style: unobtrusive, fit to run in the background.",
-}
-PRIORITIES: Final = {priority.name.lower(): priority for priority in Priority}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A caller's wishes; None and "" stand for what was not asked."""
-
-    prompt: str
-    negative_prompt: str = ""
-    duration: float | None = None
-    resolution: str = ""
-    aspect_ratio: str = ""
-    fps: int | None = None
-    seed: int | None = None
-    style: str = ""
-    model: str = ""
-    priority: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What will be sent, and how it differs from what was asked."""
-
-    request: CreateRequest
-    priority: Priority
-    adjustments: list[dict[str, Any]]
+from upstreams.request import (
+    ASPECT_RATIOS,
+    PRIORITIES,
+    RESOLUTIONS,
+    STYLES,
+    FittedRequest,
+    Priority,
+    VideoRequest,
+)
 
 
 class _Adjustments:
@@ -74,7 +45,7 @@ class _Adjustments:
         raise ValidationError(problems)
 
 
-def fit(asked: Asked, dialect: Dialect, default_model: str = "") -> Fitted:
+def fit(asked: VideoRequest, dialect: Dialect, default_model: str = "") -> FittedRequest:
     """The nearest request that this upstream renders, at no higher price per second than was asked for.
 
     Raises ValidationError with the allowed values where `asked.strict` and something had to be adjusted.
@@ -96,7 +67,7 @@ def fit(asked: Asked, dialect: Dialect, default_model: str = "") -> Fitted:
             adjustments.note(wire, value, None, "this upstream does not take it")
     if asked.strict:
         adjustments.refuse()
-    return Fitted(
+    return FittedRequest(
         CreateRequest(
             prompt=f"{asked.prompt}\n\n{STYLES[asked.style]}" if asked.style else asked.prompt,
             model=model,
@@ -111,12 +82,12 @@ def fit(asked: Asked, dialect: Dialect, default_model: str = "") -> Fitted:
     )
 
 
-def fitted_fields(fitted: Fitted) -> dict[str, Any]:
+def fitted_fields(fitted: FittedRequest) -> dict[str, Any]:
     """The request as it is kept with the job and the submission."""
     return asdict(fitted.request)
 
 
-def _model(asked: Asked, dialect: Dialect, default: str, adjustments: _Adjustments) -> str:
+def _model(asked: VideoRequest, dialect: Dialect, default: str, adjustments: _Adjustments) -> str:
     if not asked.model:
         return default
     if asked.model in dialect.models:
@@ -137,7 +108,7 @@ def _no_dearer(asked: str, model: str, size: str) -> bool:
     return limit is None or price is None or price <= limit
 
 
-def _seconds(asked: Asked, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
+def _seconds(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
     if asked.duration is None:
         return min(offered, key=float)
     wanted = asked.duration
@@ -170,7 +141,7 @@ class _Size:
         return cls(name, int(width), int(height))
 
 
-def _size(asked: Asked, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
+def _size(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
     sizes = [_Size.parse(name) for name in offered]
     lines = RESOLUTIONS[asked.resolution or "720p"]
     ratio = ASPECT_RATIOS[asked.aspect_ratio or "16:9"]

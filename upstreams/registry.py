@@ -7,7 +7,7 @@ from django.conf import settings
 
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import DIALECTS, Dialect
-from videos.models import Provider
+from upstreams.models import Provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,9 @@
 """What operators see. Statuses are read here, and changed only by the journeys."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
-from videos.models import Job, JobEvent, Provider, Submission
-
-
-class ReadOnly:
-    """Nothing is added, changed or deleted by hand: each row is part of a history of money."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from api.read_only_admin import ReadOnly
+from videos.models import Job, JobEvent, Submission
 
 
 class _Submissions(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
@@ -80,19 +65,3 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("-id",)
     list_select_related = ("job", "provider")
     show_full_result_count = False
-
-
-@admin.register(Provider)
-class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Upstreams, and whether they are held back or paused."""
-
-    list_display = (
-        "name",
-        "stopped_at",
-        "held_until",
-        "left_alone_until",
-        "paused_at",
-        "pause_reason",
-        "failures",
-        "proves_absence",
-    )

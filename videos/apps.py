@@ -4,10 +4,7 @@ from django.apps import AppConfig
 
 
 class VideosConfig(AppConfig):
-    """Registers the rules between settings."""
+    """Jobs, their submissions and their history."""
 
     name = "videos"
     default_auto_field = "django.db.models.BigAutoField"
-
-    def ready(self) -> None:
-        from upstreams import checks  # noqa: F401  (importing it registers them)

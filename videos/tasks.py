@@ -5,28 +5,28 @@ from typing import Any
 from celery import shared_task
 
 from upstreams.registry import configured
-from videos.lifecycle.submit import submit_next
-from videos.lifecycle.sync import sweep as sweep_provider
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep as sweep_provider
 from videos.models import Submission
-from videos.queue.positions import dispatch as looking
+from videos.queue import dispatch as dispatching
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 
 # How many one message submits before it makes room for other work.
-_SUBMIT_AT_MOST = 50
+_MAX_SUBMITS = 50
 
 
-@shared_task(name="videos.look")
-def look(**_: Any) -> None:
+@shared_task(name="videos.dispatch")
+def dispatch(**_: Any) -> None:
     """Finds what is due and hands it out."""
-    for work in looking.look(configured()):
+    for work in dispatching.due_work(configured()):
         publish(work.task, **work.arguments)
 
 
 @shared_task(name="videos.submit")
 def submit(**_: Any) -> None:
     """Submits pending jobs until none may be submitted."""
-    for _turn in range(_SUBMIT_AT_MOST):
+    for _number in range(_MAX_SUBMITS):
         if not submit_next(configured()):
             break
 
@@ -37,18 +37,18 @@ def sweep(**_: Any) -> None:
     sweep_provider(configured())
 
 
-@shared_task(name="videos.attend")
-def attend(*, submission_id: int, **_: Any) -> None:
+@shared_task(name="videos.advance")
+def advance(*, submission_id: int, **_: Any) -> None:
     """Reconciles, stores or drops one submission."""
     submission = Submission.objects.select_related("job").filter(pk=submission_id).first()
     if submission is not None:
-        looking.attend(submission, configured())
+        dispatching.advance(submission, configured())
 
 
 @shared_task(name="videos.probe")
 def probe(**_: Any) -> None:
     """Asks a paused provider whether it takes us again."""
-    looking.probe(configured())
+    dispatching.probe(configured())
 
 
 @shared_task(name="videos.audit")

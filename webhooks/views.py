@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from videos.lifecycle.notification import take_hint
+from videos.lifecycle.notification import apply_notification
 from webhooks import seen
 from webhooks.signatures import Refused, verify
 
@@ -131,5 +131,5 @@ def _take(webhook_id: str, upstream_id: str) -> None:
         return
     # Only after it was of use: a create that was still being sent may be known at the next delivery, and the
     # database may take then what it does not take now.
-    if take_hint(upstream_id, provider=settings.SORA_PROVIDER):
+    if apply_notification(upstream_id, provider=settings.SORA_PROVIDER):
         seen.remember(webhook_id)

@@ -9,12 +9,12 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from accounts.models import ApiKey, User
 
 _MALFORMED: Final = (
-    f"This is no whole API key: {keys.MARK} and 49 letters and digits, of which the last six are a checksum. "
-    "Copy it again, without quotes or blanks."
+    f"This is no whole API key: {key_format.MARK} and 49 letters and digits, of which the last six are a "
+    "checksum. Copy it again, without quotes or blanks."
 )
 _WRONG_SCHEME: Final = "Send the API key as x-api-key, or as Authorization: Bearer, and in no other scheme."
 _UNKNOWN: Final = "This API key was not made here. Check that it is meant for this service, or make another."
@@ -62,7 +62,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         secret = _sent_key(request)
         if secret is None:
             return None
-        if not keys.is_well_formed(secret):
+        if not key_format.is_well_formed(secret):
             raise KeyRefused("malformed", _MALFORMED)
         key = ApiKey.of_secret(secret)
         if key is None:
@@ -91,7 +91,7 @@ def _sent_key(request: Request) -> str | None:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() == "bearer":
         sent.add(token.strip())
-    elif keys.is_in(authorization):
+    elif key_format.is_in(authorization):
         raise KeyRefused("scheme", _WRONG_SCHEME)
     if len(sent) > 1:
         raise TwoKeys
@@ -100,7 +100,7 @@ def _sent_key(request: Request) -> str | None:
 
 def _refuse_key_in_url(request: Request) -> None:
     for name, values in request.query_params.lists():
-        if keys.is_name(name) or any(keys.is_in(text) for text in (name, *values)):
+        if key_format.is_name(name) or any(key_format.is_in(text) for text in (name, *values)):
             raise KeyInUrl
 
 

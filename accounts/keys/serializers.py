@@ -7,9 +7,9 @@ from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from accounts.keys.secret import DAYS_MAX, printable
+from accounts.keys.key_format import DAYS_MAX, printable
 from accounts.models import ApiKey
-from api.fields import Choice, Strict, Text, Whole
+from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 
 _KEY: Final[dict[str, Any]] = {
     "id": 7,
@@ -26,15 +26,17 @@ _MADE: Final = {**_KEY, "lastUsedAt": None, "secret": "takeone_4fJ0… (shown th
 _REVOKED: Final = {**_KEY, "status": "revoked", "revokedAt": "2026-11-21T11:00:00.000000Z"}
 
 
-class NewKey(Strict):
+class NewKey(StrictSerializer):
     """A key to be made. Without `expiresInDays` and `expiresAt` it does not expire."""
 
-    name = Text(max_length=100, validators=[printable], help_text="For people, to tell keys apart.")
-    scope = Choice(
+    name = StrictCharField(
+        max_length=100, validators=[printable], help_text="For people, to tell keys apart."
+    )
+    scope = StrictChoiceField(
         choices=ApiKey.Scope.values,
         help_text="read: look. write: also ask for videos, cancel and retry. admin: also manage keys.",
     )
-    expiresInDays = Whole(min_value=1, max_value=DAYS_MAX, required=False)
+    expiresInDays = StrictIntegerField(min_value=1, max_value=DAYS_MAX, required=False)
     expiresAt = serializers.DateTimeField(required=False, help_text="ISO 8601, in the future.")
 
     def validate_expiresAt(self, value: datetime) -> datetime:
@@ -56,10 +58,10 @@ class NewKey(Strict):
         return ends
 
 
-class NewName(Strict):
+class NewName(StrictSerializer):
     """What can be changed of a key."""
 
-    name = Text(max_length=100, validators=[printable])
+    name = StrictCharField(max_length=100, validators=[printable])
 
 
 @extend_schema_serializer(component_name="ApiKey")
@@ -102,7 +104,7 @@ class MadeKey(KeyView):
         fields = (*KeyView.Meta.fields, "secret")  # type: ignore[assignment]
 
 
-class KeyQuery(Strict):
+class KeyQuery(StrictSerializer):
     """Which keys to list."""
 
     page = serializers.IntegerField(default=1, min_value=1, max_value=10_000)

@@ -10,10 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from accounts.keys.secret import serializers as wire
+from accounts.keys import serializers as wire
 from accounts.models import ApiKey
-from accounts.ownership import find, owned_by
-from api.fields import Strict
+from accounts.ownership import get_owned, owned_by
+from api.fields import StrictSerializer
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):
@@ -28,9 +28,9 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         """Refuses what a call would ignore, because its sender meant something by it."""
         super().initial(request, *args, **kwargs)
         if self.action != "list":
-            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
         if self.action not in {"create", "partial_update", None}:
-            Strict(data=request.data).is_valid(raise_exception=True)
+            StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -38,7 +38,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         return owned_by(ApiKey.objects.all(), self.request.user).order_by("-pk")  # type: ignore[arg-type]
 
     def get_object(self) -> ApiKey:
-        return find(ApiKey.objects.all(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type]
+        return get_owned(ApiKey.objects.all(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type]
 
     def _key(self, key: ApiKey) -> Response:
         return Response({"success": True, "data": self.get_serializer(key).data})

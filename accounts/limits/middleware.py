@@ -6,7 +6,7 @@ from typing import Final
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from accounts.limits.throttles import throttles as limits
+from accounts.limits import throttles
 from api.errors import respond
 
 # What a call may be answered that never came as far as its throttle.
@@ -26,7 +26,7 @@ class RateLimitMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if response.status_code in _REFUSED and not hasattr(request, "rate_limit"):
-            usage = limits.count_refused(request, response.status_code)
+            usage = throttles.count_refused(request, response.status_code)
             if usage is not None and usage.exceeded:
                 message = "Too many calls were refused. Wait as long as Retry-After says, and mend them."
                 response = respond(request, 429, "rate_limited", message)

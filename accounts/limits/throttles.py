@@ -69,8 +69,8 @@ def count_refused(request: HttpRequest, status: int) -> Usage | None:
     # REST framework leaves both on the request, once somebody is known; Django's own user would be looked up.
     if hasattr(request, "auth") and (caller := _known(request.auth, request.user)):
         return count(request, _usual(request), caller)
-    looks = status == 401 and request.method in SAFE_METHODS and not carries_key(request)
-    return count(request, "reads" if looks else "refusals", _address(request))
+    is_read = status == 401 and request.method in SAFE_METHODS and not carries_key(request)
+    return count(request, "reads" if is_read else "refusals", _address(request))
 
 
 def _usual(request: HttpRequest) -> str:

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.addresses import address_of
-from accounts.sessions.tokens import lockout
+from accounts.sessions import lockout
 
 
 class CountedLoginForm(AdminAuthenticationForm):

@@ -7,7 +7,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from accounts.models import User
-from accounts.sessions.tokens import tokens as sessions
+from accounts.sessions import tokens
 
 
 class CsrfFailed(APIException):
@@ -35,7 +35,7 @@ class CookieAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         """The session's user; None without the cookie. Raises NoSession, CsrfFailed."""
-        session = sessions.of_request(request._request)
+        session = tokens.of_request(request._request)
         if session is None:
             return None
         enforce_csrf(request)

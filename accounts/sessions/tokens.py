@@ -1,7 +1,7 @@
 """Log-ins of people: a row each, and two signed cookies by which a browser shows that it belongs to one.
 
 The tokens are Simple JWT's. Its blacklist is not used: it ends refresh tokens alone, does not know which of
-them belong together, and looks before it writes, so that one token may be rotated twice at once.
+them belong together, and attempts before it writes, so that one token may be rotated twice at once.
 """
 
 import logging

@@ -6,13 +6,12 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.signals import user_logged_in
-from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
 from django.middleware.csrf import get_token, rotate_token
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
-from rest_framework import serializers, status
+from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,14 +19,16 @@ from rest_framework.views import APIView
 
 from accounts.addresses import address_of
 from accounts.models import User
+from accounts.sessions import lockout, tokens
 from accounts.sessions.cookies import enforce_csrf, refuse_other_origins
-from accounts.sessions.tokens import lockout
-from accounts.sessions.tokens import tokens as sessions
-from api.fields import Strict, Text
-
-_NAME_MAX = 150
-# A password costs time by its length.
-_PASSWORD_MAX = 1000
+from accounts.sessions.serializers import (
+    CREDENTIALS_EXAMPLE,
+    Credentials,
+    Person,
+    Registration,
+    person_example,
+)
+from api.fields import StrictSerializer
 
 
 class RegistrationClosed(APIException):
@@ -47,58 +48,13 @@ class WrongCredentials(APIException):
     auth_header = "Bearer"
 
 
-class Credentials(Strict):
-    """A username, in any case, and its password."""
-
-    username = Text(max_length=_NAME_MAX)
-    password = Text(max_length=_PASSWORD_MAX, trim_whitespace=False)
-
-
-class Registration(Credentials):
-    """A new account."""
-
-    username = Text(
-        max_length=_NAME_MAX,
-        validators=[ASCIIUsernameValidator()],
-        help_text="Letters, digits and @.+-_; in any case the same name.",
-    )
-    email = serializers.EmailField(
-        max_length=254, required=False, help_text="Kept with the account; nothing is sent to it."
-    )
-
-
-class Person(serializers.Serializer[Any]):
-    """Who is logged in."""
-
-    id = serializers.IntegerField()
-    username = serializers.CharField()
-    email = serializers.CharField(allow_null=True)
-    csrfToken = serializers.CharField(
-        help_text="To send as X-CSRFToken with each POST and DELETE; log-in makes a new one."
-    )
-
-
-_PERSON = {
-    "id": 1,
-    "username": "ada",
-    "email": "ada@example.com",
-    "csrfToken": "fL0Cs4uN2vYbE7rTqKxZpWmHjDgA9S3eVi6UoR5tXyBnMkQhPcGzJwFd8a1lI0Cs",
-}
-_CREDENTIALS = {"username": "ada", "password": "a paper boat at dusk"}
-
-
-def _answers(status_code: str) -> OpenApiExample:
-    value = {"success": True, "data": _PERSON}
-    return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status_code])
-
-
 class _SessionView(APIView):
     """Its answers belong to one browser, and are kept nowhere on the way."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters, which would be ignored."""
         super().initial(request, *args, **kwargs)
-        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(*args, **kwargs)
@@ -125,13 +81,13 @@ def _person(request: Request, user: User) -> dict[str, Any]:
 
 def _log_in(request: Request, user: User, status_code: int) -> Response:
     """A session in the place of the one that the browser may have had."""
-    sessions.end(request._request)
-    session = sessions.begin(user)
+    tokens.end(request._request)
+    session = tokens.begin(user)
     user_logged_in.send(sender=type(user), request=request._request, user=user)
     # What another site may have made the browser keep is worth nothing from here on.
     rotate_token(request._request)
     response = Response(_person(request, user), status_code)
-    sessions.give_cookies(response, session)
+    tokens.give_cookies(response, session)
     return response
 
 
@@ -148,8 +104,10 @@ class RegisterView(_OpenView):
         request=Registration,
         responses={201: Person},
         examples=[
-            OpenApiExample("Request", value=_CREDENTIALS | {"email": "ada@example.com"}, request_only=True),
-            _answers("201"),
+            OpenApiExample(
+                "Request", value=CREDENTIALS_EXAMPLE | {"email": "ada@example.com"}, request_only=True
+            ),
+            person_example("201"),
         ],
     )
     def post(self, request: Request) -> Response:
@@ -192,7 +150,10 @@ class LoginView(_OpenView):
         auth=[],
         request=Credentials,
         responses={200: Person},
-        examples=[OpenApiExample("Request", value=_CREDENTIALS, request_only=True), _answers("200")],
+        examples=[
+            OpenApiExample("Request", value=CREDENTIALS_EXAMPLE, request_only=True),
+            person_example("200"),
+        ],
     )
     def post(self, request: Request) -> Response:
         """Sets the session's cookies. After repeated failures even the right password is 429 for a while."""
@@ -219,15 +180,15 @@ class RefreshView(_OpenView):
         auth=[{"refreshCookie": []}],  # type: ignore[list-item]
         request=None,
         responses={200: Person},
-        examples=[_answers("200")],
+        examples=[person_example("200")],
     )
     def post(self, request: Request) -> Response:
         """Replaces both tokens. A refresh token that was replaced before ends its session."""
-        Strict(data=request.data).is_valid(raise_exception=True)
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
         enforce_csrf(request)
-        session = sessions.rotate(request._request)
+        session = tokens.rotate(request._request)
         response = Response(_person(request, session.user))
-        sessions.give_cookies(response, session)
+        tokens.give_cookies(response, session)
         return response
 
 
@@ -244,11 +205,11 @@ class LogoutView(_OpenView):
     )
     def post(self, request: Request) -> Response:
         """Ends the session at once, for copies of its cookies too."""
-        Strict(data=request.data).is_valid(raise_exception=True)
+        StrictSerializer(data=request.data).is_valid(raise_exception=True)
         enforce_csrf(request)
-        sessions.end(request._request)
+        tokens.end(request._request)
         response = Response(status=status.HTTP_204_NO_CONTENT)
-        sessions.take_cookies(response)
+        tokens.take_cookies(response)
         return response
 
 
@@ -260,7 +221,7 @@ class MeView(_SessionView):
         summary="Who am I",
         tags=["sessions"],
         responses={200: Person},
-        examples=[_answers("200")],
+        examples=[person_example("200")],
     )
     def get(self, request: Request) -> Response:
         """Also the way to a CSRF token, for a page that was loaded anew."""

@@ -13,9 +13,9 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.budgets.reservations import dollars, remaining
-from accounts.idempotency import once
+from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
-from api.fields import Strict
+from api.fields import StrictSerializer
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
@@ -24,7 +24,7 @@ from batches.models import Batch
 from batches.uploads import Upload, typed
 from upstreams import pricing
 from upstreams.registry import configured
-from videos.api.serializers import CreateVideo
+from videos.api.create_serializers import CreateVideo
 from videos.api.views import IDEMPOTENCY_KEY, REPLAYED, header
 from videos.lifecycle.create import price_of
 
@@ -118,7 +118,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses what a call would ignore, because its sender meant something by it."""
         super().initial(request, *args, **kwargs)
-        Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
     @extend_schema(
         operation_id="createBatch",
@@ -130,7 +130,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
     )
     def create(self, request: Request) -> Response:
         """All are accepted and committed when this answers, or none is."""
-        return once(request, lambda: self._create(request))
+        return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
         wish, source, defaults = self._read(request)

@@ -5,20 +5,13 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from api.fields import Choice, Strict, Text, Whole
-from api.json_field import JSONObject
+from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
+from api.json_field import JSONObjectField
 from batches.progress import BatchStatus
-from videos.api.serializers import (
-    Adjustment,
-    BudgetLeft,
-    Cost,
-    CreateVideo,
-    JobView,
-    PageQuery,
-    Pagination,
-    Sent,
-)
-from videos.models import PROMPT_MAX
+from upstreams.request import MAX_PROMPT_LENGTH
+from videos.api.create_serializers import Adjustment, BudgetLeft, CreateVideo, Sent
+from videos.api.job_serializers import Cost, JobView
+from videos.api.list_serializers import PageQuery, Pagination
 from videos.states import JobStatus
 
 # Jobs that are shown with their batch.
@@ -28,7 +21,9 @@ INLINED_MAX: Final = 100
 class BatchItem(CreateVideo):
     """One of the videos of a batch."""
 
-    ref = Text(max_length=100, required=False, help_text="The caller's own name for it, once in a batch.")
+    ref = StrictCharField(
+        max_length=100, required=False, help_text="The caller's own name for it, once in a batch."
+    )
 
 
 @extend_schema_field(BatchItem(many=True))
@@ -49,20 +44,20 @@ class Videos(serializers.Field):  # type: ignore[type-arg]
 class Defaults(CreateVideo):
     """What holds for each item that does not say otherwise."""
 
-    prompt = Text(max_length=PROMPT_MAX, required=False)
+    prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
 
 
-class _Settings(Strict):
+class _Settings(StrictSerializer):
     """What holds for the batch as a whole."""
 
-    batchName = Text(source="name", max_length=200, required=False, allow_blank=True)
-    concurrency = Whole(
+    batchName = StrictCharField(source="name", max_length=200, required=False, allow_blank=True)
+    concurrency = StrictIntegerField(
         min_value=1,
         max_value=10_000,
         required=False,
         help_text="How many of its jobs may be live upstream at a time; else BATCH_CONCURRENCY.",
     )
-    metadata = JSONObject(required=False, help_text="Kept with the batch and returned; at most 16 KB.")
+    metadata = JSONObjectField(required=False, help_text="Kept with the batch and returned; at most 16 KB.")
 
 
 class CreateBatch(_Settings):
@@ -76,8 +71,8 @@ class UploadQuery(_Settings, CreateVideo):
     """The batch's name, concurrency and metadata (JSON), and what holds for each item that does not say
     otherwise."""
 
-    prompt = Text(max_length=PROMPT_MAX, required=False)
-    metadata = JSONObject(required=False, help_text="Of the batch, as JSON; at most 16 KB.")
+    prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
+    metadata = JSONObjectField(required=False, help_text="Of the batch, as JSON; at most 16 KB.")
 
 
 class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
@@ -139,7 +134,7 @@ class BatchSummary(serializers.Serializer):  # type: ignore[type-arg]
     concurrency = serializers.IntegerField()
     round = serializers.IntegerField(help_text="1, and one more for each retry after it was completed.")
     progress = Progress()
-    metadata = JSONObject()
+    metadata = JSONObjectField()
     cost = Cost()
     overdue = serializers.BooleanField(help_text="Past BATCH_TIMEOUT, and going on.")
     createdAt = serializers.DateTimeField()
@@ -195,10 +190,10 @@ class BatchRetried(serializers.Serializer):  # type: ignore[type-arg]
 class JobsQuery(PageQuery):
     """Which jobs of a batch to list, in the order of its items."""
 
-    status = Choice(choices=JobStatus.values, required=False)
+    status = StrictChoiceField(choices=JobStatus.values, required=False)
 
 
-class ManifestQuery(Strict):
+class ManifestQuery(StrictSerializer):
     """In which form."""
 
-    type = Choice(choices=["csv", "jsonl"], default="csv")
+    type = StrictChoiceField(choices=["csv", "jsonl"], default="csv")

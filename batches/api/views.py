@@ -13,10 +13,10 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.budgets.reservations import dollars
-from accounts.idempotency import once
+from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
-from accounts.ownership import find, owned_by
-from api.fields import Strict
+from accounts.ownership import get_owned, owned_by
+from api.fields import StrictSerializer
 from batches import manifest
 from batches.api import examples
 from batches.api import serializers as wire
@@ -29,10 +29,11 @@ from batches.progress import Tally, tallies
 from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
 from upstreams import pricing
 from upstreams.registry import configured
-from videos.api.queries import page_of, visible_to
-from videos.api.serializers import JobPage, JobView, PageQuery
+from videos.api.job_serializers import JobView
+from videos.api.list_serializers import JobPage, PageQuery
+from videos.api.queries import owned_jobs, paginate
 from videos.api.views import IDEMPOTENCY_KEY, REPLAYED
-from videos.queue.positions import standings
+from videos.queue.positions import queue_positions
 
 _FILES: Final = {
     media_type: {"type": "string", "format": "binary"}
@@ -56,9 +57,9 @@ class BatchViewSet(GenericViewSet[Batch]):
         """Refuses what a call would ignore, because its sender meant something by it."""
         super().initial(request, *args, **kwargs)
         if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
-            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
         if self.action not in {"create", "estimate", None}:
-            Strict(data=request.data).is_valid(raise_exception=True)
+            StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -68,19 +69,19 @@ class BatchViewSet(GenericViewSet[Batch]):
 
     def get_object(self) -> Batch:
         owner: Any = self.request.user
-        return find(Batch.objects.select_related("group"), owner, self.kwargs["pk"], through="group__")
+        return get_owned(Batch.objects.select_related("group"), owner, self.kwargs["pk"], through="group__")
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "upstream": configured()}
 
     def _jobs(self, batch: Batch) -> Any:
-        return visible_to(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
+        return owned_jobs(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
 
     def _batch(self, batch: Batch) -> Response:
         jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
         shown = _shown(batch, tallies([batch.pk])[batch.pk])
         shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
-        context = self.get_serializer_context() | {"standings": standings(jobs, configured())}
+        context = self.get_serializer_context() | {"standings": queue_positions(jobs, configured())}
         return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
 
     @extend_schema(
@@ -97,7 +98,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         All are accepted and committed when this answers, or none is, and each bad line is named.
         """
         with upload_of(request) as upload:
-            return once(request, lambda: self._create(request, upload))
+            return idempotent(request, lambda: self._create(request, upload))
 
     def _create(self, request: Request, upload: Upload) -> Response:
         asked, defaults = query_of(request, upload)
@@ -129,7 +130,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         """Newest first, by page or by cursor; their jobs are left out."""
         query = PageQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        page = page_of(self.get_queryset(), query.validated_data)
+        page = paginate(self.get_queryset(), query.validated_data)
         counted = tallies(batch.pk for batch in page.rows)
         shown = [_shown(batch, counted[batch.pk]) for batch in page.rows]
         data = wire.BatchSummary(shown, many=True).data
@@ -184,7 +185,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         jobs = self._jobs(self.get_object())
         if "status" in query.validated_data:
             jobs = jobs.filter(status=query.validated_data["status"])
-        page = page_of(jobs, query.validated_data, oldest_first=True)
+        page = paginate(jobs, query.validated_data, oldest_first=True)
         data = JobView(page.rows, many=True, context=self.get_serializer_context()).data
         return Response({"success": True, "data": data, "pagination": page.pagination})
 
@@ -225,7 +226,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Only jobs that failed; what was paid for and still renders is not paid again."""
-        return once(request, self._retry)
+        return idempotent(request, self._retry)
 
     def _retry(self) -> Response:
         batch = self.get_object()

@@ -16,7 +16,7 @@ from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.create import Wish, accept_all, leave_room, price_of
+from videos.lifecycle.create import ReservedRequest, accept_all, ensure_queue_capacity, price_of
 from videos.models import Group
 from videos.queue.wake import wake
 
@@ -95,11 +95,11 @@ def create_batch(
             job_ids += [job.pk for job in jobs]
         # Last, because the owner's counters are taken with it: no other of its jobs waits for this file.
         count(owner, api_key, reservations, priced=not plan.unpriced)
-        leave_room(owner, 0)
+        ensure_queue_capacity(owner, 0)
         wake("submit")
     return Accepted(batch, job_ids, plan)
 
 
-def _wishes(items: Items, reservations: Iterator[Reservation]) -> Iterator[Wish]:
+def _wishes(items: Items, reservations: Iterator[Reservation]) -> Iterator[ReservedRequest]:
     for item in items.again():
-        yield Wish(item.asked, item.fitted, next(reservations), item.ref)
+        yield ReservedRequest(item.asked, item.fitted, next(reservations), item.ref)

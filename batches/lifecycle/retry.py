@@ -13,7 +13,7 @@ from accounts.budgets.reservations import reserve_all
 from accounts.models import ApiKey
 from batches.models import Batch
 from upstreams.registry import Upstream
-from videos.lifecycle.create import leave_room
+from videos.lifecycle.create import ensure_queue_capacity
 from videos.lifecycle.retry import price_today, reopened_fields, retry
 from videos.models import Job
 from videos.queue.wake import wake
@@ -66,7 +66,7 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
     for job, price, reservation in zip(jobs, prices, reserve_all(owner, api_key, prices), strict=True):
         job.reservation = reservation
         at_price[price].append(job)
-    leave_room(owner, len(jobs))
+    ensure_queue_capacity(owner, len(jobs))
     for price, alike in at_price.items():
         # Some hundred at a time: a statement names each of them, and databases bound what one may name.
         for start in range(0, len(alike), _TOGETHER):

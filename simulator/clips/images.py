@@ -13,7 +13,7 @@ from simulator.http.errors import ApiError, invalid
 
 _FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _FETCH_SECONDS = 10
-_FETCH_BYTES_MOST = 20 * 1024 * 1024
+_MAX_FETCH_BYTES = 20 * 1024 * 1024
 
 
 def check_upload(upload: Upload, param: str) -> bytes:
@@ -40,10 +40,10 @@ async def fetch(url: str, param: str) -> bytes:
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
             if response.status == 200:
-                data_read = await response.content.read(_FETCH_BYTES_MOST + 1)
-                while len(data_read) <= _FETCH_BYTES_MOST and not response.content.at_eof():
-                    data_read += await response.content.read(_FETCH_BYTES_MOST + 1)
-                if len(data_read) <= _FETCH_BYTES_MOST:
+                data_read = await response.content.read(_MAX_FETCH_BYTES + 1)
+                while len(data_read) <= _MAX_FETCH_BYTES and not response.content.at_eof():
+                    data_read += await response.content.read(_MAX_FETCH_BYTES + 1)
+                if len(data_read) <= _MAX_FETCH_BYTES:
                     return data_read
     except (aiohttp.ClientError, TimeoutError, ValueError):
         pass

@@ -1,4 +1,4 @@
-"""What an uploaded clip is: `python -m simulator.clips.probe FILE` prints width, height and seconds as JSON."""
+"""An uploaded clip: `python -m simulator.clips.probe FILE` prints width, height and seconds as JSON."""
 
 import json
 import sys

@@ -16,14 +16,14 @@ import av
 from PIL import Image
 
 from simulator.clips.scene import Scene
-from simulator.wish import Wish
+from simulator.wish import ClipSpec
 
 FPS = 24
 _SHEET_COLUMNS, _SHEET_ROWS = 4, 2
 _SHEET_CELL = 240  # the longer side, in pixels
 
 
-def render(wish: Wish) -> None:
+def render(wish: ClipSpec) -> None:
     """Renders the clip and its two stills; raises SystemExit if the process that asked is gone."""
     scene = Scene(wish.prompt, wish.video_id, wish.width, wish.height)
     first = _first_frame(wish)
@@ -53,7 +53,7 @@ def render(wish: Wish) -> None:
         _save_stills(stem, stills)
 
 
-def _first_frame(wish: Wish) -> Image.Image | None:
+def _first_frame(wish: ClipSpec) -> Image.Image | None:
     if wish.reference is None:
         return None
     try:
@@ -97,7 +97,7 @@ def main() -> None:
     # A Ctrl-C reaches the whole group; the server ends its renders by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
-    render(Wish(**json.load(sys.stdin)))
+    render(ClipSpec(**json.load(sys.stdin)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from simulator.catalogue import dimensions
 from simulator.jobs import Job
-from simulator.wish import Wish
+from simulator.wish import ClipSpec
 
 _SUFFIXES = {"video": ".mp4", "thumbnail": ".webp", "spritesheet": ".jpg"}
 _TRIES = 2
@@ -67,7 +67,7 @@ class Clips:
         """Prepares the folder, and the one clip of the tiny mode; raises RenderFailed."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if self.always_ready and not self._tiny("video").exists():
-            await self._render(Wish(str(self._folder / "tiny"), "tiny", "tiny", 64, 64, 1, os.getpid()))
+            await self._render(ClipSpec(str(self._folder / "tiny"), "tiny", "tiny", 64, 64, 1, os.getpid()))
         self.tasks = [asyncio.create_task(self._work()) for _ in range(self._processes)]
         self.tasks.append(asyncio.create_task(self._sweep()))
 
@@ -154,7 +154,7 @@ class Clips:
         width, height = dimensions(job.size)
         stem = self._stem(job)
         reference = str(stem.with_suffix(".ref")) if job.has_reference else None
-        wish = Wish(str(stem), job.prompt, job.id, width, height, job.seconds, os.getpid(), reference)
+        wish = ClipSpec(str(stem), job.prompt, job.id, width, height, job.seconds, os.getpid(), reference)
         error = "never tried"
         for _ in range(_TRIES):
             try:
@@ -164,7 +164,7 @@ class Clips:
                 error = str(failure)
         return error
 
-    async def _render(self, wish: Wish) -> None:
+    async def _render(self, wish: ClipSpec) -> None:
         status, _, complaint = await self._run(
             "simulator.clips.render", data=json.dumps(asdict(wish)).encode()
         )
@@ -178,7 +178,7 @@ class Clips:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
         )
         try:
             output, complaint = await process.communicate(data)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 Colour = tuple[int, int, int]
-_LINES_MOST = 8
+_MAX_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
             if lines[-1] and font.getlength(lines[-1] + letter) > width:
                 lines.append("")
             lines[-1] += letter
-        if len(lines) > _LINES_MOST:
-            return [*lines[: _LINES_MOST - 1], lines[_LINES_MOST - 1].rstrip(" .,") + "..."]
+        if len(lines) > _MAX_LINES:
+            return [*lines[: _MAX_LINES - 1], lines[_MAX_LINES - 1].rstrip(" .,") + "..."]
     return lines
 
 

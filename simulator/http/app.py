@@ -20,7 +20,7 @@ from simulator.http.errors import ApiError
 from simulator.http.videos import Videos
 from simulator.webhooks import Webhooks
 
-_BODY_BYTES_MOST = 64 * 1024 * 1024
+_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 Handler = Callable[[Call], Awaitable[Answer]]
 
@@ -117,7 +117,7 @@ class Gate:
 
 def application(gate: Gate, videos: Videos, control: Control) -> web.Application:
     """All routes, with the static segments ahead of the ids."""
-    app = web.Application(client_max_size=_BODY_BYTES_MOST, middlewares=[_enveloped])
+    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_enveloped])
     routes: list[tuple[str, str, str, Handler]] = [
         ("POST", "/v1/videos", "create", videos.create),
         ("GET", "/v1/videos", "list", videos.list),
@@ -147,7 +147,7 @@ async def _enveloped(
         # The caller went away in mid-answer.
         return web.Response()
     except web.HTTPRequestEntityTooLarge:
-        error = ApiError(413, f"The request is larger than {_BODY_BYTES_MOST} bytes.")
+        error = ApiError(413, f"The request is larger than {_MAX_BODY_BYTES} bytes.")
     except web.HTTPMethodNotAllowed:
         error = ApiError(405, f"Not allowed to {request.method} on {request.path}.")
     except web.HTTPException as refused:

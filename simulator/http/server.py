@@ -22,8 +22,8 @@ from simulator.jobs import Fate, Job
 from simulator.store import Store
 from simulator.webhooks import Webhooks
 
-_PARENT_LOOK_SECONDS = 0.5
-_LINE_BYTES_MOST = 64 * 1024  # an id may be 10 KB
+_PARENT_POLL_SECONDS = 0.5
+_MAX_LINE_BYTES = 64 * 1024  # an id may be 10 KB
 _RENDER_FAILURE = {"code": "server_error", "message": "The video could not be rendered."}
 
 
@@ -61,7 +61,7 @@ class Simulator:
             application(gate, videos, control),
             access_log=None,
             shutdown_timeout=0.1,
-            max_line_size=_LINE_BYTES_MOST,
+            max_line_size=_MAX_LINE_BYTES,
         )
 
     async def run(self) -> None:
@@ -131,4 +131,4 @@ class Simulator:
     async def _parent_gone(self) -> None:
         """Returns when the process that started this one is gone, if that is asked for; else never."""
         while not self._options.exit_with_parent or os.getppid() == self._options.parent:
-            await asyncio.sleep(_PARENT_LOOK_SECONDS if self._options.exit_with_parent else 3600)
+            await asyncio.sleep(_PARENT_POLL_SECONDS if self._options.exit_with_parent else 3600)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.catalogue import (
-    CHARACTERS_MOST,
     DEFAULT_MODEL,
     DEFAULT_SECONDS,
     DEFAULT_SIZE,
-    IMAGE_URL_MOST,
+    MAX_CHARACTERS,
+    MAX_IMAGE_URL,
+    MAX_NAME,
+    MAX_PROMPT,
     MODELS,
-    NAME_MOST,
-    PROMPT_MOST,
     Catalogue,
     quoted,
 )
@@ -19,7 +19,7 @@ from simulator.http.bodies import Body, Upload
 from simulator.http.errors import ApiError, invalid, invalid_type, invalid_value, missing
 
 _PAGE = 20
-_PAGE_MOST = 100
+_MAX_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def prompt(body: Body) -> str:
     text = _text(body, "prompt")
     if text is None:
         raise missing("prompt")
-    return _bounded("prompt", text, PROMPT_MOST)
+    return _bounded("prompt", text, MAX_PROMPT)
 
 
 def model(body: Body) -> str:
@@ -100,7 +100,7 @@ def reference(body: Body) -> Upload | ImageUrl | None:
     param = "input_reference.image_url"
     if not isinstance(url, str):
         raise invalid_type(param, "a string", url)
-    return ImageUrl(_bounded(param, url, IMAGE_URL_MOST), param)
+    return ImageUrl(_bounded(param, url, MAX_IMAGE_URL), param)
 
 
 def characters(body: Body) -> list[str]:
@@ -110,10 +110,10 @@ def characters(body: Body) -> list[str]:
         return []
     if not isinstance(value, list):
         raise invalid_type("characters", "an array", value)
-    if len(value) > CHARACTERS_MOST:
+    if len(value) > MAX_CHARACTERS:
         raise invalid(
             "characters",
-            f"Invalid 'characters': array too long. Expected an array with maximum length {CHARACTERS_MOST},"
+            f"Invalid 'characters': array too long. Expected an array with maximum length {MAX_CHARACTERS},"
             f" but got an array with length {len(value)} instead.",
             code="array_above_max_length",
         )
@@ -156,7 +156,7 @@ def character_name(body: Body) -> str:
     name = _text(body, "name")
     if name is None:
         raise missing("name")
-    return _bounded("name", name, NAME_MOST)
+    return _bounded("name", name, MAX_NAME)
 
 
 def limit(text: str | None) -> int:
@@ -168,8 +168,8 @@ def limit(text: str | None) -> int:
             "limit", f"Invalid type for 'limit': expected an integer, but got '{text[:80]}'.", "invalid_type"
         )
     number = int(text[:9])
-    if number > _PAGE_MOST:
-        message = f"Invalid 'limit': integer above maximum value. Expected a value <= {_PAGE_MOST}."
+    if number > _MAX_PAGE:
+        message = f"Invalid 'limit': integer above maximum value. Expected a value <= {_MAX_PAGE}."
         raise invalid("limit", message, "integer_above_max_value")
     return number
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulator.calls import Call, Order
-from simulator.catalogue import EXTENDED_SECONDS_MOST, EXTENSIONS_MOST, Catalogue, price
+from simulator.catalogue import MAX_EXTENDED_SECONDS, MAX_EXTENSIONS, Catalogue, price
 from simulator.clips import images
 from simulator.clips.rendering import Clips
 from simulator.fates import fate_of, settles_at
@@ -94,10 +94,10 @@ class Videos:
             source = self._finished(video)
             size, before, model = source.size, source.seconds, source.model
             source_id, extensions = source.id, source.extensions + 1
-        if extensions > EXTENSIONS_MOST:
-            raise invalid("video", f"A video can be extended up to {EXTENSIONS_MOST} times.")
-        if before + seconds > EXTENDED_SECONDS_MOST:
-            raise invalid("seconds", f"An extended video is up to {EXTENDED_SECONDS_MOST} seconds long.")
+        if extensions > MAX_EXTENSIONS:
+            raise invalid("video", f"A video can be extended up to {MAX_EXTENSIONS} times.")
+        if before + seconds > MAX_EXTENDED_SECONDS:
+            raise invalid("seconds", f"An extended video is up to {MAX_EXTENDED_SECONDS} seconds long.")
         order = Order("extend", prompt, model, size, before + seconds, seconds, source_id, extensions)
         return self._make(call, order)
 
@@ -242,7 +242,7 @@ class Videos:
         if clip is None:
             raise invalid("video", "The video could not be read.")
         size, seconds = f"{clip.width}x{clip.height}", max(1, round(clip.seconds))
-        if size not in Catalogue().sizes("sora-2-pro") or seconds > EXTENDED_SECONDS_MOST:
+        if size not in Catalogue().sizes("sora-2-pro") or seconds > MAX_EXTENDED_SECONDS:
             raise invalid("video", f"A video of {size} and {seconds} seconds cannot be used.")
         return size, seconds
 

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.budgets import reservations
 from accounts.budgets.reservations import (
     BudgetExceeded,
     PriceUnknown,
@@ -23,7 +24,6 @@ from accounts.budgets.reservations import (
     reserve_all,
     settle,
 )
-from accounts.budgets.reservations import reservations as budgets
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
@@ -32,10 +32,11 @@ from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.results.store import store
 
@@ -70,7 +71,7 @@ def agree() -> None:
     for row in Spending.objects.all():
         own = Reservation.objects.filter(owner=row.owner)
         own = own.filter(api_key=row.api_key) if row.api_key else own
-        own = [each for each in own if budgets.begins(row.period, each.made_on) == row.starts_on]
+        own = [each for each in own if reservations.begins(row.period, each.made_on) == row.starts_on]
         assert row.reserved == 10_000 * sum(each.amount for each in own if each.state == "held")
         assert row.settled == 10_000 * sum(each.settled for each in own if each.state == "settled")
 
@@ -114,7 +115,7 @@ def test_what_was_spent_counts_as_what_is_reserved(owner: User) -> None:
 def test_another_keys_budget_binds_no_key(owner: User, key: ApiKey) -> None:
     limit(owner, "0", key=ApiKey.issue(owner, "two")[0])
     reserve(owner, key, None)
-    assert budgets.remaining(owner, key) == []
+    assert reservations.remaining(owner, key) == []
 
 
 def test_budgets_of_others_do_not_count(owner: User, key: ApiKey) -> None:
@@ -156,7 +157,7 @@ def test_many_are_released_at_once_each_in_its_period_and_once(
     owner: User, key: ApiKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(budgets.timezone, "now", lambda: datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+        earlier.setattr(reservations.timezone, "now", lambda: datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
         early = reserve_all(owner, key, [ONE, ONE])
     today = reserve_all(owner, None, [ONE, ONE, ONE])
     settle(today[0], None)
@@ -174,12 +175,12 @@ def test_a_reservation_ends_in_the_period_in_which_it_was_made(
     owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(owner, "0.40")
-    monkeypatch.setattr(budgets.timezone, "now", lambda: datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+    monkeypatch.setattr(reservations.timezone, "now", lambda: datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
     held = reserve(owner, None, ONE)
     with pytest.raises(BudgetExceeded) as refused:
         reserve(owner, None, ONE)
     assert refused.value.extra["renewsAt"] == "2026-02-01T00:00:00Z"
-    monkeypatch.setattr(budgets.timezone, "now", lambda: datetime(2026, 2, 1, tzinfo=UTC))
+    monkeypatch.setattr(reservations.timezone, "now", lambda: datetime(2026, 2, 1, tzinfo=UTC))
     # The new day has all of its budget, before and after the old reservation ends.
     reserve(owner, None, ONE)
     settle(held, ONE)
@@ -201,7 +202,7 @@ def test_a_reservation_ends_in_the_period_in_which_it_was_made(
     ],
 )
 def test_periods_end_at_midnight_utc(period: str, day: str, renews: str) -> None:
-    found = budgets.renews_at(period, datetime.fromisoformat(day).date())
+    found = reservations.renews_at(period, datetime.fromisoformat(day).date())
     assert found == datetime.fromisoformat(renews).replace(tzinfo=UTC)
 
 
@@ -267,14 +268,14 @@ def test_whatever_happens_at_once_no_counter_drifts(owner: User, monkeypatch: py
 
     # Each call has one of the days, so that periods overlap.
     turn = itertools.cycle(days)
-    monkeypatch.setattr(budgets.timezone, "now", lambda: next(turn))
+    monkeypatch.setattr(reservations.timezone, "now", lambda: next(turn))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(act, range(8)))
     agree()
 
 
 def submitted(job: Job, upstream: Upstream) -> Submission:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     return only(job)
 
 
@@ -336,12 +337,12 @@ def test_an_absent_create_uses_its_reservation_again(
 ) -> None:
     limit(owner, "0.40")
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert through_the_window(job, upstream).state == "absent"
     assert counted(owner) == (ONE, 0)
     sora.before = None
     with shifted(timedelta(seconds=20)):
-        submit.submit_next(upstream)
+        submit_next(upstream)
     last = job.submissions.order_by("-number")[0]
     assert last.state == "rendering"
     sora.complete(str(last.upstream_id))
@@ -355,7 +356,7 @@ def test_an_absent_create_of_a_cancelled_job_gives_its_price_back(
     job: Job, owner: User, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     assert counted(owner) == (ONE, 0), "it may have to be paid"
     assert through_the_window(job, upstream).state == "absent"
@@ -368,7 +369,7 @@ def test_tries_that_come_to_an_end_give_the_price_back(
 ) -> None:
     settings.SORA_MAX_RETRIES = 0
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     through_the_window(job, upstream)
     job.refresh_from_db()
     assert job.status == "failed"
@@ -430,7 +431,7 @@ def test_a_retry_uses_the_reservation_of_a_create_that_is_undecided(
 ) -> None:
     limit(owner, "0.40")
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     retry(job, upstream)
     assert counted(owner) == (ONE, 0)
@@ -445,7 +446,7 @@ def test_a_retry_that_goes_on_with_its_render_reserves_nothing(
     job: Job, owner: User, upstream: Upstream
 ) -> None:
     limit(owner, "0.40")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     retry(job, upstream)
     job.refresh_from_db()
@@ -458,11 +459,11 @@ def test_what_was_called_absent_and_accepted_after_all_takes_its_reservation_bac
     job: Job, owner: User, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     absent = through_the_window(job, upstream)
     with locked(absent) as (locked_job, submission):
         video = sora.add(CreateRequest(**submission.request))
-        assert submit.accept(locked_job, submission, video, upstream, how="answered")
+        assert accept(locked_job, submission, video, upstream, how="answered")
     job.refresh_from_db()
     assert (job.status, job.reservation) == ("processing", None)
     assert counted(owner) == (ONE, 0)
@@ -476,13 +477,13 @@ def test_what_was_accepted_after_its_reservation_had_gone_is_charged(
     job: Job, owner: User, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     absent = through_the_window(job, upstream)
     cancel(job, upstream)
     assert counted(owner) == (0, 0)
     with locked(absent) as (locked_job, submission):
         video = sora.add(CreateRequest(**submission.request))
-        submit.accept(locked_job, submission, video, upstream, how="answered")
+        accept(locked_job, submission, video, upstream, how="answered")
     assert only(job).state == "given_up"
     assert counted(owner) == (0, ONE)
     agree()

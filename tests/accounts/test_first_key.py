@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from accounts.models import ApiKey, User
 from config import up
 
@@ -56,7 +56,7 @@ def test_it_goes_on_working_with_a_new_database(file: Path) -> None:
 )
 def test_one_of_an_older_form_is_replaced(file: Path, old: str) -> None:
     file.write_text(f"export TAKEONE_API_KEY={old}\n")
-    assert keys.is_well_formed(start(file))
+    assert key_format.is_well_formed(start(file))
 
 
 def test_one_that_opens_nothing_any_more_is_replaced(file: Path) -> None:

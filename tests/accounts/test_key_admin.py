@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from accounts.models import ApiKey, User
 
 URL = "/admin/accounts/apikey/"
@@ -30,7 +30,7 @@ def add(operator: Client, user: User, **fields: str) -> Any:
 
 def test_a_key_is_made_and_its_secret_shown_once(operator: Client, owner: User) -> None:
     page = add(operator, owner, expires_at_0="2199-01-01", expires_at_1="00:00").content.decode()
-    found = re.search(keys.PATTERN, page)
+    found = re.search(key_format.PATTERN, page)
     assert found
     key = ApiKey.objects.get()
     assert ApiKey.of_secret(found[0]) == key
@@ -45,7 +45,7 @@ def test_the_message_with_the_secret_is_never_kept_in_the_database(operator: Cli
     request = operator.get(URL).wsgi_request
     storage = default_storage(request)
     for _ in range(50):
-        storage.add(messages.WARNING, keys.generate())
+        storage.add(messages.WARNING, key_format.generate())
     storage.update(HttpResponse())
     request.session.save()
     assert not any("takeone_" in str(session.get_decoded()) for session in Session.objects.all())

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.test import Client
 from gunicorn.config import Config
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from config.logs import Line
 from config.server import Log, logger_class
 
@@ -26,7 +26,7 @@ def console() -> Iterator[io.StringIO]:
 
 
 def test_our_own_handler_hides_keys_in_messages_and_tracebacks(console: io.StringIO) -> None:
-    secret = keys.generate()
+    secret = key_format.generate()
     try:
         raise ValueError(f"cannot use {secret}")
     except ValueError:
@@ -57,7 +57,7 @@ def test_a_bug_in_a_request_with_a_key_in_its_address_is_logged_without_it(
     def bug(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    secret = keys.generate()
+    secret = key_format.generate()
     monkeypatch.setattr("accounts.keys.authentication._refuse_key_in_url", bug)
     client = Client(raise_request_exception=False)
     assert client.get(f"/api/v1/videos?key={secret}").status_code == 500
@@ -85,7 +85,7 @@ def gunicorn() -> Iterator[tuple[Log, io.StringIO]]:
 
 def test_gunicorn_quotes_no_key_of_a_request_line(gunicorn: tuple[Log, io.StringIO]) -> None:
     log, written = gunicorn
-    secret = keys.generate()
+    secret = key_format.generate()
     log.warning(f"Invalid request from ip=127.0.0.1: Invalid HTTP request line: 'GET /?token={secret} HTTP'")
     log.access_log.info('"%s"', f"GET /?x={secret} HTTP/1.1")
     log.access_log.info("%s", f"GET /?x={secret.replace('_', '%5F')}&api%5Fkey=hunter2 HTTP/1.1")

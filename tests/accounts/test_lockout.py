@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 from accounts.addresses import address_of
 from accounts.models import LoginAttempts, User
+from accounts.sessions import lockout
 from accounts.sessions.lockout import LockedOut, admit, succeed
-from accounts.sessions.tokens import lockout
 from tests.accounts.browser import PASSWORD, Browser
 from tests.api.test_create import problem
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from accounts.models import ApiKey, User
 from tests.api.test_create import problem
 from videos.models import Job
@@ -38,7 +38,7 @@ def reason(**headers: str) -> str:
 
 def test_a_key_that_was_not_issued_is_unknown_whatever_others_there_are(secret: str) -> None:
     assert status(x_api_key=secret) == 200
-    wrong = keys.generate()
+    wrong = key_format.generate()
     assert reason(x_api_key=wrong) == "unknown"
     assert reason(authorization=f"Bearer {wrong}") == "unknown"
 
@@ -78,7 +78,7 @@ def test_a_malformed_key_is_refused_without_the_database(
 
 def test_an_unknown_key_is_neither_quoted_nor_logged(db: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    unknown = keys.generate()
+    unknown = key_format.generate()
     response = ask(x_api_key=unknown)
     assert problem(response)["details"] == {"reason": "unknown"}
     assert unknown[8:] not in response.content.decode()
@@ -193,7 +193,7 @@ def test_an_address_that_only_looks_a_little_like_it_is_served(secret: str) -> N
 
 
 def test_what_is_refused_does_nothing(job: Job, secret: str) -> None:
-    for wrong in ("wrong", keys.generate()):
+    for wrong in ("wrong", key_format.generate()):
         response = Client(headers={"x-api-key": wrong}).delete(f"{URL}/{job.pk}")
         assert response.status_code == 401
     job.refresh_from_db()

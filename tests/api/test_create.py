@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from tests.videos.scripted import eventually
 from videos.models import Job
-from videos.queue.positions import wake
+from videos.queue import wake
 
 pytestmark = pytest.mark.django_db
 
@@ -228,7 +228,7 @@ def test_nothing_is_published_before_the_job_is_committed(
     api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     published: list[str] = []
-    settings.HINTS_ARE_TAKEN = True
+    settings.WAKE_MESSAGES_ENABLED = True
     monkeypatch.setattr("videos.queue.wake.current_app.send_task", lambda name, **_: published.append(name))
     with django_capture_on_commit_callbacks() as callbacks:
         post(api, {"prompt": "boat"})
@@ -251,7 +251,7 @@ def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
         tries.append(name)
         raise ConnectionRefusedError("no broker")
 
-    settings.HINTS_ARE_TAKEN = True
+    settings.WAKE_MESSAGES_ENABLED = True
     monkeypatch.setattr("videos.queue.wake._silent_until", 0.0)
     monkeypatch.setattr("videos.queue.wake.current_app.send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
@@ -274,7 +274,7 @@ def test_no_caller_waits_for_a_broker_that_hangs(
         assert goes_on.wait(10)
         published.append(name)
 
-    settings.HINTS_ARE_TAKEN = True
+    settings.WAKE_MESSAGES_ENABLED = True
     monkeypatch.setattr("videos.queue.wake.current_app.send_task", hang)
     try:
         # Returns only if it does not wait for what is set below.
@@ -295,7 +295,7 @@ def test_nothing_is_published_where_nobody_takes_it(
     api: Client, django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     published: list[str] = []
-    settings.HINTS_ARE_TAKEN = False
+    settings.WAKE_MESSAGES_ENABLED = False
     monkeypatch.setattr("videos.queue.wake.current_app.send_task", lambda name, **_: published.append(name))
     with django_capture_on_commit_callbacks(execute=True):
         post(api, {"prompt": "boat"})

@@ -17,9 +17,9 @@ from tests.api.test_schema import check, schema
 from tests.videos.scripted import ScriptedClient, clip
 from upstreams.client.types import Phase
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -101,7 +101,7 @@ def test_the_four_statuses(
 ) -> None:
     job = make_job()
     assert shown(caller, job)["status"] == "queued"
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert shown(caller, job)["status"] == "processing"
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
@@ -127,7 +127,7 @@ def test_a_cancelled_job_is_failed_and_says_why(
     data = shown(caller, mine)
     assert (data["status"], data["errorMessage"]) == ("failed", "It was cancelled by its caller.")
     theirs = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.set(str(theirs.submissions.get().upstream_id), Phase.CANCELLED)
     sweep(upstream)
     data = shown(caller, theirs)

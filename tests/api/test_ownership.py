@@ -15,8 +15,8 @@ from batches.lifecycle.create import create_batch
 from tests.accounts.browser import PASSWORD
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.results.store import store
 
@@ -114,7 +114,7 @@ def job(owner: User, upstream: Upstream, sora: ScriptedClient) -> Job:
     items = Items(Listed([{"prompt": "a paper boat"}]), {}, upstream)
     create_batch(items, owner=owner, api_key=None, upstream=upstream)
     made = Job.objects.get()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(made.submissions.get().upstream_id))
     sweep(upstream)
     store(made.submissions.get(), upstream)

@@ -12,8 +12,8 @@ from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient, clip
 from upstreams.client import errors
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.results.store import store
 
@@ -25,7 +25,7 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture
 def completed(job: Job, upstream: Upstream, sora: ScriptedClient) -> Job:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     store(job.submissions.get(), upstream)
@@ -66,7 +66,7 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
 def test_a_job_in_work_shows_what_was_sent_and_where_it_stands(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     shown = get(api, f"/{job.pk}")["data"]
     assert (shown["status"], shown["stage"]) == ("processing", "rendering")
     assert [shown["soraJobId"]] == list(sora.videos)
@@ -123,7 +123,7 @@ def test_a_head_has_the_headers_of_a_get_and_no_body(api: Client, completed: Job
 
 
 def test_a_failure_says_why(api: Client, job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
     error = get(api, f"/{job.pk}")["data"]["error"]
@@ -209,7 +209,7 @@ def test_the_key_is_kept_as_a_digest_only(secret: str) -> None:
 
 def test_lists_are_filtered_and_newest_first(api: Client, make_job: MakeJob, upstream: Upstream) -> None:
     jobs = [make_job(priority=priority) for priority in ("low", "high", "normal")]
-    submit.submit_next(upstream)
+    submit_next(upstream)
     ids = [str(job.pk) for job in reversed(jobs)]
     assert [shown["id"] for shown in get(api, "")["data"]] == ids
     assert [shown["id"] for shown in get(api, "", status="processing")["data"]] == [str(jobs[1].pk)]
@@ -240,7 +240,7 @@ def test_pages_and_cursors_show_each_job_once(api: Client, make_job: MakeJob) ->
 
 
 def test_counting_stops_and_says_so(api: Client, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videos.api.queries.COUNT_MAX", 3)
+    monkeypatch.setattr("videos.api.queries.MAX_COUNT", 3)
     for _ in range(5):
         make_job()
     pagination = get(api, "", limit=2)["pagination"]
@@ -272,7 +272,7 @@ def test_a_list_costs_the_same_queries_however_long_it_is(
 ) -> None:
     for _ in range(10):
         make_job()
-        submit.submit_next(upstream)
+        submit_next(upstream)
     # Four of them run and six wait; the queue was counted by an earlier read.
     get(api, "")
     with django_assert_max_num_queries(10):
@@ -327,7 +327,7 @@ def test_sync_asks_the_upstream_at_once(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     assert post(api, f"/{job.pk}/sync").json()["data"]["status"] == "pending"
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(job.submissions.get().upstream_id))
     shown = post(api, f"/{job.pk}/sync").json()["data"]
     assert (shown["status"], shown["stage"]) == ("processing", "rendered")
@@ -336,7 +336,7 @@ def test_sync_asks_the_upstream_at_once(
 def test_sync_of_a_silent_upstream_is_503_and_loses_nothing(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.retrieve_error = errors.Unavailable("502", retry_after=7)
     response = post(api, f"/{job.pk}/sync")
     assert (response.status_code, response["Retry-After"]) == (503, "7")
@@ -354,7 +354,7 @@ def test_sync_of_a_finished_job_is_409(api: Client, completed: Job) -> None:
 def test_reads_do_not_touch_the_upstream(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     get(api, f"/{job.pk}")
     get(api, "")
     assert (sora.lists, sora.retrieves) == (0, 0)

@@ -10,8 +10,8 @@ from django.test import Client
 from tests.api.test_read import URL, completed, post
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_every_kind_of_answer_is_as_the_schema_says(
     sora: ScriptedClient,
 ) -> None:
     failed = make_job(duration=10, style="calm", metadata={"a": 1})
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.fail(str(failed.submissions.get().upstream_id))
     sweep(upstream)
     pending = make_job()

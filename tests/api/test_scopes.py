@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import ApiKey, User
-from accounts.sessions.tokens import tokens as sessions
+from accounts.sessions import tokens
 from tests.api.test_create import problem
 from videos.models import Job
 
@@ -53,7 +53,7 @@ def test_write_and_admin_also_ask_and_cancel(api: Client, owner: User, job: Job,
 def person(api: Client, owner: User) -> Client:
     """One who is logged in, without a key."""
     client, answer = Client(), HttpResponse()
-    sessions.give_cookies(answer, sessions.begin(owner))
+    tokens.give_cookies(answer, tokens.begin(owner))
     client.cookies.update(answer.cookies)
     return client
 

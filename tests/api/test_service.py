@@ -12,7 +12,8 @@ from health.middleware import counts
 from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
-from videos.models import Job, Provider
+from upstreams.models import Provider
+from videos.models import Job
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +67,7 @@ def test_ready_shows_a_pause(anybody: Client) -> None:
 
 def test_ready_shows_an_open_breaker(anybody: Client, settings: Settings) -> None:
     settings.SORA_BREAKER_FAILURES = 5
-    provider = Provider.objects.create(name="simulator", failures=4, hold_reason="500")
+    provider = Provider.objects.create(name="simulator", failures=4, sending_backoff_reason="500")
     assert anybody.get("/ready").status_code == 200
     Provider.objects.filter(pk=provider.pk).update(failures=5)
     response = anybody.get("/ready")

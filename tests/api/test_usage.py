@@ -15,15 +15,16 @@ from accounts.models import ApiKey, Budget, User
 from tests.api.test_create import post, problem
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
-from upstreams.fitting import Asked
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
+from upstreams.request import VideoRequest
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import QueueFull, create
 from videos.lifecycle.retry import retry
-from videos.lifecycle.sync import sweep
-from videos.models import Job, Provider
-from videos.queue.dispatch import look
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Job
+from videos.queue.dispatch import due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +40,7 @@ def usage(api: Client, **query: str) -> dict[str, Any]:
 
 def rendered(upstream: Upstream, sora: ScriptedClient) -> None:
     """Sends the next job, and finishes what is upstream."""
-    submit.submit_next(upstream)
+    submit_next(upstream)
     for video in list(sora.videos.values()):
         sora.complete(video.id)
     sweep(upstream)
@@ -68,7 +69,7 @@ def test_usage_is_grouped_as_asked_and_adds_up_over_attempts(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     settings.SORA_BILLS_FAILED = True
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
     retry(Job.objects.get(), upstream)
@@ -86,8 +87,8 @@ def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
 ) -> None:
     settings.SORA_BILLS_FAILED = True
     first, second = (ApiKey.issue(owner, name)[0] for name in ("first", "second"))
-    job = create(Asked(prompt="boat"), owner=owner, api_key=first, upstream=upstream)
-    submit.submit_next(upstream)
+    job = create(VideoRequest(prompt="boat"), owner=owner, api_key=first, upstream=upstream)
+    submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
 
@@ -103,7 +104,7 @@ def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
 
     retry(Job.objects.get(), upstream, api_key=second)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
     assert (spent(first), spent(second)) == (("0.40", "0.00"), ("0.00", "0.40"))
     rendered(upstream, sora)
@@ -115,7 +116,7 @@ def test_what_a_person_had_retried_is_no_keys_money(
     owner: User, upstream: Upstream, api: Client, sora: ScriptedClient
 ) -> None:
     key = ApiKey.issue(owner, "first")[0]
-    cancel(create(Asked(prompt="boat"), owner=owner, api_key=key, upstream=upstream), upstream)
+    cancel(create(VideoRequest(prompt="boat"), owner=owner, api_key=key, upstream=upstream), upstream)
     retry(Job.objects.get(), upstream)
     Job.objects.update(api_key=key)
 
@@ -215,9 +216,9 @@ def test_an_owner_may_have_so_many_jobs_upstream(
     for _ in range(2):
         make_job()
     late = make_job(by=bob)
-    assert submit.submit_next(upstream)
-    assert submit.submit_next(upstream)
-    assert not submit.submit_next(upstream)
+    assert submit_next(upstream)
+    assert submit_next(upstream)
+    assert not submit_next(upstream)
     late.refresh_from_db()
     assert late.status == "processing", "another owner's jobs do not hold it up"
     assert Job.objects.filter(owner=owner, status="processing").count() == 1
@@ -227,11 +228,11 @@ def test_an_operator_stops_all_new_submissions_and_nothing_else(
     job: Job, make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     settings.SORA_PROVIDER = upstream.name
-    submit.submit_next(upstream)
+    submit_next(upstream)
     waiting = make_job()
     call_command("stop_provider", "--reason", "a wrong price", verbosity=0)
-    assert not submit.submit_next(upstream)
-    assert "submit" not in [work.task for work in look(upstream)]
+    assert not submit_next(upstream)
+    assert "submit" not in [work.task for work in due_work(upstream)]
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     assert job.submissions.get().state == "rendered"
@@ -239,7 +240,7 @@ def test_an_operator_stops_all_new_submissions_and_nothing_else(
     assert waiting.status == "pending"
     call_command("resume_provider", verbosity=0)
     assert Provider.objects.get().stopped_at is None
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
 
 
 def test_an_unknown_provider_cannot_be_stopped(upstream: Upstream) -> None:
@@ -253,7 +254,7 @@ def test_a_wrong_key_upstream_reserves_nothing_more(
 ) -> None:
     sora.before = lambda _: (_ for _ in ()).throw(errors.Misconfigured("401", status=401))
     post(api, {"prompt": "boat"})
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert usage(api, by="status")["rows"] == [
         {"status": "pending", "jobs": 1, "settled": "0.00", "reserved": "0.40"}
     ]

@@ -12,8 +12,8 @@ from batches.lifecycle.create import create_batch
 from batches.models import Batch
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.results.store import store
 from videos.states import SubmissionState
@@ -43,7 +43,7 @@ class Renders:
     def send(self) -> int:
         """Sends what may be sent, and says how many."""
         sent = 0
-        while submit.submit_next(self._upstream):
+        while submit_next(self._upstream):
             sent += 1
         return sent
 

@@ -25,11 +25,12 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.retry import retry
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import send, submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Group, Job, JobEvent, Submission
+from videos.queue.claim import claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -209,7 +210,7 @@ def test_what_an_upstream_can_stop_is_stopped(make_batch: MakeBatch, sora: Scrip
     batch = make_batch(2)
     stopping = scripted(replace(OPENAI, cancels=True))
     stopping.client.videos = sora.videos  # type: ignore[attr-defined]
-    while submit.submit_next(stopping):
+    while submit_next(stopping):
         pass
     summary = cancel_batch(batch, stopping)
     assert (summary.stopped, summary.not_stopped) == (2, 0)
@@ -292,7 +293,7 @@ def test_a_cancel_against_claims_leaves_one_story(
     batch = make_batch(6)
     upstream.provider()
     calls: list[Callable[[], Any]] = [lambda: cancel_batch(batch, upstream)]
-    calls += [lambda: submit.submit_next(upstream)] * 3
+    calls += [lambda: submit_next(upstream)] * 3
     found = at_once(*calls)
     assert not [each for each in found if isinstance(each, Exception)]
     assert statuses(batch.pk) == ["cancelled"] * 6
@@ -325,14 +326,14 @@ def test_a_job_claimed_before_the_pause_is_not_posted_after_it(
     make_batch: MakeBatch, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     batch = make_batch(1)
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     pause(batch)
-    submit.send(submission, upstream)
+    send(submission, upstream)
     submission.refresh_from_db()
     assert (submission.state, sora.creates) == ("unsent", [])
     resume(batch)
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
 
 
 def test_a_paused_batch_can_be_cancelled(make_batch: MakeBatch, upstream: Upstream) -> None:

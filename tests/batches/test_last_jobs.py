@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts.budgets.reservations import reservations as budgets
+from accounts.budgets import reservations
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, statuses
@@ -77,7 +77,7 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
     Job.objects.filter(pk=failed.pk).update(status="failed", error_code="x")
     about = threading.Barrier(2)
     of_batch: set[int] = set()
-    counters = budgets._counters
+    counters = reservations._counters
 
     def together() -> None:
         with suppress(threading.BrokenBarrierError):
@@ -95,7 +95,7 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
         of_batch.add(threading.get_ident())
         return retry_failed(batch, upstream)
 
-    monkeypatch.setattr(budgets, "_counters", slowly)
+    monkeypatch.setattr(reservations, "_counters", slowly)
     found = at_once(retry_batch, lambda: retry(cancelled, upstream).status)
     assert found == [1, "pending"]
     assert statuses(batch.pk) == ["pending", "pending"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from accounts.keys.secret import secret as keys
+from accounts.keys import key_format
 from tests.e2e.caller import is_healthy
 from tests.e2e.conftest import Up
 from tests.e2e.processes import Program, eventually
@@ -141,7 +141,7 @@ def test_no_log_has_the_passwords_of_servers_that_do_not_answer(
     eventually(lambda: web.running() and is_healthy(address), "/health", within=30)
     # The second asks the cache as well.
     for path, status in (("/api/v1/videos", 503), ("/schema", 200)):
-        given = {"x-api-key": keys.generate()} if status == 503 else {}
+        given = {"x-api-key": key_format.generate()} if status == 503 else {}
         assert requests.get(f"{address}{path}", headers=given, timeout=20).status_code == status
 
     def all_have_tried() -> bool:

@@ -45,7 +45,7 @@ def test_separate_processes_complete_a_job(
         "SORA_BASE_URL": upstream,
         "SORA_PROVIDER": "rented",
         "SORA_API_KEY": "a-key",
-        "SORA_SYNC_SECONDS_LEAST": "1",
+        "SORA_SYNC_SECONDS_MIN": "1",
     }
     web, caller = start_web(settings)
     celery = ["-m", "celery", "-A", "config"]

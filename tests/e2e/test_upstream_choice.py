@@ -41,9 +41,7 @@ def test_a_chosen_upstream_is_used_and_no_simulator_starts(
 ) -> None:
     _, chosen = start_simulator()
 
-    service = up(
-        SORA_BASE_URL=chosen, SORA_PROVIDER="other", SORA_API_KEY="a-key", SORA_SYNC_SECONDS_LEAST="1"
-    )
+    service = up(SORA_BASE_URL=chosen, SORA_PROVIDER="other", SORA_API_KEY="a-key", SORA_SYNC_SECONDS_MIN="1")
 
     assert service.upstream == chosen
     assert not [line for line in members(service.program.session).values() if "-m simulator" in line]

@@ -22,8 +22,8 @@ def test_a_webhook_completes_a_job_that_polling_would_leave_waiting(up: Callable
         SIMULATOR_OPTIONS=f"--render-seconds 2 --webhook-url http://127.0.0.1:{port}/hooks/sora "
         f"--webhook-secret {SECRET}",
         SORA_WEBHOOK_SECRET=SECRET,
-        SORA_SYNC_SECONDS_LEAST=_POLL_SECONDS,
-        SORA_SYNC_SECONDS_MOST=_POLL_SECONDS,
+        SORA_SYNC_SECONDS_MIN=_POLL_SECONDS,
+        SORA_SYNC_SECONDS_MAX=_POLL_SECONDS,
     )
 
     job, _ = service.caller.follow(service.caller.ask_for("A lantern on a frozen lake"), within=20)

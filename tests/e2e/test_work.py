@@ -19,7 +19,7 @@ def test_a_job_is_finished_without_a_broker(
 ) -> None:
     _, upstream = start_simulator()
     settings = {"TAKEONE_VAR": str(tmp_path / "var"), "SORA_BASE_URL": upstream}
-    settings |= {"SORA_PROVIDER": "rented", "SORA_API_KEY": "a-key", "SORA_SYNC_SECONDS_LEAST": "1"}
+    settings |= {"SORA_PROVIDER": "rented", "SORA_API_KEY": "a-key", "SORA_SYNC_SECONDS_MIN": "1"}
     _, caller = start_web(settings)
     job_id = caller.ask_for("A cat on a roof")
 

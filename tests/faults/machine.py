@@ -18,17 +18,18 @@ from tests.faults.machine_world import World
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now
-from upstreams.fitting import Asked
-from videos.lifecycle import submit
+from upstreams.request import VideoRequest
 from videos.lifecycle.create import create
-from videos.lifecycle.notification import take_hint
-from videos.lifecycle.sync import NotSyncable, UpstreamUnavailable, ask_now, sweep
+from videos.lifecycle.notification import apply_notification
+from videos.lifecycle.poll import NotSyncable, UpstreamUnavailable, ask_now
+from videos.lifecycle.sweep import sweep
 from videos.models import Submission
-from videos.reconciliation import decisions as decide
+from videos.queue.claim import claim
+from videos.reconciliation import decisions
 from videos.states import JOB_OPEN
 
 # Few jobs, so that much happens to each; two wishes, so that jobs look alike on the upstream's list.
-_JOBS_MOST: Final = 5
+_MAX_JOBS: Final = 5
 _WISHES: Final = {"a boat": 4, "a kite": 8}
 _REFUSALS: Final[dict[str, Callable[[], errors.SoraError]]] = {
     "not sent": lambda: errors.NotSent("refused"),
@@ -109,15 +110,15 @@ class Service(World):
 
     @step
     def ask(self, prompt: str) -> None:
-        if len(self.given) < _JOBS_MOST:
-            wish = Asked(prompt, duration=_WISHES[prompt])
+        if len(self.given) < _MAX_JOBS:
+            wish = VideoRequest(prompt, duration=_WISHES[prompt])
             self._note(create(wish, owner=self.owner, api_key=None, upstream=self.upstream).pk, prompt)
 
     @step
     def ask_under_a_key(self, key: str, prompt: str, dies: bool) -> None:
         """The first request may die before its commit; after that, each one is answered as the first was."""
         known = self.keys.get(key)
-        if known is None and len(self.given) >= _JOBS_MOST:
+        if known is None and len(self.given) >= _MAX_JOBS:
             return
         body = json.dumps({"prompt": prompt, "duration": _WISHES[prompt]})
         with self._process(), patch("videos.api.views.create", self._create_and_die if dies else create):
@@ -166,8 +167,8 @@ class Service(World):
         right = self.sora.makers[video_id].pk == submission.pk and video_id not in self.sora.odd
         right = right and submission.upstream_id is None and submission.state in open_to_it
         try:
-            adopted = decide.adopt(submission, video_id, self.upstream)
-        except decide.Refused:
+            adopted = decisions.adopt(submission, video_id, self.upstream)
+        except decisions.Refused:
             adopted = False
         assert adopted == right, f"{submission} and {video_id}"
 
@@ -176,7 +177,7 @@ class Service(World):
         """An operator who has looked: only what the upstream never made."""
         made = [maker.pk for maker in self.sora.makers.values()]
         if unmade := list(Submission.objects.filter(state="unknown").exclude(pk__in=made)):
-            decide.declare_absent(unmade[pick % len(unmade)])
+            decisions.declare_absent(unmade[pick % len(unmade)])
 
     @step
     def send(self) -> None:
@@ -218,7 +219,7 @@ class Service(World):
     @step
     def be_held_up_after_the_claim(self, meanwhile: tuple[str, ...], ending: str) -> None:
         """And come back, or crash there."""
-        if submission := submit.claim(self.upstream):
+        if submission := claim(self.upstream):
             self._happen(meanwhile, submission.job_id)
             if ending != "crash":
                 self._post(submission)
@@ -258,15 +259,15 @@ class Service(World):
 
     @step
     def take_a_webhook(self, whose: str, pick: int) -> None:
-        """However often it comes, it makes looks due, and nothing else."""
+        """However often it comes, it makes attempts due, and nothing else."""
         known = owned()
         ids = {"ours": known, "nobody's yet": set(self.sora.makers) - known, "never was": {"video_never"}}
         if not ids[whose]:
             return
         video_id = sorted(ids[whose])[pick % len(ids[whose])]
         before, now = _rows(), database_now()
-        take_hint(video_id, provider=self.upstream.name)
-        assert not take_hint(video_id, provider=self.upstream.name)
+        apply_notification(video_id, provider=self.upstream.name)
+        assert not apply_notification(video_id, provider=self.upstream.name)
         for (due_at, *was), (due_at_now, *became) in zip(before, _rows(), strict=True):
             assert was == became, f"{was} became {became}"
             sooner = due_at_now and now <= due_at_now < due_at and was[1] in {"unknown", "rendering"}
@@ -306,5 +307,14 @@ class Service(World):
 
 
 def _rows() -> list[tuple[Any, ...]]:
-    fields = ("due_at", "pk", "state", "upstream_id", "looks", "missing_looks", "cost_state", "job__status")
+    fields = (
+        "due_at",
+        "pk",
+        "state",
+        "upstream_id",
+        "attempts",
+        "missing_polls",
+        "cost_state",
+        "job__status",
+    )
     return list(Submission.objects.order_by("pk").values_list(*fields))

@@ -18,20 +18,22 @@ from tests.faults.machine_ledger import Ledger, Terms
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.sync import sweep
-from videos.models import Job, Provider, Submission
-from videos.queue.dispatch import attend, look, probe
-from videos.reconciliation import decisions as decide
+from videos.lifecycle.send import send
+from videos.lifecycle.sweep import sweep
+from videos.models import Job, Submission
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance, due_work, probe
+from videos.reconciliation import decisions
 from videos.reconciliation.audit import audit, audit_if_due
 from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
 
 LEASE_SECONDS: Final = 30
 # Far more than it takes until all rests.
-_ROUNDS_MOST: Final = 150
+_MAX_ROUNDS: Final = 150
 # After a paid attempt in these, a job that is asked for again is paid again.
 _DONE_WITH: Final = frozenset({"failed", "lost", "dropped", "given_up"})
 _SECONDS: Final = {"3 s": 3, "20 s": 20, "the lease": LEASE_SECONDS + 1, "a downtime": 7_000}
@@ -117,23 +119,23 @@ class World(RuleBasedStateMachine):
         self._work()
         made = [maker.pk for maker in self.sora.makers.values() if maker.job_id == job_id]
         for submission in Submission.objects.filter(state="unknown", pk__in=made):
-            decide.declare_absent(submission)
+            decisions.declare_absent(submission)
             self.mistaken.add(submission.pk)
             self.asked.add(submission.job_id)
 
     def _send(self) -> bool:
-        submission = submit.claim(self.upstream)
+        submission = claim(self.upstream)
         if submission is not None:
             self._post(submission)
         return submission is not None
 
     def _post(self, submission: Submission) -> None:
         self.sora.sender = submission
-        submit.send(submission, self.upstream)
+        send(submission, self.upstream)
 
     def _work(self) -> None:
         """What a look finds, but for sending."""
-        for due in look(self.upstream):
+        for due in due_work(self.upstream):
             match due.task:
                 case "sweep":
                     sweep(self.upstream)
@@ -141,12 +143,12 @@ class World(RuleBasedStateMachine):
                     probe(self.upstream)
                 case "audit":
                     audit_if_due(self.upstream)
-                case "attend":
+                case "advance":
                     assert due.submission_id is not None
                     submission = Submission.objects.select_related("job").get(pk=due.submission_id)
                     # A look at what was given up may get no answer; its task fails, and it is due again.
                     with suppress(errors.SoraError):
-                        attend(submission, self.upstream)
+                        advance(submission, self.upstream)
 
     @contextmanager
     def _process(self, **beside: Callable[[UUID | None], None]) -> Iterator[None]:
@@ -246,7 +248,7 @@ class World(RuleBasedStateMachine):
         self._come_to_rest()
         for video_id in books.orphans(self.sora, self.mistaken):
             maker, odd = self.sora.makers[video_id], video_id in self.sora.odd
-            assert decide.adopt(maker, video_id, self.upstream, force=odd), f"{maker} is denied {video_id}"
+            assert decisions.adopt(maker, video_id, self.upstream, force=odd), f"{maker} is denied {video_id}"
         # Each may find that the attempt with which it goes on has failed; then there is one less.
         while again := list(Job.objects.exclude(status=JobStatus.COMPLETED)):
             attempts = Submission.objects.filter(state=SubmissionState.GIVEN_UP).count()
@@ -264,7 +266,7 @@ class World(RuleBasedStateMachine):
 
     def _come_to_rest(self) -> None:
         waiting = Submission.objects.filter(Q(state__in=LIVE) | Q(due_at__isnull=False))
-        for _ in range(_ROUNDS_MOST):
+        for _ in range(_MAX_ROUNDS):
             self._pass(self._until_something_is_due())
             self._finish()
             while self._send():
@@ -290,8 +292,8 @@ class World(RuleBasedStateMachine):
         """Seconds, at least 30: what has no date at all is never waited for."""
         now, provider = database_now(), self.upstream.provider()
         moments = [
-            provider.held_until,
-            provider.left_alone_until,
+            provider.sending_backoff_until,
+            provider.backoff_until,
             provider.probe_due_at,
             provider.sweep_due_at,
         ]

@@ -32,7 +32,7 @@ from tests.servers import Absent
 
 _SECRET: Final = "whsec_c29hayBmb3IgbWludXRlcw=="
 _CALLERS: Final = 4
-_OPEN_MOST: Final = 100
+_MAX_OPEN: Final = 100
 _REST_SECONDS: Final = 240
 _FROZEN_SECONDS: Final = 3.0
 # What the upstream does to a fifth of its calls, and to the renders and webhooks besides.
@@ -147,7 +147,7 @@ class Soak:
         """Whether more is open than can be worked off in the end."""
         with suppress(psycopg.OperationalError):
             open_jobs = "SELECT count(*) FROM videos_job WHERE status IN ('pending', 'processing')"
-            return bool(self._stack.ask(open_jobs)[0][0] > _OPEN_MOST)
+            return bool(self._stack.ask(open_jobs)[0][0] > _MAX_OPEN)
         return False
 
     def _regret(self, job: str, chance: random.Random) -> None:

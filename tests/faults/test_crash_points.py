@@ -82,7 +82,7 @@ def wreck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wreck]:
         "TAKEONE_CRASH_FOLDER": str(folder),
         "SORA_WEBHOOK_SECRET": _SECRET,
         # Later than a render's end, so that its webhook is of use.
-        "SORA_SYNC_SECONDS_LEAST": "3",
+        "SORA_SYNC_SECONDS_MIN": "3",
     }
     try:
         with running(folder, settings, simulator=["--render-seconds", "2"]) as stack:
@@ -166,14 +166,14 @@ def hinting(wreck: Wreck) -> None:
 
 SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
     work: (
-        *around("submit.create", "reconcile.list", "reconcile.hint", "sync.list", "sync.hint"),
-        *around("store.download", "store.save", "store.retrieve", "audit.list", "look.publish"),
+        *around("send.create", "reconcile.list", "reconcile.hint", "sweep.list", "observe.hint"),
+        *around("store.download", "store.save", "store.retrieve", "audit.list", "dispatch.publish"),
     ),
-    wrong_address: around("submit.probe"),
-    wrong_key: around("look.probe"),
+    wrong_address: around("send.probe"),
+    wrong_key: around("dispatch.probe"),
     cancelling: around("cancel.hint", "cancel.delete"),
-    asking: around("once.hint", "sync.retrieve", "hints.publish"),
-    hinting: around("hint.hint"),
+    asking: around("once.hint", "poll.retrieve", "hints.publish"),
+    hinting: around("notification.hint"),
 }
 
 
@@ -199,7 +199,7 @@ def test_production_settings_have_no_crash_points(tmp_path: Path) -> None:
     (tmp_path / "passed").mkdir()
     (tmp_path / "armed" / "none.before-publish").touch()
     program = (
-        "from django.apps import apps; from videos.queue.wake import publish; publish('look');"
+        "from django.apps import apps; from videos.queue.wake import publish; publish('dispatch');"
         "print([app.name for app in apps.get_app_configs() if 'tests' in app.name])"
     )
     settings = {

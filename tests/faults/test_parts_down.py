@@ -69,7 +69,7 @@ def test_while_postgresql_is_away_callers_are_told_and_workers_wait(stack: Stack
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.json()["error"]["code"] == "database_unavailable"
-    # Some rounds of looks and sweeps that find no database.
+    # Some rounds of attempts and sweeps that find no database.
     with pytest.raises(psycopg.OperationalError):
         stack.ask("SELECT 1")
     for name in ("worker-threads", "worker-prefork"):
@@ -137,7 +137,7 @@ def test_work_goes_on_without_redis_under_manage_py_work(stack: Stack, tmp_path:
 
 
 def test_two_beats_do_nothing_twice(stack: Stack) -> None:
-    """All other tests have two as well; here one is frozen, and its looks come late and all at once."""
+    """All other tests have two as well; here one is frozen, and its attempts come late and all at once."""
     with stopped(stack.parts["beat-1"]):
         jobs = [asks_at_once(stack, f"Two beats {number}") for number in range(3)]
         eventually(lambda: completed(stack, *jobs), "the jobs", within=30)

@@ -33,7 +33,7 @@ _OFTEN = {"work": 5, "time_passes": 4, "a_render_goes_on": 3} | dict.fromkeys(
 def _small_windows(settings: Settings) -> None:
     settings.SORA_RECONCILE_SECONDS = [2, 5, 15]
     settings.SORA_CLOCK_SKEW = 1
-    # Longer than the pause between two looks at what was given up.
+    # Longer than the pause between two attempts at what was given up.
     settings.JOB_GIVE_UP_AFTER = 5_000
     settings.RATE_LIMIT_CREATES_PER_MINUTE = 0
 

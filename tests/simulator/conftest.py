@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.clips.render import render
-from simulator.wish import Wish
+from simulator.wish import ClipSpec
 from tests.simulator.process import Simulator
 from tests.simulator.receiver import Receiver
 
@@ -37,7 +37,7 @@ def start(tmp_path: Path, _tiny: Path) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    render(Wish(str(folder / "tiny"), "tiny", "tiny", 64, 64, 1, os.getppid()))
+    render(ClipSpec(str(folder / "tiny"), "tiny", "tiny", 64, 64, 1, os.getppid()))
     return folder
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from simulator.clips.render import render
 from simulator.clips.scene import Scene
-from simulator.wish import Wish
+from simulator.wish import ClipSpec
 from tests.simulator.process import Simulator, eventually
 from tests.simulator.test_openai_sdk import picture
 
@@ -28,7 +28,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return sum(channels) / len(channels)
 
 
-def _wish(folder: Path, name: str = "clip", **changes: object) -> Wish:
+def _wish(folder: Path, name: str = "clip", **changes: object) -> ClipSpec:
     fields: dict[str, object] = {
         "prompt": "A heron",
         "video_id": name,
@@ -37,7 +37,7 @@ def _wish(folder: Path, name: str = "clip", **changes: object) -> Wish:
         "server": os.getppid(),
         "seconds": 2,
     }
-    return Wish(stem=str(folder / name), **fields | changes)  # type: ignore[arg-type]
+    return ClipSpec(stem=str(folder / name), **fields | changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from simulator.clips.render import render
-from simulator.wish import Wish
+from simulator.wish import ClipSpec
 from tests.simulator.process import Simulator
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")
@@ -96,7 +96,7 @@ def test_edits_and_extensions_take_an_id_by_its_bracketed_name(client: openai.Op
 
 
 def test_edits_characters_and_extensions_take_uploaded_clips(client: openai.OpenAI, tmp_path: Path) -> None:
-    render(Wish(str(tmp_path / "clip"), "A heron", "1", 1280, 720, 2, os.getppid()))
+    render(ClipSpec(str(tmp_path / "clip"), "A heron", "1", 1280, 720, 2, os.getppid()))
     upload = ("clip.mp4", (tmp_path / "clip.mp4").read_bytes(), "video/mp4")
     edit = client.videos.edit(prompt="At night", video=upload, extra_body={"model": "sora-2"})
     assert (edit.seconds, edit.size) == ("2", "1280x720")

@@ -9,7 +9,7 @@ import pytest
 from tests.sora.conftest import REQUEST
 from tests.sora.upstream import VIDEO, reply
 from upstreams.client.errors import NotFound, SoraError
-from upstreams.client.retry_budget import TOKENS_MOST, TOKENS_PER_SUCCESS, RetryBudget
+from upstreams.client.retry_budget import MAX_TOKENS, TOKENS_PER_SUCCESS, RetryBudget
 
 PAGE = {"data": [VIDEO], "has_more": False}
 CALLS = {
@@ -18,8 +18,8 @@ CALLS = {
     "delete": (lambda client: client.delete("video_1"), {"deleted": True}),
 }
 # Enough of each to fill or to empty the budget, whatever it held.
-FAILURES = int(TOKENS_MOST)
-SUCCESSES = int(TOKENS_MOST / TOKENS_PER_SUCCESS)
+FAILURES = int(MAX_TOKENS)
+SUCCESSES = int(MAX_TOKENS / TOKENS_PER_SUCCESS)
 
 
 class Sick:
@@ -57,7 +57,7 @@ def test_an_upstream_that_stays_down_gets_one_request_per_call(sick):
     asked = [sick.asked() for _ in range(FAILURES)]
     assert asked[0] == 3
     assert asked == sorted(asked, reverse=True)
-    assert sum(asked) - len(asked) <= TOKENS_MOST / 2
+    assert sum(asked) - len(asked) <= MAX_TOKENS / 2
     for call in (*(call for call, _ in CALLS.values()), download):
         assert sick.asked(call) == 1, "all calls share it"
 
@@ -92,7 +92,7 @@ def test_it_holds_no_more_than_it_began_with(sick):
         sick.asked()
     sick.answer = reply(503)
     asked = [sick.asked() for _ in range(FAILURES)]
-    assert sum(asked) - len(asked) <= TOKENS_MOST / 2
+    assert sum(asked) - len(asked) <= MAX_TOKENS / 2
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])

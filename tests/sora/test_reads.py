@@ -232,7 +232,7 @@ def test_redirects_are_not_followed(serve, make_client):
 
 
 def test_bodies_are_capped(serve, make_client, monkeypatch):
-    monkeypatch.setattr("upstreams.client.client.PAGE_MAX_BYTES", 1000)
+    monkeypatch.setattr("upstreams.client.client.MAX_PAGE_BODY_BYTES", 1000)
     upstream = serve(reply(200, {"data": [VIDEO | {"prompt": "x" * 1000}]}))
     with pytest.raises(Unavailable):
         make_client(upstream.url, retries=0).list()

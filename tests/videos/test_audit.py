@@ -16,11 +16,12 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos import tasks
-from videos.lifecycle import submit
-from videos.models import Job, Provider, Submission
-from videos.queue.dispatch import look
+from videos.lifecycle.send import submit_next
+from videos.models import Job, Submission
+from videos.queue.dispatch import due_work
 from videos.reconciliation import audit as auditing
 from videos.reconciliation.audit import Audit, audit, audit_if_due
 
@@ -57,7 +58,7 @@ def ids(found: Audit) -> tuple[list[str], list[str | None]]:
 
 @pytest.fixture
 def rendering(job: Job, upstream: Upstream) -> Submission:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     return only(job)
 
 
@@ -119,7 +120,7 @@ def test_a_video_of_an_undecided_attempts_time_is_no_orphan(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     its_time = stranger(sora, age=0)
     before = stranger(sora, age=60)
     assert ids(later(upstream)) == ([before.id], [])
@@ -131,7 +132,7 @@ def test_what_an_undecided_create_may_have_become_after_its_lease_is_no_orphan(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(minutes=30))
     other = stranger(sora, age=-1800)
     assert ids(later(upstream)) == ([other.id], [])
@@ -141,7 +142,7 @@ def test_what_is_adopted_while_an_audit_compares_is_no_orphan(
     job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     (video_id,) = sora.videos
     compare = auditing.unowned
 
@@ -320,10 +321,10 @@ def test_doubled_messages_audit_once_an_hour(
     tasks.audit(from_a_newer_release=True)
     assert sora.lists == 0, "a provider's first audit comes an hour after its first use"
     with shifted(timedelta(hours=1, seconds=1)):
-        assert "audit" in [work.task for work in look(upstream)]
+        assert "audit" in [work.task for work in due_work(upstream)]
         tasks.audit()
         tasks.audit()
-        assert "audit" not in [work.task for work in look(upstream)]
+        assert "audit" not in [work.task for work in due_work(upstream)]
     assert sora.lists == 1
     said = [record for record in caplog.records if record.name == auditing.__name__]
     assert [record.levelname for record in said] == ["ERROR", "INFO"]
@@ -348,7 +349,7 @@ def test_without_audit_seconds_there_is_no_audit(
 ) -> None:
     settings.AUDIT_SECONDS = 0
     with shifted(LONG_AFTER):
-        assert "audit" not in [work.task for work in look(upstream)]
+        assert "audit" not in [work.task for work in due_work(upstream)]
         audit_if_due(upstream)
     assert sora.lists == 0
 

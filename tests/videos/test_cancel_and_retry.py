@@ -12,12 +12,13 @@ from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel, drop
 from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
-from videos.queue.dispatch import attend, look
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance, due_work
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
@@ -28,13 +29,13 @@ CANCELS = replace(OPENAI, cancels=True)
 def work(upstream: Upstream, *, later: float = 0) -> None:
     """What the workers do with everything that is due then."""
     with shifted(timedelta(seconds=later)):
-        for due in look(upstream):
+        for due in due_work(upstream):
             if due.task == "sweep":
                 sweep(upstream)
             elif due.task == "submit":
-                submit.submit_next(upstream)
+                submit_next(upstream)
             elif due.submission_id is not None:
-                attend(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+                advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
 
 
 def test_a_pending_job_is_cancelled_and_never_sent(
@@ -57,7 +58,7 @@ def test_what_has_ended_cannot_be_cancelled(job: Job, upstream: Upstream, status
 def test_a_render_that_the_upstream_cannot_stop_runs_on_and_is_said(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert "cannot stop" in cancel(job, upstream).message
     work(upstream, later=60)
     assert sora.deleted == []
@@ -68,7 +69,7 @@ def test_a_render_that_the_upstream_can_stop_is_deleted_once(make_job: Callable[
     upstream = scripted(CANCELS)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     video_id = str(only(job).upstream_id)
     assert "being stopped" in cancel(job, upstream).message
     work(upstream)
@@ -81,7 +82,7 @@ def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(make_job: Ca
     upstream = scripted(CANCELS)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     sora.delete_error = errors.Unavailable("502")
     work(upstream)
@@ -95,7 +96,7 @@ def test_an_upstream_that_never_drops_is_left_alone_in_the_end(make_job: Callabl
     upstream = scripted(CANCELS)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     sora.delete_error = errors.Rejected("Video is still being processed")
     for tries in range(12):
@@ -106,18 +107,18 @@ def test_an_upstream_that_never_drops_is_left_alone_in_the_end(make_job: Callabl
 def test_a_drop_that_is_not_due_is_not_tried(make_job: Callable[..., Job]) -> None:
     upstream = scripted(CANCELS)
     job = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     upstream.client.delete_error = errors.Unavailable("502")  # type: ignore[attr-defined]
     work(upstream)
     drop(only(job), upstream)
-    assert only(job).looks == 1
+    assert only(job).attempts == 1
 
 
 def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     video_id = str(only(job).upstream_id)
     sora.complete(video_id)
     sweep(upstream)
@@ -132,7 +133,7 @@ def test_a_cancel_says_what_earlier_attempts_cost(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     settings.SORA_BILLS_FAILED = True
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
     job.refresh_from_db()
@@ -149,7 +150,7 @@ def test_only_what_failed_or_was_cancelled_is_retried(job: Job, upstream: Upstre
 def test_a_failed_render_is_sent_and_paid_again_only_on_request(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
     work(upstream, later=3600)
@@ -163,7 +164,7 @@ def test_a_failed_render_is_sent_and_paid_again_only_on_request(
 def test_a_retry_goes_on_with_a_render_that_still_runs(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     assert retry(job, upstream).status == "processing"
     sora.complete(str(only(job).upstream_id))
@@ -174,7 +175,7 @@ def test_a_retry_goes_on_with_a_render_that_still_runs(
 
 
 def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     cancel(job, upstream)
@@ -187,7 +188,7 @@ def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sor
 def test_a_retry_revives_what_was_given_up_with_an_id(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     patience = settings.JOB_GIVE_UP_AFTER
     with shifted(timedelta(seconds=patience + 1)):
         work(upstream)
@@ -209,7 +210,7 @@ def elsewhere(upstream: Upstream) -> tuple[Upstream, ScriptedClient]:
 def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one(
     job: Job, upstream: Upstream, settings: Settings
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     present, sora = elsewhere(upstream)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
         work(present)
@@ -224,7 +225,7 @@ def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one
 def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
     job: Job, upstream: Upstream, settings: Settings, state: str
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     Submission.objects.update(
         state=state,
@@ -248,7 +249,7 @@ def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
 def test_back_at_the_upstream_of_the_past_a_retry_goes_on_with_what_it_has(
     job: Job, upstream: Upstream, settings: Settings
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     present, _ = elsewhere(upstream)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
         work(present)
@@ -262,7 +263,7 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     sora.list_error = errors.Unavailable("502")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     work(upstream, later=settings.JOB_GIVE_UP_AFTER + 1)
     assert only(job).state == "unknown", "the list is given an hour to answer first"
     work(upstream, later=settings.JOB_GIVE_UP_AFTER + 3700)
@@ -273,7 +274,7 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
 def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_up(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     video = sora.add(CreateRequest(**submission.request))
     for later in (1, 10, 20):
@@ -285,7 +286,7 @@ def test_what_cannot_be_proven_absent_is_given_up_after_a_last_look(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.add(CreateRequest("a stranger", "sora-2", "4", "1280x720"))
     for later in (20, settings.JOB_GIVE_UP_AFTER - 1):
         work(upstream, later=later)
@@ -298,25 +299,25 @@ def test_what_cannot_be_proven_absent_is_given_up_after_a_last_look(
 def test_a_retry_opens_nothing_while_an_attempt_is_undecided(
     job: Job, upstream: Upstream, sora: ScriptedClient, state: str
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     upstream_id = "video_1" if state == "dropping" else None
     Submission.objects.filter(pk=submission.pk).update(state=state, upstream_id=upstream_id)
     cancel(job, upstream)
     assert retry(job, upstream).status == "pending"
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
 
 
 def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     cancel(job, upstream)
     stale = Submission.objects.select_related("job").get()
     retry(job, upstream)
-    attend(stale, upstream)
+    advance(stale, upstream)
     assert sora.deleted == []
     work(upstream, later=200)
     assert Job.objects.get().status == "completed"

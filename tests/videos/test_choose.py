@@ -14,8 +14,8 @@ from accounts.models import User
 from tests.videos.test_races import at_once
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.models import Group, Job, Submission
+from videos.queue.claim import claim
 from videos.queue.selection import lanes
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +32,7 @@ def claimed(upstream: Upstream, count: int) -> list[Job]:
     """The next jobs, each ended at once so that the next may run."""
     found = []
     for _ in range(count):
-        submission = submit.claim(upstream)
+        submission = claim(upstream)
         assert submission is not None
         found.append(submission.job)
         end(submission)
@@ -75,7 +75,7 @@ def test_an_owner_with_a_thousand_jobs_blocks_nobody(job: Job, upstream: Upstrea
     Job.objects.filter(pk=job.pk).delete()
     order, running = [], []
     while len(order) < 100:
-        submission = submit.claim(upstream)
+        submission = claim(upstream)
         if submission is None:
             # All slots are taken: the oldest render ends.
             end(running.pop(0))
@@ -164,16 +164,16 @@ def test_a_group_runs_no_more_than_its_limit_and_others_go_on(make_job: MakeJob,
     grouped = [make_job() for _ in range(4)]
     Job.objects.filter(pk__in=[job.pk for job in grouped]).update(group=group)
     younger = make_job()
-    found = [submit.claim(upstream) for _ in range(5)]
+    found = [claim(upstream) for _ in range(5)]
     taken = [submission.job_id for submission in found if submission]
     assert taken[1:] == [grouped[0].pk, grouped[1].pk, younger.pk]
     ended = Submission.objects.filter(job=grouped[0])
     ended.update(state="failed", cost_state="released", upstream_id="video_1")
     Job.objects.filter(pk=grouped[0].pk).update(status="failed", error_code="x")
-    following = submit.claim(upstream)
+    following = claim(upstream)
     assert following is not None
     assert following.job_id == grouped[2].pk
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
@@ -184,12 +184,12 @@ def test_every_live_submission_counts_for_its_group(
     Job.objects.update(group=group)
     make_job()
     Job.objects.update(group=group)
-    first = submit.claim(upstream)
+    first = claim(upstream)
     assert first is not None
     accepted = {"upstream_id": "video_1"} if state not in {"sending", "unknown"} else {}
     cost = "settled" if state == "rendered" else "reserved"
     Submission.objects.filter(pk=first.pk).update(state=state, cost_state=cost, **accepted)
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
 
 
 def test_nothing_of_a_held_group_is_claimed(job: Job, make_job: MakeJob, upstream: Upstream) -> None:
@@ -197,7 +197,7 @@ def test_nothing_of_a_held_group_is_claimed(job: Job, make_job: MakeJob, upstrea
     Job.objects.update(group=group)
     other = make_job()
     assert claimed(upstream, 1)[0].pk == other.pk
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
     Group.objects.update(held=False)
     assert claimed(upstream, 1)[0].pk == job.pk
 
@@ -218,14 +218,14 @@ def test_a_job_that_is_locked_just_now_is_passed_over(make_job: MakeJob, upstrea
     """A claim waits for nobody's cancel or retry."""
     locked, free = make_job(), make_job()
 
-    def claim() -> Submission | None:
+    def claim_soon() -> Submission | None:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'")
-        return submit.claim(upstream)
+        return claim(upstream)
 
     with transaction.atomic():
         Job.lock(pk=locked.pk)
-        (found,) = at_once(claim)
+        (found,) = at_once(claim_soon)
     assert isinstance(found, Submission)
     assert found.job_id == free.pk
 

@@ -18,13 +18,17 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.models import Job, JobEvent, Provider, Submission, locked
-from videos.queue.dispatch import attend
-from videos.reconciliation import decisions as decide
+from videos.lifecycle.send import submit_next
+from videos.models import Job, JobEvent, Submission, locked
+from videos.queue import providers
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance
+from videos.reconciliation import decisions
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +47,7 @@ def _window(settings: Settings, upstream: Upstream, monkeypatch: pytest.MonkeyPa
 def unknown(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
     """A create without an answer, of which the upstream knows nothing."""
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.before = None
     assert only(job).state == "unknown"
     return only(job)
@@ -96,7 +100,7 @@ def test_adopting_the_same_twice_changes_nothing(
     assert capsys.readouterr().out.endswith(f"has {video.id} already; nothing changed.\n")
     assert JobEvent.objects.count() == events
     assert sora.retrieves == 1, "what is known already needs no asking"
-    assert not decide.adopt(unknown, video.id, upstream), "nor does one who comes at the same time"
+    assert not decisions.adopt(unknown, video.id, upstream), "nor does one who comes at the same time"
     assert JobEvent.objects.count() == events
 
 
@@ -109,10 +113,10 @@ def test_an_id_of_another_submission_is_refused(
     make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
 ) -> None:
     first = make_job("the same")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     second = make_job("the same")
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     owned = str(only(first).upstream_id)
     refused(f"belongs to {first.pk}/1", "adopt", name(only(second)), owned, force=True)
 
@@ -175,7 +179,7 @@ def test_a_video_that_a_later_attempt_alike_may_have_made_is_adopted_only_by_for
     between = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=1))
     with shifted(timedelta(hours=2)):
         sora.before = raising(errors.OutcomeUnknown("timeout"))
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     its = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) + timedelta(hours=2))
     refused("outside the attempt.*--force", "adopt", name(unknown), its.id)
     call_command("adopt", name(unknown), between.id)
@@ -201,7 +205,7 @@ def test_a_submission_that_is_not_there_is_refused(unknown: Submission) -> None:
 def test_what_is_still_being_sent_gets_no_id_and_is_not_declared_absent(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    sending = submit.claim(upstream)
+    sending = claim(upstream)
     assert sending is not None
     refused("only what is unknown, absent or given up", "adopt", name(sending), its_video(sending, sora).id)
     refused("only what is unknown can be declared absent", "declare_absent", name(sending))
@@ -221,7 +225,7 @@ def test_what_was_proven_absent_and_sent_again_is_settled_when_it_is_adopted(
     job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient, capsys: Out
 ) -> None:
     call_command("declare_absent", name(unknown))
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     call_command("adopt", name(unknown), its_video(unknown, sora).id)
     unknown.refresh_from_db()
     assert (unknown.state, unknown.cost_state) == ("given_up", "settled")
@@ -241,8 +245,8 @@ def test_what_was_given_up_without_an_id_gets_one_and_is_stored_when_it_is_finis
         assert (only(job).state, only(job).upstream_id) == ("given_up", video.id)
         assert said_by_the_operator(job) == ["submission given_up"]
         sora.complete(video.id)
-        attend(only(job), upstream)
-        attend(only(job), upstream)
+        advance(only(job), upstream)
+        advance(only(job), upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("completed", "stored")
 
@@ -264,7 +268,7 @@ def test_what_is_declared_absent_costs_nothing_and_is_sent_again_at_once(
     assert (only(job).state, only(job).cost_state) == ("absent", "returned")
     assert said_by_the_operator(job) == ["submission absent"]
     assert "paid twice" in capsys.readouterr().out
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, len(sora.creates)) == ("processing", 1)
     refused("only what is unknown can be declared absent", "declare_absent", name(unknown))
@@ -276,7 +280,7 @@ def test_a_cancelled_jobs_submission_that_is_declared_absent_is_not_sent_again(
     cancel(job, upstream)
     call_command("declare_absent", name(unknown))
     assert "its job is cancelled.\n" in capsys.readouterr().out
-    assert not submit.submit_next(upstream)
+    assert not submit_next(upstream)
 
 
 def test_a_late_answer_for_what_an_operator_declared_absent_is_taken_while_the_job_waits(
@@ -284,20 +288,20 @@ def test_a_late_answer_for_what_an_operator_declared_absent_is_taken_while_the_j
 ) -> None:
     call_command("declare_absent", name(unknown))
     with locked(unknown) as (locked_job, submission):
-        assert submit.accept(locked_job, submission, its_video(unknown, sora), upstream, how="answered")
+        assert accept(locked_job, submission, its_video(unknown, sora), upstream, how="answered")
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("processing", "rendering")
-    assert not submit.submit_next(upstream)
+    assert not submit_next(upstream)
 
 
 def test_a_late_answer_for_what_an_operator_declared_absent_is_settled_when_it_was_sent_again(
     job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     call_command("declare_absent", name(unknown))
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     late = its_video(unknown, sora)
     with locked(unknown) as (locked_job, submission):
-        submit.accept(locked_job, submission, late, upstream, how="answered")
+        accept(locked_job, submission, late, upstream, how="answered")
     unknown.refresh_from_db()
     assert (unknown.state, unknown.cost_state, unknown.upstream_id) == ("given_up", "settled", late.id)
     assert job.submissions.get(number=2).state == "rendering"
@@ -309,8 +313,8 @@ def test_a_retry_after_a_declared_absence_is_sent_once(
     cancel(job, upstream)
     call_command("declare_absent", name(unknown))
     retry(job, upstream)
-    assert submit.submit_next(upstream)
-    assert not submit.submit_next(upstream)
+    assert submit_next(upstream)
+    assert not submit_next(upstream)
     assert len(sora.creates) == 1
 
 
@@ -324,12 +328,12 @@ def test_a_provider_is_resumed_and_says_what_held_it_back(
         paused_at=now,
         pause_reason="401",
         probe_due_at=now,
-        held_until=now + timedelta(hours=1),
-        hold_reason="busy",
+        sending_backoff_until=now + timedelta(hours=1),
+        sending_backoff_reason="busy",
         failures=7,
         proves_absence=False,
     )
-    assert not submit.submit_next(upstream)
+    assert not submit_next(upstream)
     call_command("resume_provider")
     out = capsys.readouterr().out
     assert all(
@@ -338,7 +342,7 @@ def test_a_provider_is_resumed_and_says_what_held_it_back(
     assert "not trusted" not in out
     provider = Provider.objects.get()
     assert (provider.failures, provider.probe_due_at, provider.proves_absence) == (0, None, False)
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     call_command("resume_provider", "scripted")
     assert capsys.readouterr().out == "scripted: nothing held it back.\n"
 
@@ -368,7 +372,7 @@ def test_what_waits_for_a_person_is_listed_with_what_it_may_have_become(
     capsys: Out,
 ) -> None:
     owned = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     other = sora.add(CreateRequest("rewritten", "sora-2", "4", "1280x720"))
     early = sora.add(CreateRequest(**job.fitted), created_at=datetime.now(UTC) - timedelta(hours=1))
     call_command("undecided")
@@ -416,7 +420,7 @@ def test_without_a_list_all_that_is_unknown_waits_for_a_person(
     client: Any = listless.client
     client.before = raising(errors.OutcomeUnknown("timeout"))
     job = make_job()
-    submit.submit_next(listless)
+    submit_next(listless)
     assert look_at(job, listless, 3).due_at is None
     call_command("undecided")
     assert name(only(job)) in capsys.readouterr().out
@@ -486,12 +490,12 @@ def test_an_id_that_another_submission_gets_in_the_same_moment_is_refused(
 ) -> None:
     video = its_video(unknown, sora)
     make_job()
-    other = submit.claim(upstream)
+    other = claim(upstream)
     assert other is not None
-    with pytest.raises(decide.Refused, match="to another submission in this moment"):
+    with pytest.raises(decisions.Refused, match="to another submission in this moment"):
         meeting(
             lambda: Submission.objects.filter(pk=other.pk).update(upstream_id=video.id),
-            lambda: decide.adopt(unknown, video.id, upstream),
+            lambda: decisions.adopt(unknown, video.id, upstream),
         )
     unknown.refresh_from_db()
     assert (unknown.state, unknown.upstream_id) == ("unknown", None)
@@ -507,17 +511,17 @@ def test_an_id_that_another_gets_after_the_check_is_refused_as_well(
 ) -> None:
     video = its_video(unknown, sora)
     make_job()
-    other = submit.claim(upstream)
+    other = claim(upstream)
     assert other is not None
-    check = decide._check_adoptable
+    check = decisions._check_adoptable
 
     def then_another_gets_it(*args: Any, **kwargs: Any) -> None:
         check(*args, **kwargs)
         Submission.objects.filter(pk=other.pk).update(upstream_id=video.id)
 
-    monkeypatch.setattr(decide, "_check_adoptable", then_another_gets_it)
-    with pytest.raises(decide.Refused, match="to another submission in this moment"):
-        decide.adopt(unknown, video.id, upstream)
+    monkeypatch.setattr(decisions, "_check_adoptable", then_another_gets_it)
+    with pytest.raises(decisions.Refused, match="to another submission in this moment"):
+        decisions.adopt(unknown, video.id, upstream)
     assert said_by_the_operator(unknown.job) == []
 
 
@@ -527,7 +531,7 @@ def test_what_holds_a_provider_back_since_this_moment_is_ended_and_said(upstream
     pk = upstream.provider().pk
     ended = meeting(
         lambda: Provider.objects.filter(pk=pk).update(paused_at=database_now(), pause_reason="401"),
-        lambda: decide.resume(upstream.name),
+        lambda: providers.resume(upstream.name),
     )
     assert [each.partition(" since ")[0] for each in ended] == ["paused"]
     assert Provider.objects.get().paused_at is None
@@ -537,7 +541,7 @@ def test_an_operator_and_a_look_that_find_the_same_agree(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     (video_id,) = sora.videos
     assert look_at(job, upstream, 2.5).upstream_id == video_id
-    assert not decide.adopt(only(job), video_id, upstream)
+    assert not decisions.adopt(only(job), video_id, upstream)

@@ -9,19 +9,19 @@ from rest_framework.exceptions import ValidationError
 
 from upstreams import pricing
 from upstreams.client.dialects import OPENAI, Model
-from upstreams.fitting import Asked, fit
-from videos.models import Priority
+from upstreams.fitting import fit
+from upstreams.request import Priority, VideoRequest
 
 PRO = "sora-2-pro"
 
 
 def fitted(**asked: Any) -> tuple[str, str, str]:
-    request = fit(Asked("a boat", **asked), OPENAI).request
+    request = fit(VideoRequest("a boat", **asked), OPENAI).request
     return request.model, request.size, request.seconds
 
 
 def adjusted(**asked: Any) -> dict[str, Any]:
-    return {made["field"]: made["used"] for made in fit(Asked("a boat", **asked), OPENAI).adjustments}
+    return {made["field"]: made["used"] for made in fit(VideoRequest("a boat", **asked), OPENAI).adjustments}
 
 
 def test_nothing_asked_is_the_cheapest_and_no_adjustment() -> None:
@@ -80,13 +80,13 @@ def test_what_differs_is_said() -> None:
 
 @pytest.mark.parametrize("asked", ["urgent", "HIGH "])
 def test_an_unknown_priority_is_normal(asked: str) -> None:
-    found = fit(Asked("a boat", priority=asked), OPENAI)
+    found = fit(VideoRequest("a boat", priority=asked), OPENAI)
     assert found.priority == Priority.NORMAL
     assert found.adjustments[0]["field"] == "priority"
 
 
 def test_a_priority_is_read_in_any_case() -> None:
-    assert fit(Asked("a boat", priority="High"), OPENAI).priority == Priority.HIGH
+    assert fit(VideoRequest("a boat", priority="High"), OPENAI).priority == Priority.HIGH
 
 
 def test_an_unknown_model_becomes_one_that_is_no_dearer() -> None:
@@ -97,31 +97,33 @@ def test_an_unknown_model_becomes_one_that_is_no_dearer() -> None:
 def test_no_substitute_is_dearer_than_what_was_asked_for(settings: Settings) -> None:
     only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
     with pytest.raises(ValidationError, match="none at its price"):
-        fit(Asked("a boat", model="sora-2"), only_pro)
+        fit(VideoRequest("a boat", model="sora-2"), only_pro)
     settings.SORA_PRICES = '{"sora-2": {"1280x720": "0.30"}, "sora-2-pro": {"1280x720": "0.30"}}'
-    assert fit(Asked("a boat", model="sora-2"), only_pro).request.model == PRO
+    assert fit(VideoRequest("a boat", model="sora-2"), only_pro).request.model == PRO
 
 
 def test_an_unlisted_price_is_no_limit() -> None:
     only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
-    assert fit(Asked("a boat", model="veo"), only_pro).request.model == PRO
+    assert fit(VideoRequest("a boat", model="veo"), only_pro).request.model == PRO
 
 
 def test_strict_refuses_every_difference_at_once() -> None:
     with pytest.raises(ValidationError) as refused:
-        fit(Asked("a boat", duration=10, model="veo", priority="x", seed=1, strict=True), OPENAI)
+        fit(VideoRequest("a boat", duration=10, model="veo", priority="x", seed=1, strict=True), OPENAI)
     detail: Any = refused.value.detail
     assert set(detail) == {"duration", "model", "priority", "seed"}
     assert "sora-2-pro" in str(detail["model"][0])
 
 
 def test_strict_takes_what_is_offered() -> None:
-    wish = Asked("a boat", duration=8, resolution="720p", aspect_ratio="9:16", priority="low", strict=True)
+    wish = VideoRequest(
+        "a boat", duration=8, resolution="720p", aspect_ratio="9:16", priority="low", strict=True
+    )
     assert fit(wish, OPENAI).adjustments == []
 
 
 def test_a_style_goes_with_the_prompt_and_changes_the_match_key() -> None:
-    plain, styled = (fit(Asked("a boat", style=style), OPENAI) for style in ("", "calm"))
+    plain, styled = (fit(VideoRequest("a boat", style=style), OPENAI) for style in ("", "calm"))
     assert styled.request.prompt.startswith("a boat\n\n")
     assert styled.adjustments == []
     assert OPENAI.match_key(plain.request) != OPENAI.match_key(styled.request)
@@ -129,7 +131,7 @@ def test_a_style_goes_with_the_prompt_and_changes_the_match_key() -> None:
 
 def test_a_fractional_offer_keeps_its_fraction() -> None:
     dialect = replace(OPENAI, models={"m": Model(("1280x720",), ("2.5", "5"))}, default_model="m")
-    assert fit(Asked("a boat", duration=3), dialect).adjustments[0]["used"] == 2.5
+    assert fit(VideoRequest("a boat", duration=3), dialect).adjustments[0]["used"] == 2.5
 
 
 def test_prices_are_per_model_and_size() -> None:

@@ -13,13 +13,16 @@ from pytest_django import Settings
 from accounts.models import User
 from tests.videos.scripted import ScriptedClient
 from upstreams.clock import database_now
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.api.queries import visible_to
-from videos.lifecycle import submit
-from videos.lifecycle.sync import sweep
-from videos.models import Group, Job, Provider, Submission
-from videos.queue.positions import Standing, standings
-from videos.queue.positions import positions as queue
+from videos.api.queries import owned_jobs
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Group, Job, Submission
+from videos.queue import backlog
+from videos.queue import positions as queue
+from videos.queue.claim import claim
+from videos.queue.positions import QueuePosition, queue_positions
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
@@ -30,13 +33,13 @@ MakeJob = Callable[..., Job]
 def places(*jobs: Job, upstream: Upstream) -> list[int | None]:
     """As they are now, freshly counted."""
     cache.clear()
-    found = standings([Job.objects.get(pk=job.pk) for job in jobs], upstream)
-    return [found.get(job.pk, Standing()).position for job in jobs]
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    return [found.get(job.pk, QueuePosition()).position for job in jobs]
 
 
 def rendered(job: Job, upstream: Upstream, sora: ScriptedClient, seconds: float) -> None:
     """Carries a job to its end, as if that had taken so long."""
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     submission = job.submissions.get()
     sora.complete(str(submission.upstream_id))
     sweep(upstream)
@@ -57,7 +60,7 @@ def test_the_places_are_the_order_in_which_jobs_are_claimed(make_job: MakeJob, u
     for _ in range(4):
         waiting = [job for job in jobs if job.status == "pending"]
         said = dict(zip([job.pk for job in waiting], places(*waiting, upstream=upstream), strict=True))
-        submission = submit.claim(upstream)
+        submission = claim(upstream)
         assert submission is not None
         assert said[submission.job_id] == 1
         assert list(said.values()).count(1) == 1
@@ -92,7 +95,7 @@ def test_a_group_is_in_the_way_with_no_more_than_it_may_run(make_job: MakeJob, u
 
 def test_what_is_sent_or_has_ended_has_no_place(make_job: MakeJob, upstream: Upstream) -> None:
     jobs = [make_job() for _ in range(3)]
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     Job.objects.filter(pk=jobs[2].pk).update(status="cancelled")
     assert places(*jobs, upstream=upstream) == [None, 1, None]
@@ -103,7 +106,7 @@ def test_times_are_null_until_a_render_of_that_kind_was_measured(
 ) -> None:
     rendered(make_job(duration=4), upstream, sora, 60)
     same, other = make_job(duration=4), make_job(duration=8)
-    found = standings([same, other], upstream)
+    found = queue_positions([same, other], upstream)
     assert found[same.pk].done_at is not None
     assert (found[other.pk].done_at, found[other.pk].done_by) == (None, None)
 
@@ -115,7 +118,7 @@ def test_times_are_the_median_and_the_ninetieth_percentile(
         rendered(make_job(), upstream, sora, seconds)
     job = make_job()
     now = database_now()
-    found = standings([job], upstream)[job.pk]
+    found = queue_positions([job], upstream)[job.pk]
     assert found.done_at
     assert found.done_by
     # A slot is free: it is sent at once.
@@ -129,10 +132,10 @@ def test_a_wait_is_what_those_before_it_take(
     rendered(make_job(), upstream, sora, 100)
     upstream = replace(upstream, concurrency=2)
     jobs = [make_job() for _ in range(6)]
-    submit.submit_next(upstream), submit.submit_next(upstream)
+    submit_next(upstream), submit_next(upstream)
     now = database_now()
     cache.clear()
-    found = standings([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
 
     def seconds(job: Job) -> float:
         at = found[job.pk].done_at
@@ -150,7 +153,7 @@ def test_a_wait_is_no_shorter_than_the_creates_per_minute_allow(
     rendered(make_job(), upstream, sora, 10)
     settings.SORA_REQUESTS_PER_MINUTE = 1
     jobs = [make_job() for _ in range(4)]
-    at = standings(jobs, upstream)[jobs[3].pk].done_at
+    at = queue_positions(jobs, upstream)[jobs[3].pk].done_at
     assert at is not None
     assert abs((at - database_now()).total_seconds() - (3 * 60 + 10)) < 4
 
@@ -162,7 +165,7 @@ def test_a_group_waits_for_its_own(make_job: MakeJob, upstream: Upstream, sora: 
     Job.objects.filter(pk__in=[job.pk for job in jobs]).update(group=group)
     cache.clear()
     now = database_now()
-    found = standings([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
     ends = [found[job.pk].done_at for job in jobs]
     assert [round((at - now).total_seconds(), -1) for at in ends if at] == [100, 200, 300, 400]
 
@@ -177,7 +180,7 @@ def test_a_groups_other_priorities_are_waited_for_too(
     Job.objects.filter(pk__in=[low.pk, *(job.pk for job in others)]).update(group=group)
     cache.clear()
     now = database_now()
-    found = standings([Job.objects.get(pk=low.pk)], upstream)[low.pk]
+    found = queue_positions([Job.objects.get(pk=low.pk)], upstream)[low.pk]
     assert found.position == 11
     assert found.done_at
     assert abs((found.done_at - now).total_seconds() - 1100) < 5
@@ -190,7 +193,7 @@ def test_an_owner_who_may_run_few_waits_for_its_own(
     settings.MAX_IN_FLIGHT_JOBS = 1
     jobs = [make_job() for _ in range(5)]
     now = database_now()
-    at = standings(jobs, upstream)[jobs[4].pk].done_at
+    at = queue_positions(jobs, upstream)[jobs[4].pk].done_at
     assert at is not None
     assert abs((at - now).total_seconds() - 500) < 5
 
@@ -201,7 +204,7 @@ def test_nothing_is_foretold_while_nothing_is_sent(
     rendered(make_job(), upstream, sora, 100)
     job = make_job()
     Provider.objects.update(stopped_at=database_now())
-    assert standings([job], upstream)[job.pk] == Standing(1, None, None)
+    assert queue_positions([job], upstream)[job.pk] == QueuePosition(1, None, None)
 
 
 def test_a_render_past_its_time_is_not_foretold_to_have_ended(
@@ -209,38 +212,40 @@ def test_a_render_past_its_time_is_not_foretold_to_have_ended(
 ) -> None:
     rendered(make_job(), upstream, sora, 100)
     job = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job = Job.objects.get(pk=job.pk)
-    assert standings([job], upstream)[job.pk].done_at is not None
+    assert queue_positions([job], upstream)[job.pk].done_at is not None
     job.submissions.update(created_at=database_now() - timedelta(seconds=101))
-    assert standings([Job.objects.get(pk=job.pk)], upstream)[job.pk] == Standing(None, None, None)
+    assert queue_positions([Job.objects.get(pk=job.pk)], upstream)[job.pk] == QueuePosition(None, None, None)
 
 
 def test_a_page_of_jobs_is_placed_in_few_queries(
     make_job: MakeJob, upstream: Upstream, django_assert_max_num_queries: Any
 ) -> None:
     jobs = [make_job() for _ in range(30)]
-    page = list(visible_to(jobs[0].owner))
-    assert sorted(each.position or 0 for each in standings(page, upstream).values()) == list(range(1, 31))
+    page = list(owned_jobs(jobs[0].owner))
+    assert sorted(each.position or 0 for each in queue_positions(page, upstream).values()) == list(
+        range(1, 31)
+    )
     with django_assert_max_num_queries(6):
-        standings(page, upstream)
+        queue_positions(page, upstream)
 
 
 def test_the_queue_is_counted_once_for_all_readers(
     job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
-    count = queue._count
-    monkeypatch.setattr(queue, "_count", lambda provider: counted.append(1) or count(provider))
+    count = backlog._count
+    monkeypatch.setattr(backlog, "_count", lambda provider: counted.append(1) or count(provider))
     for _ in range(5):
-        standings([job], upstream)
+        queue_positions([job], upstream)
     assert counted == [1]
 
 
 def test_places_are_counted_up_to_a_bound(
     make_job: MakeJob, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "PLACES_MAX", 3)
+    monkeypatch.setattr(queue, "MAX_POSITION", 3)
     jobs = [make_job() for _ in range(6)]
     assert places(*jobs, upstream=upstream) == [1, 2, 3, 4, 4, 4]
     assert places(jobs[5], upstream=upstream) == [4]

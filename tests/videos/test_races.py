@@ -10,12 +10,14 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from tests.videos.scripted import ScriptedClient
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.sync import sweep
-from videos.models import Job, JobEvent, Provider, Submission, locked
+from videos.lifecycle.send import send, submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Job, JobEvent, Submission, locked
+from videos.queue.claim import claim
 from videos.results.store import store
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -53,7 +55,7 @@ def test_concurrent_claims_respect_the_limit_and_take_each_job_once(
     upstream.provider()
     for _ in range(30):
         make_job()
-    found = at_once(*[lambda: submit.claim(upstream)] * 12)
+    found = at_once(*[lambda: claim(upstream)] * 12)
     claimed = [each for each in found if isinstance(each, Submission)]
     assert not [each for each in found if isinstance(each, Exception)]
     assert len(claimed) == 5
@@ -67,7 +69,7 @@ def test_concurrent_claims_take_one_job_per_match_key(
     upstream.provider()
     for _ in range(10):
         make_job("the same")
-    found = at_once(*[lambda: submit.claim(upstream)] * 8)
+    found = at_once(*[lambda: claim(upstream)] * 8)
     assert not [each for each in found if isinstance(each, Exception)]
     assert len([each for each in found if each is not None]) == 1
 
@@ -77,7 +79,7 @@ def test_a_cancel_against_a_submit_leaves_one_story(
     job: Job, upstream: Upstream, sora: ScriptedClient, turn: int
 ) -> None:
     upstream.provider()
-    at_once(lambda: submit.submit_next(upstream), lambda: cancel(job, upstream))
+    at_once(lambda: submit_next(upstream), lambda: cancel(job, upstream))
     job.refresh_from_db()
     assert job.status == "cancelled"
     states = list(job.submissions.values_list("state", flat=True))
@@ -100,7 +102,7 @@ def test_of_concurrent_cancels_and_retries_each_wins_once(job: Job, upstream: Up
 def test_a_cancel_against_a_store_leaves_one_story(
     job: Job, upstream: Upstream, sora: ScriptedClient, turn: int
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     submission = job.submissions.get()
@@ -117,7 +119,7 @@ def test_concurrent_sweeps_record_an_end_once(
     upstream = replace(upstream, concurrency=20)
     jobs = [make_job() for _ in range(10)]
     for _ in jobs:
-        submit.submit_next(upstream)
+        submit_next(upstream)
     for video_id in sora.videos:
         sora.complete(video_id)
     at_once(*[lambda: sweep(upstream)] * 6)
@@ -126,7 +128,7 @@ def test_concurrent_sweeps_record_an_end_once(
 
 
 def test_concurrent_stores_complete_a_job_once(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     submission = job.submissions.get()
@@ -158,7 +160,7 @@ def test_a_claim_holds_the_provider_and_its_job(
         save(*args, **kwargs)
 
     monkeypatch.setattr(Submission, "save", looking)
-    assert submit.claim(upstream) is not None
+    assert claim(upstream) is not None
     assert held == [(True, True)]
     assert not is_locked(upstream.provider())
 
@@ -175,7 +177,7 @@ def test_a_record_a_cancel_and_a_retry_hold_the_job(
         return move(job, *args, **kwargs)
 
     monkeypatch.setattr(Job, "move", looking)
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     retry(job, upstream)
     assert held == [True, True, True]
@@ -187,13 +189,13 @@ def test_a_job_and_its_submission_move_together_or_not_at_all(
     def crash(*args: Any, **kwargs: Any) -> bool:
         raise SystemExit
 
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     before = events(job)
     with monkeypatch.context() as crashing:
         crashing.setattr(Job, "move", crash)
         with pytest.raises(SystemExit):
-            submit.send(submission, upstream)
+            send(submission, upstream)
     assert job.submissions.get().state == "sending"
     assert events(job) == before
 
@@ -207,7 +209,7 @@ def test_a_claim_and_its_history_are_written_together_or_not_at_all(
     with monkeypatch.context() as crashing:
         crashing.setattr(JobEvent, "record", crash)
         with pytest.raises(SystemExit):
-            submit.claim(upstream)
+            claim(upstream)
     assert not job.submissions.exists()
 
 
@@ -216,8 +218,8 @@ def test_nothing_is_claimed_or_recorded_within_a_transaction_that_may_still_fail
 ) -> None:
     upstream.provider()
     with transaction.atomic(), pytest.raises(RuntimeError):
-        submit.claim(upstream)
-    submission = submit.claim(upstream)
+        claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     with transaction.atomic(), pytest.raises(RuntimeError), locked(submission):
         pass

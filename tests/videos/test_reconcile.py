@@ -12,13 +12,16 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Video, VideoPage
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.lifecycle.sync import sweep
-from videos.models import Job, Provider, Submission, locked
-from videos.queue.dispatch import attend, look
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Job, Submission, locked
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance, due_work
 from videos.reconciliation.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
@@ -43,9 +46,9 @@ def answered_500(video: Video) -> Video:
 def look_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
     """What the periodic look does for the job so many seconds after now."""
     with shifted(timedelta(seconds=seconds)):
-        for work in look(upstream):
+        for work in due_work(upstream):
             if work.submission_id is not None:
-                attend(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+                advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
     job.refresh_from_db()
     return only(job) if job.submissions.count() == 1 else job.submissions.order_by("-number")[0]
 
@@ -61,7 +64,7 @@ def test_what_was_accepted_without_an_answer_is_found_and_adopted(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert only(job).state == "unknown"
     submission = look_at(job, upstream, 2.5)
     assert (job.status, submission.state) == ("processing", "rendering")
@@ -71,7 +74,7 @@ def test_what_was_accepted_without_an_answer_is_found_and_adopted(
 
 def test_nothing_is_looked_for_before_its_time(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert look_at(job, upstream, 1).state == "unknown"
     assert sora.lists == 0
 
@@ -80,14 +83,14 @@ def test_absence_is_proven_only_after_the_whole_window(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert look_at(job, upstream, 2.5).state == "unknown"
     assert look_at(job, upstream, 5.5).state == "unknown"
     submission = look_at(job, upstream, 15.5)
     assert (submission.state, submission.cost_state) == ("absent", "returned")
     sora.before = None
     with shifted(timedelta(seconds=16)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     job.refresh_from_db()
     assert job.status == "processing"
     assert len(sora.creates) == 1
@@ -97,7 +100,7 @@ def test_a_video_that_shows_late_on_the_list_is_still_found(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.hidden = set(sora.videos)
     assert look_at(job, upstream, 2.5).state == "unknown"
     assert look_at(job, upstream, 5.5).state == "unknown"
@@ -109,7 +112,7 @@ def test_a_list_that_cannot_be_read_proves_nothing(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.list_error = errors.Unavailable("502")
     for seconds in (2.5, 8, 16, 30, 60):
         assert look_at(job, upstream, seconds).state == "unknown"
@@ -121,7 +124,7 @@ def test_an_entry_that_cannot_be_read_proves_nothing(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.unreadable = 1
     assert through_the_window(job, upstream).state == "unknown"
     sora.unreadable = 0
@@ -132,7 +135,7 @@ def test_the_list_is_walked_over_pages_back_to_the_attempt(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     wanted = next(iter(sora.videos))
     later = datetime.now(UTC) + timedelta(minutes=10)
     for number in range(250):
@@ -145,7 +148,7 @@ def test_a_list_that_runs_in_a_circle_ends_and_proves_nothing(
     job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     page = sora.list()
     pages = iter("abcabcabcabcabc" * 10)
     monkeypatch.setattr(sora, "list", lambda **_: replace(page, next_after=next(pages)))
@@ -156,10 +159,10 @@ def test_a_video_of_another_submission_is_not_adopted(
     make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
 ) -> None:
     one = make_job("the same")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     two = make_job("the same")
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert only(two).state == "unknown"
     assert through_the_window(two, upstream).state == "absent"
     assert only(one).state == "rendering"
@@ -169,7 +172,7 @@ def test_of_several_matches_the_earliest_is_adopted_and_the_rest_reported(
     job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     earliest = next(iter(sora.videos))
     twin = sora.add(sora.creates[0], created_at=datetime.now(UTC) + timedelta(seconds=3))
     assert look_at(job, upstream, 2.5).upstream_id == earliest
@@ -180,7 +183,7 @@ def test_a_match_from_before_the_attempt_is_not_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     request = CreateRequest(**job.fitted)
     before = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
     sora.add(request, created_at=before)
@@ -195,12 +198,12 @@ def test_a_match_that_the_upstream_made_after_the_lease_is_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     submission = only(job)
     late = sora.add(CreateRequest(**submission.request), created_at=after_the_lease(submission, settings))
     assert through_the_window(job, upstream).upstream_id == late.id
     with shifted(timedelta(seconds=20)):
-        assert not submit.submit_next(upstream), "it is paid"
+        assert not submit_next(upstream), "it is paid"
     assert job.status == "processing"
 
 
@@ -208,7 +211,7 @@ def test_a_stranger_from_after_the_lease_does_not_keep_absence_from_being_proven
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     stranger = CreateRequest("a stranger", "sora-2", "4", "1280x720")
     sora.add(stranger, created_at=after_the_lease(only(job), settings))
     assert through_the_window(job, upstream).state == "absent"
@@ -219,10 +222,10 @@ def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
 ) -> None:
     one, two = make_job("the same"), make_job("the same")
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     earlier = only(one)
     with shifted(timedelta(seconds=16)):
-        assert submit.claim(upstream) is None, "the two cannot be told apart on the list"
+        assert claim(upstream) is None, "the two cannot be told apart on the list"
     assert through_the_window(one, upstream).state == "absent"
 
     def dropped_later(request: CreateRequest) -> None:
@@ -232,7 +235,7 @@ def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
     sora.before = dropped_later
     with shifted(timedelta(seconds=20)):
         Job.objects.filter(pk=one.pk).update(due_at=database_now() + timedelta(hours=1))
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
         reconcile(earlier, upstream)
     assert look_at(two, upstream, 23).state == "rendering"
     assert only(one).state == "absent"
@@ -240,7 +243,7 @@ def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
 
 def test_a_match_without_a_date_may_be_ours(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     (video_id,) = sora.videos
     sora.videos[video_id] = replace(sora.videos[video_id], created_at=None)
     assert look_at(job, upstream, 2.5).upstream_id == video_id
@@ -250,7 +253,7 @@ def test_a_match_within_the_clock_skew_is_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     early = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW - 2)
     video = sora.add(CreateRequest(**job.fitted), created_at=early)
     assert look_at(job, upstream, 2.5).upstream_id == video.id
@@ -260,11 +263,11 @@ def test_an_unowned_video_that_does_not_match_leaves_it_to_a_person(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     stranger = sora.add(CreateRequest("rewritten by the upstream", "sora-2", "4", "1280x720"))
     assert through_the_window(job, upstream).state == "unknown"
     with shifted(timedelta(minutes=1)):
-        assert not submit.submit_next(upstream)
+        assert not submit_next(upstream)
     del sora.videos[stranger.id]
     sora.list_error = errors.Unavailable("502")
     assert look_at(job, upstream, 700).state == "unknown", "a list that could not be read proves nothing"
@@ -277,10 +280,10 @@ def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
 ) -> None:
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     # Another worker has posted this one, and has not recorded the answer yet.
     other = make_job()
-    sent = submit.claim(upstream)
+    sent = claim(upstream)
     assert sent is not None
     video = sora.add(CreateRequest(**sent.request))
     undecided = through_the_window(job, upstream)
@@ -289,7 +292,7 @@ def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
     assert undecided.unknown_at is not None
     assert (undecided.due_at - undecided.unknown_at).total_seconds() < 60
     with locked(sent) as (_, fresh):
-        submit.accept(other, fresh, video, upstream, how="answered")
+        accept(other, fresh, video, upstream, how="answered")
     assert look_at(job, upstream, 60).state == "absent"
 
 
@@ -297,7 +300,7 @@ def test_a_provider_that_echoes_otherwise_proves_no_absence(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     Provider.objects.update(proves_absence=False)
     assert through_the_window(job, upstream).state == "unknown"
 
@@ -311,7 +314,7 @@ def test_a_list_that_is_not_newest_first_proves_nothing(
             CreateRequest(f"old {age}", "sora-2", "4", "1280x720"), created_at=old - timedelta(hours=age)
         )
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     newest_first = sora.list
 
     def oldest_first(**asked: Any) -> VideoPage:
@@ -329,11 +332,11 @@ def test_a_video_that_is_dated_outside_its_create_ends_the_trust_in_the_list(
     make_job()
     slow = timedelta(seconds=settings.SORA_CLOCK_SKEW + 5)
     sora.after = lambda video: replace(video, created_at=datetime.now(UTC) - slow)
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert not Provider.objects.get().proves_absence
     job = make_job()
     sora.after, sora.before = None, raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert through_the_window(job, upstream).state == "unknown"
 
 
@@ -342,7 +345,7 @@ def test_a_dialect_that_proves_no_absence_leaves_it_to_a_person(make_job: Callab
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert through_the_window(job, upstream).state == "unknown"
 
 
@@ -351,7 +354,7 @@ def test_a_dialect_without_a_list_leaves_it_to_a_person(make_job: Callable[..., 
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     submission = look_at(job, upstream, 60)
     assert (submission.state, submission.due_at, sora.lists) == ("unknown", None, 0)
 
@@ -363,7 +366,7 @@ def test_tries_that_are_answered_by_errors_and_absent_come_to_an_end(
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
     for attempt in range(3):
         with shifted(timedelta(minutes=attempt)):
-            assert submit.submit_next(upstream)
+            assert submit_next(upstream)
             look_at(job, upstream, 16)
     assert job.status == "failed"
     assert job.error_code == "SORA_SUBMISSION_FAILED"
@@ -377,7 +380,7 @@ def test_silence_alone_never_fails_a_job(
     sora.before = raising(errors.OutcomeUnknown("timeout", answered=False))
     for attempt in range(3):
         with shifted(timedelta(minutes=attempt)):
-            assert submit.submit_next(upstream)
+            assert submit_next(upstream)
             look_at(job, upstream, 16)
     assert job.status == "pending"
 
@@ -387,13 +390,13 @@ def test_a_retry_begins_to_count_anew(
 ) -> None:
     settings.SORA_MAX_RETRIES = 0
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert through_the_window(job, upstream).state == "absent"
     assert job.status == "failed"
     settings.SORA_MAX_RETRIES = 1
     with shifted(timedelta(minutes=1)):
         retry(job, upstream)
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
         look_at(job, upstream, 16)
     assert job.status == "pending"
 
@@ -405,7 +408,7 @@ def test_silent_tries_do_not_count_as_answered_ones(
     for attempt, answered in enumerate([False, False, True]):
         sora.before = raising(errors.OutcomeUnknown("no", answered=answered))
         with shifted(timedelta(minutes=attempt)):
-            assert submit.submit_next(upstream)
+            assert submit_next(upstream)
             look_at(job, upstream, 16)
     assert job.status == "pending"
 
@@ -414,7 +417,7 @@ def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     cancel(job, upstream)
     submission = look_at(job, upstream, 2.5)
     assert (job.status, submission.state) == ("cancelled", "rendering")
@@ -422,7 +425,7 @@ def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
 
 def test_two_looks_at_once_do_the_work_once(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     submission = only(job)
     with shifted(timedelta(seconds=2.5)):
         reconcile(submission, upstream)
@@ -434,11 +437,11 @@ def test_a_late_answer_for_what_was_declared_absent_is_taken_or_said(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     absent = through_the_window(job, upstream)
     video = sora.add(CreateRequest(**job.fitted))
     with locked(absent) as (locked_job, submission):
-        assert submit.accept(locked_job, submission, video, upstream, how="answered")
+        assert accept(locked_job, submission, video, upstream, how="answered")
     job.refresh_from_db()
     assert (job.status, only(job).state, only(job).cost_state) == ("processing", "rendering", "reserved")
 
@@ -448,35 +451,35 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     sora.list_error = errors.Unavailable("502")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     for later in (settings.JOB_GIVE_UP_AFTER + 1, settings.JOB_GIVE_UP_AFTER + 3700):
         look_at(job, upstream, later)
     lost = only(job)
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
         retry(job, upstream)
-        assert submit.claim(upstream)
+        assert claim(upstream)
         video = sora.add(CreateRequest(**job.fitted))
         with locked(lost) as (locked_job, submission):
-            assert not submit.accept(locked_job, submission, video, upstream, how="answered")
+            assert not accept(locked_job, submission, video, upstream, how="answered")
     lost.refresh_from_db()
     assert (lost.state, lost.upstream_id, lost.cost_state) == ("given_up", video.id, "settled")
-    assert lost.accepted_at is not None, "an audit looks for it"
+    assert lost.accepted_at is not None, "an audit attempts for it"
 
 
 def test_a_retry_goes_on_with_an_earlier_attempt_that_was_accepted_after_all(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     first = through_the_window(job, upstream)
     sora.before = None
     with shifted(timedelta(seconds=20)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
         second = job.submissions.get(number=2)
         video = sora.add(CreateRequest(**first.request))
         with locked(first) as (locked_job, submission):
-            submit.accept(locked_job, submission, video, upstream, how="answered")
+            accept(locked_job, submission, video, upstream, how="answered")
         sora.fail(str(second.upstream_id))
         sweep(upstream)
         job.refresh_from_db()
@@ -491,14 +494,14 @@ def test_a_late_answer_that_nobody_waits_for_is_settled(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     absent = through_the_window(job, upstream)
     sora.before = None
     with shifted(timedelta(seconds=16)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     video = sora.add(CreateRequest(**job.fitted))
     with locked(absent) as (locked_job, submission):
-        assert submit.accept(locked_job, submission, video, upstream, how="answered")
+        assert accept(locked_job, submission, video, upstream, how="answered")
     absent.refresh_from_db()
     assert (absent.state, absent.cost_state, absent.upstream_id) == ("given_up", "settled", video.id)
     assert job.submissions.get(number=2).state == "rendering"

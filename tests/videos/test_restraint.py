@@ -11,14 +11,17 @@ from tests.videos.test_submit import only, raising
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit, sync
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.sync import UpstreamUnavailable, ask_now, sweep
-from videos.models import Job, Provider, Submission
-from videos.queue.dispatch import attend, look, probe
+from videos.lifecycle.poll import UpstreamUnavailable, ask, ask_now
+from videos.lifecycle.send import send, submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Job, Submission
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance, due_work, probe
+from videos.queue.providers import resume
 from videos.reconciliation.audit import audit_if_due
-from videos.reconciliation.decisions import resume
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +42,7 @@ def test_no_minute_holds_more_creates_than_the_limit(
         make_job()
     for seconds in range(130):
         with shifted(timedelta(seconds=seconds)):
-            while submit.submit_next(upstream):
+            while submit_next(upstream):
                 pass
     # By the database's clock, which also runs while this test does.
     sent_at = [submission.created_at for submission in Submission.objects.all()]
@@ -57,7 +60,7 @@ def test_the_limit_is_used(
         make_job()
     for seconds in range(60):
         with shifted(timedelta(seconds=seconds)):
-            while submit.submit_next(upstream):
+            while submit_next(upstream):
                 pass
     assert len(sora.creates) >= 11
 
@@ -68,9 +71,9 @@ def test_turns_that_were_not_used_are_not_saved_up(
     settings.SORA_REQUESTS_PER_MINUTE = 3
     for _ in range(6):
         make_job()
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     with shifted(timedelta(hours=1)):
-        while submit.submit_next(upstream):
+        while submit_next(upstream):
             pass
     assert len(sora.creates) <= 1 + 3
 
@@ -80,16 +83,16 @@ def test_a_claim_that_finds_no_job_uses_no_turn(
 ) -> None:
     settings.SORA_REQUESTS_PER_MINUTE = 1
     for _ in range(3):
-        assert submit.claim(upstream) is None
+        assert claim(upstream) is None
     make_job()
-    assert submit.claim(upstream) is not None
+    assert claim(upstream) is not None
 
 
 def failing(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, creates: int) -> None:
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
     for _ in range(creates):
         make_job()
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
 
 
 def test_creates_that_fail_in_a_row_open_the_breaker(
@@ -102,9 +105,9 @@ def test_creates_that_fail_in_a_row_open_the_breaker(
     settings.SORA_BREAKER_FAILURES = 3
     failing(make_job, upstream, sora, 3)
     make_job()
-    assert not submit.submit_next(upstream)
+    assert not submit_next(upstream)
     assert "3 creates in a row have failed" in caplog.text
-    assert Provider.objects.get().hold_reason == "500"
+    assert Provider.objects.get().sending_backoff_reason == "500"
 
 
 def test_an_open_breaker_lets_one_at_a_time_try(
@@ -114,8 +117,8 @@ def test_an_open_breaker_lets_one_at_a_time_try(
     failing(make_job, upstream, sora, 3)
     make_job(), make_job()
     with shifted(timedelta(seconds=10)):
-        assert submit.claim(upstream) is not None
-        assert submit.claim(upstream) is None
+        assert claim(upstream) is not None
+        assert claim(upstream) is None
 
 
 def test_an_accepted_create_closes_the_breaker(
@@ -126,11 +129,11 @@ def test_an_accepted_create_closes_the_breaker(
     sora.before = None
     make_job(), make_job(), make_job()
     with shifted(timedelta(seconds=10)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
         provider = Provider.objects.get()
-        assert (provider.failures, provider.hold_reason) == (0, "")
-        assert submit.claim(upstream) is not None
-        assert submit.claim(upstream) is not None
+        assert (provider.failures, provider.sending_backoff_reason) == (0, "")
+        assert claim(upstream) is not None
+        assert claim(upstream) is not None
 
 
 def test_the_breaker_stays_open_longer_with_each_failure_and_not_for_ever(
@@ -144,7 +147,7 @@ def test_the_breaker_stays_open_longer_with_each_failure_and_not_for_ever(
             if made <= len(tried):
                 make_job()
                 made += 1
-            if submit.submit_next(upstream):
+            if submit_next(upstream):
                 tried.append(seconds)
     assert 10 < len(tried) < 30
     assert max(later - earlier for earlier, later in itertools.pairwise(tried)) <= 310
@@ -155,14 +158,14 @@ def test_an_open_breaker_stops_neither_reconciling_nor_sweeping(
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 1
     make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     failing(make_job, upstream, sora, 1)
     with shifted(timedelta(seconds=2.5)):
-        due = look(upstream)
-        assert {work.task for work in due} == {"sweep", "attend"}
+        due = due_work(upstream)
+        assert {work.task for work in due} == {"sweep", "advance"}
         for work in due:
             if work.submission_id:
-                attend(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+                advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
     assert sora.lists == 1
 
 
@@ -174,14 +177,14 @@ def test_failures_that_are_not_in_a_row_open_nothing(
         failing(make_job, upstream, sora, 2)
         sora.before = None
         make_job()
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     assert Provider.objects.get().failures == 0
 
 
 def held_for() -> float:
-    held_until = Provider.objects.get().held_until
-    assert held_until is not None
-    return (held_until - database_now()).total_seconds()
+    sending_backoff_until = Provider.objects.get().sending_backoff_until
+    assert sending_backoff_until is not None
+    return (sending_backoff_until - database_now()).total_seconds()
 
 
 @pytest.mark.parametrize(
@@ -196,14 +199,14 @@ def test_a_hold_is_made_longer_and_never_shorter(
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 3
     jobs = [make_job() for _ in range(3)]
-    claimed = [submit.claim(upstream) for _ in jobs]
+    claimed = [claim(upstream) for _ in jobs]
     answers = (errors.Busy("429", retry_after=600), sooner, errors.Busy("again", retry_after=1200))
     for submission, answer, least in zip(claimed, answers, (600, 600, 1200), strict=True):
         assert submission is not None
         sora.before = raising(answer)
-        submit.send(submission, upstream)
+        send(submission, upstream)
         assert held_for() > least - 10
-    assert Provider.objects.get().hold_reason == "again"
+    assert Provider.objects.get().sending_backoff_reason == "again"
 
 
 def test_an_open_breaker_makes_no_hold_shorter(
@@ -211,27 +214,27 @@ def test_an_open_breaker_makes_no_hold_shorter(
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 2
     make_job(), make_job()
-    first, second = submit.claim(upstream), submit.claim(upstream)
+    first, second = claim(upstream), claim(upstream)
     assert first is not None
     assert second is not None
     sora.before = raising(errors.Busy("429", retry_after=600))
-    submit.send(first, upstream)
+    send(first, upstream)
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
     second.provider.refresh_from_db()
-    submit.send(second, upstream)
+    send(second, upstream)
     assert held_for() > 590
 
 
 def test_an_operator_ends_a_hold(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient) -> None:
     make_job()
     sora.before = raising(errors.Busy("429", retry_after=600))
-    submit.submit_next(upstream)
-    Provider.objects.update(left_alone_until=database_now() + timedelta(hours=1))
+    submit_next(upstream)
+    Provider.objects.update(backoff_until=database_now() + timedelta(hours=1))
     said = resume(upstream.name)
     assert [each.split(" until ")[0] for each in said] == ["held", "asked nothing"]
     provider = Provider.objects.get()
     assert provider.takes_creates()
-    assert not provider.left_alone_for()
+    assert not provider.backoff_seconds()
 
 
 def test_a_create_of_unknown_outcome_holds_the_provider_as_long_as_it_asks(
@@ -239,22 +242,22 @@ def test_a_create_of_unknown_outcome_holds_the_provider_as_long_as_it_asks(
 ) -> None:
     make_job(), make_job()
     sora.before = raising(errors.OutcomeUnknown("503", answered=True, retry_after=600))
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     with shifted(timedelta(seconds=590)):
-        assert not submit.submit_next(upstream)
+        assert not submit_next(upstream)
     with shifted(timedelta(seconds=670)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
 
 
 def work(upstream: Upstream, later: float) -> list[str]:
     """What the workers are given to do then, and do."""
     with shifted(timedelta(seconds=later)):
-        given = look(upstream)
+        given = due_work(upstream)
         for due in given:
             if due.task == "sweep":
                 sweep(upstream)
             elif due.submission_id:
-                attend(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+                advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
     return [due.task for due in given]
 
 
@@ -286,7 +289,7 @@ def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
         sora.before = raising(errors.OutcomeUnknown("timeout"))
     if call == "drop":
         upstream = replace(upstream, dialect=replace(OPENAI, cancels=True))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     if call == "fetch":
         sora.complete(str(only(job).upstream_id))
         sweep(upstream)
@@ -304,10 +307,10 @@ def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
     for video_id in sora.videos:
         sora.complete(video_id)
     for later in (16, 60, 610):
-        assert not {"sweep", "attend"} & {*work(upstream, later)}
+        assert not {"sweep", "advance"} & {*work(upstream, later)}
         with shifted(timedelta(seconds=later)):
             # A message that was on its way.
-            attend(only(job), upstream)
+            advance(only(job), upstream)
             sweep(upstream)
             audit_if_due(upstream)
         assert only(job).state == before
@@ -324,7 +327,7 @@ def test_the_audit_and_the_probe_leave_it_alone_as_well(
     sora.list_error = alone()
     with shifted(timedelta(seconds=11)):
         audit_if_due(upstream)
-        assert Provider.objects.get().left_alone_for() > 590
+        assert Provider.objects.get().backoff_seconds() > 590
     now = database_now()
     Provider.objects.update(paused_at=now, probe_due_at=now)
     for later in (30, 600):
@@ -338,7 +341,7 @@ def test_a_probe_heeds_how_long_the_upstream_wants_to_be_left_alone(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.Misconfigured("401", status=401))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.probe_error = alone()
     with shifted(timedelta(seconds=10)):
         probe(upstream)
@@ -351,34 +354,34 @@ def test_creates_go_on_while_nothing_is_asked(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.list_error = alone()
     assert work(upstream, 2) == ["sweep"]
     make_job()
     assert work(upstream, 3) == ["submit"] * 4
     with shifted(timedelta(seconds=3)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
 
 
 def test_no_upstream_is_left_alone_for_ever_nor_for_less_than_it_asked_before(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.list_error = errors.Unavailable("503", retry_after=1e9)
     work(upstream, 2)
-    left = Provider.objects.get().left_alone_for()
+    left = Provider.objects.get().backoff_seconds()
     assert 3590 < left < 4000
     # One that was asked side by side.
     sora.retrieve_error = errors.Unavailable("503", retry_after=5)
     with pytest.raises(errors.Unavailable):
-        sync.ask(only(job), upstream)
-    assert Provider.objects.get().left_alone_for() > left - 10
+        ask(only(job), upstream)
+    assert Provider.objects.get().backoff_seconds() > left - 10
 
 
 def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     sora.list_error = alone()
     work(upstream, 2)
@@ -393,7 +396,7 @@ def test_of_many_that_are_asked_one_by_one_the_first_that_is_told_so_is_the_last
 ) -> None:
     for _ in range(5):
         make_job()
-        submit.submit_next(upstream)
+        submit_next(upstream)
     sora.hidden = set(sora.videos)
     sora.retrieve_error = alone()
     work(upstream, 5)

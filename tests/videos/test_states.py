@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from upstreams.clock import database_now
-from videos.models import Group, Job, JobEvent, Provider, Submission
+from upstreams.models import Provider
+from videos.models import Group, Job, JobEvent, Submission
 from videos.states import (
     ACCEPTED,
     COST_IN,

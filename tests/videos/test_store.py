@@ -15,9 +15,9 @@ from upstreams.client import errors
 from upstreams.client.types import Content, Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.results.probe import Unplayable, jpeg_of_first_frame, probe
 from videos.results.store import store
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def rendered(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     return only(job)
@@ -74,7 +74,7 @@ def test_a_download_that_fails_is_tried_again_but_not_at_once(
     sora.content = errors.Unavailable("reset")
     store(rendered, upstream)
     rendered.refresh_from_db()
-    assert (rendered.state, rendered.looks) == ("rendered", 1)
+    assert (rendered.state, rendered.attempts) == ("rendered", 1)
     sora.content = b""
     store(rendered, upstream)
     assert Job.objects.get().status == "processing"
@@ -101,7 +101,7 @@ def test_a_404_for_a_video_that_is_said_to_be_there_is_tried_again(
     sora.content = errors.NotFound("not ready")
     store(rendered, upstream)
     rendered.refresh_from_db()
-    assert (rendered.state, rendered.looks) == ("rendered", 1)
+    assert (rendered.state, rendered.attempts) == ("rendered", 1)
 
 
 def test_a_file_that_does_not_come_within_our_patience_is_lost(
@@ -265,7 +265,7 @@ def test_a_media_folder_that_cannot_be_written_is_tried_again_and_ends_with_our_
     Path(settings.MEDIA_ROOT).write_text("a file in its place")
     store(rendered, upstream)
     rendered.refresh_from_db()
-    assert (rendered.state, rendered.looks) == ("rendered", 1)
+    assert (rendered.state, rendered.attempts) == ("rendered", 1)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
         store(rendered, upstream)
     assert Job.objects.get().error_code == "result_lost"

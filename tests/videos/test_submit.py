@@ -12,11 +12,13 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.models import Job, Provider, Submission
-from videos.queue.dispatch import look, probe
+from videos.lifecycle.send import send, submit_next
+from videos.models import Job, Submission
+from videos.queue.claim import claim
+from videos.queue.dispatch import due_work, probe
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +39,7 @@ def only(job: Job) -> Submission:
 def test_an_accepted_job_is_processing_and_keeps_the_upstream_id(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    assert submit.submit_next(upstream)
+    assert submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("processing", "rendering")
     assert [only(job).upstream_id] == list(sora.videos)
@@ -50,14 +52,14 @@ def test_the_submission_is_committed_before_the_post(
 ) -> None:
     seen = []
     sora.before = lambda request: seen.extend(Submission.objects.values_list("state", "cost_state"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     assert seen == [("sending", "reserved")]
 
 
 def test_high_before_normal_before_low_and_old_before_young(make_job: MakeJob, upstream: Upstream) -> None:
     jobs = [make_job(priority=name) for name in ("low", "normal", "high", "normal", "high")]
     upstream = replace(upstream, concurrency=9)
-    claimed = [submit.claim(upstream) for _ in jobs]
+    claimed = [claim(upstream) for _ in jobs]
     order = [submission.job_id for submission in claimed if submission]
     assert order == [jobs[2].pk, jobs[4].pk, jobs[1].pk, jobs[3].pk, jobs[0].pk]
 
@@ -65,12 +67,12 @@ def test_high_before_normal_before_low_and_old_before_young(make_job: MakeJob, u
 def test_a_job_that_is_not_due_waits_while_others_go(make_job: MakeJob, upstream: Upstream) -> None:
     waiting, due = make_job(priority="high"), make_job()
     Job.objects.filter(pk=waiting.pk).update(due_at=database_now() + timedelta(seconds=30))
-    first = submit.claim(upstream)
+    first = claim(upstream)
     assert first is not None
     assert first.job_id == due.pk
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
     with shifted(timedelta(seconds=31)):
-        assert submit.claim(upstream) is not None
+        assert claim(upstream) is not None
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
@@ -79,16 +81,16 @@ def test_every_live_submission_counts_for_the_concurrency(
 ) -> None:
     upstream = replace(upstream, concurrency=1)
     make_job(), make_job()
-    first = submit.claim(upstream)
+    first = claim(upstream)
     assert first is not None
     accepted = {"upstream_id": "video_1"} if state not in {"sending", "unknown"} else {}
     cost = "settled" if state == "rendered" else "reserved"
     Submission.objects.filter(pk=first.pk).update(state=state, cost_state=cost, **accepted)
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
     Submission.objects.filter(pk=first.pk).update(
         state="failed", cost_state="released", upstream_id="video_1"
     )
-    assert submit.claim(upstream) is not None
+    assert claim(upstream) is not None
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown"])
@@ -97,31 +99,31 @@ def test_of_two_jobs_that_the_list_cannot_tell_apart_one_waits(
 ) -> None:
     make_job("the same"), make_job("the same")
     other = make_job("another")
-    first = submit.claim(upstream)
+    first = claim(upstream)
     assert first is not None
     Submission.objects.filter(pk=first.pk).update(state=state)
-    second = submit.claim(upstream)
+    second = claim(upstream)
     assert second is not None
     assert second.job_id == other.pk
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
     Submission.objects.filter(pk=first.pk).update(state="rendering", upstream_id="video_1")
-    assert submit.claim(upstream) is not None
+    assert claim(upstream) is not None
 
 
 def test_a_pending_job_with_a_live_submission_gets_no_second_one(job: Job, upstream: Upstream) -> None:
-    first = submit.claim(upstream)
+    first = claim(upstream)
     assert first is not None
     Submission.objects.filter(pk=first.pk).update(state="dropping", upstream_id="video_1")
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
 
 
 def test_a_job_cancelled_after_its_claim_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     cancel(job, upstream)
-    submit.send(submission, upstream)
+    send(submission, upstream)
     assert sora.creates == []
     submission.refresh_from_db()
     assert (submission.state, submission.cost_state) == ("unsent", "returned")
@@ -130,10 +132,10 @@ def test_a_job_cancelled_after_its_claim_is_not_posted(
 def test_a_job_claimed_before_an_operators_stop_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     Provider.objects.update(stopped_at=database_now())
-    submit.send(submission, upstream)
+    send(submission, upstream)
     assert sora.creates == []
     assert only(job).state == "unsent"
 
@@ -144,7 +146,7 @@ def test_a_job_that_does_not_wait_is_passed_over_in_its_lane(
 ) -> None:
     older, younger = make_job(), make_job()
     Job.objects.filter(pk=older.pk).update(status=status, error_code="x")
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     assert submission.job_id == younger.pk
 
@@ -152,18 +154,18 @@ def test_a_job_that_does_not_wait_is_passed_over_in_its_lane(
 @pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
 def test_only_a_pending_job_is_claimed(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, error_code="x")
-    assert submit.claim(upstream) is None
+    assert claim(upstream) is None
 
 
 @pytest.mark.parametrize("state", ["unknown", "absent"])
 def test_what_was_decided_meanwhile_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient, state: str
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     cost = "reserved" if state == "unknown" else "returned"
     Submission.objects.filter(pk=submission.pk).update(state=state, cost_state=cost)
-    submit.send(submission, upstream)
+    send(submission, upstream)
     assert sora.creates == []
     assert only(job).state == state
 
@@ -171,13 +173,13 @@ def test_what_was_decided_meanwhile_is_not_posted(
 def test_nothing_is_posted_once_the_lease_no_longer_covers_the_call(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     with shifted(timedelta(seconds=upstream.lease - upstream.deadline + 1)):
-        submit.send(submission, upstream)
+        send(submission, upstream)
         assert sora.creates == []
         assert only(job).state == "unsent"
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     assert len(sora.creates) == 1
 
 
@@ -192,7 +194,7 @@ def test_an_unknown_outcome_is_never_sent_again(
     job: Job, upstream: Upstream, sora: ScriptedClient, error: errors.OutcomeUnknown
 ) -> None:
     sora.before = raising(error)
-    submit.submit_next(upstream)
+    submit_next(upstream)
     submission = only(job)
     job.refresh_from_db()
     assert (submission.state, submission.cost_state, submission.answered) == (
@@ -202,16 +204,16 @@ def test_an_unknown_outcome_is_never_sent_again(
     )
     assert job.status == "pending"
     with shifted(timedelta(hours=1)):
-        assert not submit.submit_next(upstream)
+        assert not submit_next(upstream)
 
 
 def test_an_expired_lease_is_an_unknown_outcome(job: Job, upstream: Upstream) -> None:
-    submit.claim(upstream)
+    claim(upstream)
     with shifted(timedelta(seconds=upstream.lease - 1)):
-        look(upstream)
+        due_work(upstream)
         assert only(job).state == "sending"
     with shifted(timedelta(seconds=upstream.lease + 1)):
-        look(upstream)
+        due_work(upstream)
         assert only(job).state == "unknown"
 
 
@@ -219,14 +221,14 @@ def test_what_never_left_is_sent_again_but_not_at_once(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.NotSent("refused"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state, only(job).cost_state) == ("pending", "unsent", "returned")
     assert job.due_at > database_now()
     sora.before = None
-    assert not submit.submit_next(upstream)
+    assert not submit_next(upstream)
     with shifted(timedelta(minutes=2)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
     job.refresh_from_db()
     assert job.status == "processing"
     assert job.submissions.count() == 2
@@ -237,12 +239,12 @@ def test_a_busy_upstream_is_left_alone_as_long_as_it_asks(
 ) -> None:
     make_job(), make_job()
     sora.before = raising(errors.Busy("429", retry_after=100))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.before = None
     with shifted(timedelta(seconds=95)):
-        assert not submit.submit_next(upstream)
+        assert not submit_next(upstream)
     with shifted(timedelta(seconds=115)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
 
 
 def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
@@ -250,24 +252,24 @@ def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
 ) -> None:
     one, two = make_job(), make_job()
     sora.before = raising(errors.Misconfigured("401", status=401))
-    submit.submit_next(upstream)
-    assert not submit.submit_next(upstream)
+    submit_next(upstream)
+    assert not submit_next(upstream)
     provider = Provider.objects.get()
     assert provider.paused_at is not None
     assert provider.pause_reason == "401"
     sora.before, sora.probe_error = None, errors.Misconfigured("401", status=401)
     with shifted(timedelta(seconds=10)):
-        assert [work.task for work in look(upstream)] == ["probe"]
+        assert [work.task for work in due_work(upstream)] == ["probe"]
         probe(upstream)
         assert sora.probes == 1
         probe(upstream)
         assert sora.probes == 1, "a probe that is not due is not made"
-        assert not submit.submit_next(upstream)
+        assert not submit_next(upstream)
     sora.probe_error = None
     with shifted(timedelta(minutes=2)):
         probe(upstream)
-        assert submit.submit_next(upstream)
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
+        assert submit_next(upstream)
     for job in (one, two):
         job.refresh_from_db()
         assert job.status == "processing"
@@ -286,7 +288,7 @@ def test_a_job_that_alone_is_forbidden_does_not_stop_the_others(
     for seconds in range(0, 60, 3):
         with shifted(timedelta(seconds=seconds)):
             probe(upstream)
-            while submit.submit_next(upstream):
+            while submit_next(upstream):
                 pass
     for job in others:
         job.refresh_from_db()
@@ -297,7 +299,7 @@ def test_probes_of_an_upstream_that_goes_on_refusing_grow_rare(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.Misconfigured("401", status=401))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.probe_error = errors.Misconfigured("401", status=401)
     for seconds in range(0, 3600, 5):
         with shifted(timedelta(seconds=seconds)):
@@ -310,18 +312,18 @@ def test_no_upstream_holds_us_back_for_ever(
     job: Job, upstream: Upstream, sora: ScriptedClient, asked: float
 ) -> None:
     sora.before = raising(errors.Busy("429", retry_after=asked))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.before = None
     assert only(job).state == "unsent"
     with shifted(timedelta(hours=1, minutes=7)):
-        assert submit.submit_next(upstream)
+        assert submit_next(upstream)
 
 
 def test_a_404_is_a_refusal_where_the_list_answers(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.NotFound("no such model"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("failed", "rejected")
     assert Provider.objects.get().paused_at is None
@@ -332,7 +334,7 @@ def test_a_404_is_a_wrong_address_where_the_list_is_missing_too(
 ) -> None:
     sora.before = raising(errors.NotFound("no such path"))
     sora.probe_error = errors.NotFound("no such path")
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("pending", "unsent")
     assert Provider.objects.get().paused_at is not None
@@ -342,7 +344,7 @@ def test_a_refusal_fails_the_job_with_the_cause_and_costs_nothing(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.Rejected("Invalid value", status=400, code="invalid_value", param="seconds"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert job.status == "failed"
     assert job.error_code == "SORA_SUBMISSION_FAILED"
@@ -360,11 +362,11 @@ def test_a_late_answer_after_the_lease_is_still_taken(
 ) -> None:
     def slow(request: CreateRequest) -> None:
         with shifted(timedelta(seconds=upstream.lease + 1)):
-            look(upstream)
+            due_work(upstream)
         assert only(job).state == "unknown"
 
     sora.before = slow
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("processing", "rendering")
 
@@ -378,14 +380,14 @@ def test_a_sender_that_was_held_up_after_the_last_check_has_no_time_left(
         time.sleep(0.2)
         return True
 
-    monkeypatch.setattr(submit, "_may_send", held_up)
+    monkeypatch.setattr("videos.lifecycle.send._may_send", held_up)
 
     def create(request: CreateRequest, deadline: float) -> Video:
         allowed.append(deadline)
         return sora.add(request)
 
     monkeypatch.setattr(sora, "create", create)
-    submit.submit_next(replace(upstream, deadline=0.1))
+    submit_next(replace(upstream, deadline=0.1))
     assert allowed[0] < 0
 
 
@@ -394,10 +396,10 @@ def test_an_id_that_is_already_ours_is_no_acceptance(
 ) -> None:
     make_job()
     second = make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     first_id = next(iter(sora.videos))
     sora.after = lambda video: replace(video, id=first_id)
-    submit.submit_next(upstream)
+    submit_next(upstream)
     second.refresh_from_db()
     assert (second.status, only(second).state) == ("pending", "unknown")
 
@@ -407,7 +409,7 @@ def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, 
         return replace(video, size="1x1")
 
     sora.after = echo_other_size
-    submit.submit_next(upstream)
+    submit_next(upstream)
     job.refresh_from_db()
     assert job.status == "processing"
     assert not Provider.objects.get().proves_absence
@@ -421,31 +423,31 @@ def test_the_price_is_as_listed_and_unknown_where_it_is_not(
     unlisted = make_job()
     assert listed.estimated_cost == Decimal("0.80")
     assert unlisted.estimated_cost is None
-    submit.submit_next(upstream)
-    submit.submit_next(upstream)
+    submit_next(upstream)
+    submit_next(upstream)
     assert only(listed).price == Decimal("0.80"), "what was set aside"
     assert only(unlisted).price is None
 
 
 def test_the_look_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
     upstream = scripted(concurrency=2)
-    assert look(upstream) == []
+    assert due_work(upstream) == []
     make_job()
-    assert [work.task for work in look(upstream)] == ["submit", "submit"]
-    submit.submit_next(upstream)
+    assert [work.task for work in due_work(upstream)] == ["submit", "submit"]
+    submit_next(upstream)
     make_job()
-    assert [work.task for work in look(upstream)] == ["submit"]
+    assert [work.task for work in due_work(upstream)] == ["submit"]
 
 
 def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None:
     dialect = replace(OPENAI, takes=frozenset({"seed", "fps", "negative_prompt"}))
     upstream = scripted(dialect)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
-    from upstreams.fitting import Asked
+    from upstreams.request import VideoRequest
     from videos.lifecycle.create import create
 
     owner = make_job().owner
     Job.objects.all().delete()
-    create(Asked("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None, upstream=upstream)
-    submit.submit_next(upstream)
+    create(VideoRequest("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None, upstream=upstream)
+    submit_next(upstream)
     assert (sora.creates[0].negative_prompt, sora.creates[0].fps, sora.creates[0].seed) == ("rain", 30, 7)

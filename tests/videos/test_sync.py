@@ -15,19 +15,22 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.sync import ask, ask_late, sweep
-from videos.models import Job, Provider, Submission, locked
-from videos.queue.dispatch import attend, look
+from videos.lifecycle.poll import ask, ask_late
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
+from videos.models import Job, Submission, locked
+from videos.queue.claim import claim
+from videos.queue.dispatch import advance, due_work
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def rendering(job: Job, upstream: Upstream) -> Submission:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     return only(job)
 
 
@@ -71,7 +74,7 @@ def test_a_sweep_asks_by_pages_and_not_one_by_one(
     upstream = replace(scripted(concurrency=500), client=sora)  # type: ignore[arg-type]
     for _ in range(40):
         make_job()
-        submit.submit_next(upstream)
+        submit_next(upstream)
     for video_id in sora.videos:
         sora.set(video_id, Phase.RUNNING, progress=10)
     with CaptureQueriesContext(connection) as queries:
@@ -209,7 +212,7 @@ def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job
     upstream = scripted(replace(OPENAI, lists=False))
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.complete(next(iter(sora.videos)))
     with shifted(timedelta(seconds=2)):
         sweep(upstream)
@@ -232,7 +235,7 @@ def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_a
 def given_up(rendering: Submission, upstream: Upstream) -> None:
     """What the look and the sweep do with a render that outlasted our patience."""
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
+        due_work(upstream)
         sweep(upstream)
     rendering.refresh_from_db()
     assert rendering.state == "given_up"
@@ -254,7 +257,7 @@ def test_a_render_that_finished_while_we_were_away_is_not_given_up(
 ) -> None:
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(upstream)
+        due_work(upstream)
         _, submission = after_sweep(rendering, upstream)
     assert submission.state == "rendered"
 
@@ -266,7 +269,7 @@ def test_a_silent_upstream_is_waited_for_an_hour_longer(
     past = settings.JOB_GIVE_UP_AFTER + 1
     for seconds, state in ((past, "rendering"), (past + 3500, "rendering"), (past + 3601, "given_up")):
         with shifted(timedelta(seconds=seconds)):
-            look(upstream)
+            due_work(upstream)
             _, submission = after_sweep(rendering, upstream)
         assert submission.state == state, seconds
 
@@ -293,7 +296,7 @@ def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, s
 def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
     job: Job, upstream: Upstream, state: str, job_status: str, after: str, job_after: str
 ) -> None:
-    submission = submit.claim(upstream)
+    submission = claim(upstream)
     assert submission is not None
     Submission.objects.update(
         state=state,
@@ -303,11 +306,11 @@ def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
     Job.objects.update(status=job_status)
     other = replace(upstream, name="another")
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 1)):
-        look(other)
+        due_work(other)
         submission.refresh_from_db()
         assert submission.state == state
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(other)
+        due_work(other)
     submission.refresh_from_db()
     assert (submission.state, submission.cost_state, Job.objects.get().status) == (
         after,
@@ -322,7 +325,7 @@ def test_one_video_that_cannot_be_asked_after_hides_no_other(
 ) -> None:
     jobs = [make_job(), make_job()]
     for _ in jobs:
-        submit.submit_next(upstream)
+        submit_next(upstream)
     bad, good = (str(each.submissions.get().upstream_id) for each in jobs)
     sora.hidden, sora.retrieve_error = {bad}, error
     sora.complete(good)
@@ -349,7 +352,7 @@ def test_what_a_list_showed_before_it_broke_off_is_taken_and_the_rest_asked_one_
 ) -> None:
     jobs = [make_job(), make_job()]
     for _ in jobs:
-        submit.submit_next(upstream)
+        submit_next(upstream)
     for video_id in sora.videos:
         sora.complete(video_id)
     shown, beyond = jobs
@@ -367,7 +370,7 @@ def test_an_upstream_that_is_away_is_asked_twice_in_a_sweep(
 ) -> None:
     jobs = [make_job() for _ in range(4)]
     for _ in jobs:
-        submit.submit_next(upstream)
+        submit_next(upstream)
     sora.list_error = sora.retrieve_error = errors.Unavailable("refused")
     for later in (5, 6):
         with shifted(timedelta(seconds=later)):
@@ -381,7 +384,7 @@ def test_while_the_list_fails_one_that_cannot_be_asked_after_hides_no_other(
 ) -> None:
     jobs = [make_job() for _ in range(3)]
     for _ in jobs:
-        submit.submit_next(upstream)
+        submit_next(upstream)
     bad = only(jobs[0]).upstream_id
     for video_id in sora.videos:
         sora.complete(video_id)
@@ -404,11 +407,11 @@ def test_a_sweep_does_not_put_off_what_is_to_be_stopped(make_job: Callable[..., 
     upstream = scripted(replace(OPENAI, cancels=True))
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     old, young = make_job(), make_job()
-    submit.submit_next(upstream), submit.submit_next(upstream)
+    submit_next(upstream), submit_next(upstream)
     cancel(old, upstream)
     with shifted(timedelta(seconds=5)):
         sweep(upstream)
-        work = [each.submission_id for each in look(upstream)]
+        work = [each.submission_id for each in due_work(upstream)]
     assert work == [only(old).pk]
     assert only(young).state == "rendering"
     assert sora.lists == 1
@@ -417,12 +420,12 @@ def test_a_sweep_does_not_put_off_what_is_to_be_stopped(make_job: Callable[..., 
 def test_of_many_that_are_asked_one_by_one_none_starves(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.lifecycle.sync._STRAGGLERS_MOST", 5)
+    monkeypatch.setattr("videos.lifecycle.sweep._MAX_STRAGGLERS", 5)
     upstream = scripted(replace(OPENAI, lists=False), concurrency=50)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     for _ in range(12):
         make_job()
-        submit.submit_next(upstream)
+        submit_next(upstream)
     for video_id in sora.videos:
         sora.set(video_id, Phase.RUNNING, progress=7)
     for seconds in (2, 4, 6):
@@ -438,9 +441,9 @@ def test_a_late_success_is_kept(
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
         for _ in range(2):
-            for work in look(upstream):
+            for work in due_work(upstream):
                 if work.submission_id:
-                    attend(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+                    advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
     job = Job.objects.get()
     rendering.refresh_from_db()
     assert (job.status, rendering.state, rendering.cost_state) == ("completed", "stored", "settled")
@@ -498,7 +501,7 @@ def test_a_render_revived_in_the_same_moment_is_not_given_up(
 
     monkeypatch.setattr("videos.lifecycle.expiry.locked", revived_first)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        look(replace(upstream, name="another"))
+        due_work(replace(upstream, name="another"))
     rendering.refresh_from_db()
     assert rendering.state == "rendering"
 
@@ -521,12 +524,12 @@ def test_a_given_up_render_is_missing_only_after_three_looks_over_two_minutes(
     kept = dict(sora.videos)
     sora.videos.clear()
     late = settings.JOB_GIVE_UP_AFTER + 3700
-    for seconds, looks in ((0, 1), (30, 1), (61, 2), (122, 3)):
+    for seconds, attempts in ((0, 1), (30, 1), (61, 2), (122, 3)):
         rendering.refresh_from_db()
         assert rendering.due_at is not None, seconds
         with shifted(timedelta(seconds=late + seconds)):
             ask_late(rendering, upstream)
-        assert sora.retrieves == looks
+        assert sora.retrieves == attempts
     rendering.refresh_from_db()
     assert (rendering.state, rendering.cost_state, rendering.due_at) == ("given_up", "settled", None)
     assert kept
@@ -565,7 +568,7 @@ def test_asking_again_after_the_end_changes_nothing(
 def test_young_renders_are_asked_after_more_often_than_old_ones(
     rendering: Submission, upstream: Upstream, settings: Settings
 ) -> None:
-    settings.SORA_SYNC_SECONDS_LEAST, settings.SORA_SYNC_SECONDS_MOST = 1, 15
+    settings.SORA_SYNC_SECONDS_MIN, settings.SORA_SYNC_SECONDS_MAX = 1, 15
     pauses = []
     for age in (0, 25, 1000):
         with shifted(timedelta(seconds=age)):

@@ -11,7 +11,7 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.management.commands import work as command
 from videos.models import Job, Submission
-from videos.queue.dispatch import Work, look
+from videos.queue.dispatch import Work, due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def test_the_tasks_carry_a_job_from_the_look_to_its_file(
     job: Job, sora: ScriptedClient, upstream: Upstream, published: list[tuple[str, dict[str, Any]]]
 ) -> None:
     for _ in range(4):
-        tasks.look()
+        tasks.dispatch_due()
         for task, kwargs in published:
             getattr(tasks, task)(**kwargs)
         published.clear()
@@ -48,25 +48,25 @@ def test_the_tasks_carry_a_job_from_the_look_to_its_file(
 def test_a_doubled_or_lost_message_changes_nothing(job: Job, sora: ScriptedClient) -> None:
     tasks.submit()
     tasks.submit()
-    tasks.attend(submission_id=job.submissions.get().pk)
-    tasks.attend(submission_id=10**9)
+    tasks.advance(submission_id=job.submissions.get().pk)
+    tasks.advance(submission_id=10**9)
     assert len(sora.creates) == 1
 
 
 def test_a_task_takes_arguments_that_it_does_not_know_yet(job: Job) -> None:
-    tasks.look(from_a_newer_release=True)
+    tasks.dispatch_due(from_a_newer_release=True)
     tasks.submit(from_a_newer_release=True)
     tasks.sweep(from_a_newer_release=True)
     tasks.probe(from_a_newer_release=True)
-    tasks.attend(submission_id=1, from_a_newer_release=True)
+    tasks.advance(submission_id=1, from_a_newer_release=True)
 
 
 def test_every_kind_of_work_has_a_task_of_its_name(job: Job, upstream: Upstream) -> None:
     from config.celery import app
 
-    for name in ("look", "submit", "sweep", "attend", "probe", "audit"):
+    for name in ("dispatch", "submit", "sweep", "advance", "probe", "audit"):
         assert f"videos.{name}" in app.tasks
-    assert [work.task for work in look(upstream)] == ["submit"] * 4
+    assert [work.task for work in due_work(upstream)] == ["submit"] * 4
 
 
 def test_one_failing_task_does_not_end_the_work(
@@ -86,17 +86,17 @@ def test_the_work_outlasts_a_database_that_is_away(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Settings
 ) -> None:
     settings.CELERY_BEAT_SCHEDULE = {}
-    looks = 0
+    attempts = 0
     stopping: list[Any] = []
 
     def away(upstream: Upstream) -> list[Work]:
-        nonlocal looks
-        looks += 1
-        if looks == 2:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
             stopping[1](None, None)
         raise DatabaseError("away")
 
-    monkeypatch.setattr(command, "look", away)
+    monkeypatch.setattr(command, "due_work", away)
     monkeypatch.setattr(command.signal, "signal", lambda number, stop: stopping.append(stop))
     monkeypatch.setattr(command, "connections", type("None", (), {"close_all": staticmethod(lambda: None)}))
     running = threading.Thread(
@@ -105,7 +105,7 @@ def test_the_work_outlasts_a_database_that_is_away(
     running.start()
     running.join(10)
     assert not running.is_alive()
-    assert looks == 2
+    assert attempts == 2
     assert "away" in caplog.text
 
 
@@ -113,7 +113,7 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     now = [1000.0]
     monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     periodic = command._Periodic()
-    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
+    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "dispatch"}
     due = periodic.due()
     assert set(due) == others == {"batches.sweep"}
     due["batches.sweep"]()

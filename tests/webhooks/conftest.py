@@ -7,7 +7,7 @@ from pytest_django import Settings
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
+from videos.lifecycle.send import submit_next
 from videos.models import Job
 
 
@@ -34,6 +34,6 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def rendering(job: Job, upstream: Upstream, settings: Settings) -> str:
     """The upstream's id of a render that would be asked after in an hour."""
-    settings.SORA_SYNC_SECONDS_LEAST = settings.SORA_SYNC_SECONDS_MOST = 3600
-    submit.submit_next(upstream)
+    settings.SORA_SYNC_SECONDS_MIN = settings.SORA_SYNC_SECONDS_MAX = 3600
+    submit_next(upstream)
     return str(only(job).upstream_id)

@@ -9,7 +9,7 @@ from django.test import Client
 from tests.webhooks.signing import event, send
 from tests.webhooks.test_sora_hook import is_due
 from upstreams.registry import Upstream
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -22,10 +22,10 @@ def test_a_duplicate_wakes_nobody(
     sweep(upstream)
     # A redelivery is signed anew under the same id.
     assert send(hook, event(rendering), age=10).status_code == 204
-    assert woken == ["look"]
+    assert woken == ["dispatch"]
     assert not is_due(job)
     assert send(hook, event(rendering), webhook_id="wh_2").status_code == 204
-    assert woken == ["look", "look"]
+    assert woken == ["dispatch", "dispatch"]
 
 
 def test_a_hint_that_could_not_be_taken_is_taken_when_it_comes_again(
@@ -36,7 +36,7 @@ def test_a_hint_that_could_not_be_taken_is_taken_when_it_comes_again(
 
     hook.raise_request_exception = False
     with monkeypatch.context() as patch:
-        patch.setattr("webhooks.views.take_hint", away)
+        patch.setattr("webhooks.views.apply_notification", away)
         assert send(hook, event(rendering)).status_code >= 500
     assert send(hook, event(rendering)).status_code == 204
     assert is_due(job)

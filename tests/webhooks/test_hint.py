@@ -16,12 +16,15 @@ from tests.videos.test_reconcile import dropped, look_at
 from tests.videos.test_submit import only, raising
 from tests.webhooks.signing import event, send
 from upstreams.client import errors
+from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import submit
-from videos.lifecycle.notification import take_hint
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.notification import apply_notification
+from videos.lifecycle.send import send as submit
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
+from videos.queue.claim import claim
 
 pytestmark = pytest.mark.django_db
 
@@ -34,25 +37,25 @@ def _window(settings: Settings) -> None:
 def hinted(upstream: Upstream, upstream_id: str, seconds: float) -> bool:
     """A hint so many seconds after now."""
     with shifted(timedelta(seconds=seconds)):
-        return take_hint(upstream_id, provider=upstream.name)
+        return apply_notification(upstream_id, provider=upstream.name)
 
 
 def test_one_before_the_creates_own_answer_leaves_the_lease_alone(
     hook: Client, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:
-    claimed = submit.claim(upstream)
+    claimed = claim(upstream)
     assert claimed is not None
-    video = sora.add(submit.CreateRequest(**claimed.request))
+    video = sora.add(CreateRequest(**claimed.request))
     sora.complete(video.id)
     assert send(hook, event(video.id)).status_code == 204
     assert (only(job).state, only(job).due_at) == ("sending", claimed.lease_until)
     assert woken == []
     sora.after = lambda _: video
-    submit.send(claimed, upstream)
+    submit(claimed, upstream)
     assert (only(job).state, only(job).upstream_id) == ("rendering", video.id)
     # Nothing came of the first delivery, so the second is no duplicate.
     assert send(hook, event(video.id)).status_code == 204
-    assert woken == ["look"]
+    assert woken == ["dispatch"]
     sweep(upstream)
     assert only(job).state == "rendered"
 
@@ -61,11 +64,11 @@ def test_one_after_a_create_that_was_not_answered_has_it_looked_for_at_once(
     hook: Client, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     (video_id,) = sora.videos
     assert look_at(job, upstream, 0).state == "unknown"
     assert send(hook, event(video_id)).status_code == 204
-    assert woken == ["look"]
+    assert woken == ["dispatch"]
     assert (look_at(job, upstream, 0).state, only(job).upstream_id) == ("rendering", video_id)
     assert len(sora.creates) == 1
 
@@ -74,15 +77,15 @@ def test_any_number_of_hints_does_not_prove_absence_any_earlier(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
-    # Time goes on beside the shift, so the looks are held to what has passed when each is over.
+    submit_next(upstream)
+    # Time goes on beside the shift, so the attempts are held to what has passed when each is over.
     for seconds in (0.1, 0.5, 1, 1.5, 2.5, 3, 4, 5.5, 6, 7, 8, 9, 10):
         hinted(upstream, "video_elsewhere", seconds)
         submission = look_at(job, upstream, seconds)
         assert submission.unknown_at is not None
         past = (database_now() - submission.unknown_at).total_seconds() + seconds
         assert submission.state == "unknown", seconds
-        assert submission.looks <= sum(1 for each in (2, 5) if each <= past)
+        assert submission.attempts <= sum(1 for each in (2, 5) if each <= past)
     assert sora.lists == 13
     assert look_at(job, upstream, 15.5).state == "absent"
 
@@ -91,7 +94,7 @@ def test_what_shows_on_the_list_only_after_hinted_looks_is_found(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.hidden = set(sora.videos)
     for seconds in (1, 2.5, 3, 5.5, 6, 10):
         hinted(upstream, "video_elsewhere", seconds)
@@ -105,7 +108,7 @@ def test_a_person_s_decision_is_not_taken_by_a_hint(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     Submission.objects.update(due_at=None)
     assert not hinted(upstream, "video_elsewhere", 0)
     assert only(job).due_at is None
@@ -115,9 +118,9 @@ def test_a_known_id_has_no_unknown_create_looked_for(
     make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
 ) -> None:
     accepted, lost = make_job(), make_job()
-    submit.submit_next(upstream)
+    submit_next(upstream)
     sora.before = raising(errors.OutcomeUnknown("timeout"))
-    submit.submit_next(upstream)
+    submit_next(upstream)
     before = only(lost).due_at
     assert hinted(upstream, str(only(accepted).upstream_id), 0)
     assert only(lost).due_at == before
@@ -126,13 +129,13 @@ def test_a_known_id_has_no_unknown_create_looked_for(
 def test_the_looks_that_prove_a_render_lost_keep_their_distance(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     video_id = str(only(job).upstream_id)
     kept = sora.videos.pop(video_id)
     with shifted(timedelta(seconds=10)):
         sweep(upstream)
     before = only(job)
-    assert before.missing_looks == 1
+    assert before.missing_polls == 1
     assert not hinted(upstream, video_id, 11)
     assert only(job).due_at == before.due_at
     sora.videos[video_id] = kept
@@ -141,7 +144,7 @@ def test_the_looks_that_prove_a_render_lost_keep_their_distance(
 def test_a_file_that_is_being_fetched_is_left_to_who_fetches_it(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     video_id = str(only(job).upstream_id)
     sora.complete(video_id)
     sweep(upstream)
@@ -153,7 +156,7 @@ def test_a_file_that_is_being_fetched_is_left_to_who_fetches_it(
 
 
 def test_a_hint_puts_no_look_off(job: Job, upstream: Upstream) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     earlier = database_now() - timedelta(minutes=1)
     Submission.objects.update(due_at=earlier)
     assert not hinted(upstream, str(only(job).upstream_id), 0)
@@ -163,13 +166,13 @@ def test_a_hint_puts_no_look_off(job: Job, upstream: Upstream) -> None:
 def test_a_sweep_under_way_does_not_put_off_what_a_hint_made_due(
     job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     listed = sora.list
 
     def hinted_meanwhile(*args: Any, **kwargs: Any) -> Any:
         page = listed(*args, **kwargs)
         # It ended just after the list was read.
-        assert take_hint(str(only(job).upstream_id), provider=upstream.name)
+        assert apply_notification(str(only(job).upstream_id), provider=upstream.name)
         return page
 
     monkeypatch.setattr(sora, "list", hinted_meanwhile)
@@ -182,7 +185,7 @@ def test_a_sweep_under_way_does_not_put_off_what_a_hint_made_due(
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_a_hint_waits_for_no_lock(hook: Client, job: Job, upstream: Upstream) -> None:
-    submit.submit_next(upstream)
+    submit_next(upstream)
     submission = only(job)
     held, done = threading.Event(), threading.Event()
 

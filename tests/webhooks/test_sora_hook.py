@@ -13,9 +13,9 @@ from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET, URL, event, headers, send
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.sync import sweep
+from videos.lifecycle.sweep import sweep
 from videos.models import Job
-from videos.queue.dispatch import Work, look
+from videos.queue.dispatch import Work, due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -28,13 +28,13 @@ def is_due(job: Job) -> bool:
 def test_a_completed_render_is_asked_after_at_once(
     hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:
-    assert look(upstream) == []
+    assert due_work(upstream) == []
     sora.complete(rendering)
     response = send(hook, event(rendering))
     assert (response.status_code, response.content) == (204, b"")
     assert (sora.lists, sora.retrieves) == (0, 0)
-    assert woken == ["look"]
-    assert look(upstream) == [Work("sweep")]
+    assert woken == ["dispatch"]
+    assert due_work(upstream) == [Work("sweep")]
     sweep(upstream)
     assert only(job).state == "rendered"
 
@@ -75,7 +75,7 @@ def test_a_late_event_changes_nothing(
     assert send(hook, event(rendering), webhook_id="wh_2").status_code == 204
     after = only(job)
     assert (after.state, after.due_at) == (before.state, before.due_at) == ("failed", None)
-    assert woken == ["look"]
+    assert woken == ["dispatch"]
 
 
 def test_an_id_that_is_nobodys_is_no_error(hook: Client, rendering: str, job: Job, woken: list[str]) -> None:

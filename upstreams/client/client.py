@@ -19,10 +19,10 @@ from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
 from upstreams.client.types import Content, CreateRequest, Unreadable, Video, VideoPage, usable_id
 
-VIDEO_MAX_BYTES = 1024 * 1024
-PAGE_MAX_BYTES = 16 * 1024 * 1024
+MAX_VIDEO_BODY_BYTES = 1024 * 1024
+MAX_PAGE_BODY_BYTES = 16 * 1024 * 1024
 # Longer than this a call does not sleep: whoever called can look again later and do something else meanwhile.
-RETRY_AFTER_CAP = 30.0
+MAX_RETRY_AFTER_SECONDS = 30.0
 
 _T = TypeVar("_T")
 
@@ -60,7 +60,7 @@ class SoraClient:
         self._auth = BearerAuth(api_key)
         self._timeouts = Timeouts(connect_timeout, timeout)
         self._retries = retries
-        self._jitter = tenacity.wait_random_exponential(multiplier=retry_delay, max=RETRY_AFTER_CAP)
+        self._jitter = tenacity.wait_random_exponential(multiplier=retry_delay, max=MAX_RETRY_AFTER_SECONDS)
         self._deadline = connect_timeout + timeout if deadline is None else deadline
         self._clock = clock
         self._sleep = sleep
@@ -91,7 +91,7 @@ class SoraClient:
                 session,
                 self._request("POST", "/videos", **content),
                 seconds=self._deadline if deadline is None else deadline,
-                cap=VIDEO_MAX_BYTES,
+                cap=MAX_VIDEO_BODY_BYTES,
                 redactor=redactor,
             )
         return answers.created(answer, redactor)
@@ -117,7 +117,7 @@ class SoraClient:
         page = self._repeat(
             self._request("GET", "/videos", params=params),
             lambda answer: VideoPage.parse(answers.decoded(answer)),
-            cap=PAGE_MAX_BYTES,
+            cap=MAX_PAGE_BODY_BYTES,
             deadline=deadline,
         )
         if after is not None and page.next_after == after:
@@ -183,7 +183,7 @@ class SoraClient:
         request: requests.Request,
         parse: Callable[[Answer], _T],
         *,
-        cap: int = VIDEO_MAX_BYTES,
+        cap: int = MAX_VIDEO_BODY_BYTES,
         deadline: float | None = None,
     ) -> _T:
         """Ask until there is a usable answer, a refusal, or no time or try left."""
@@ -222,7 +222,7 @@ class SoraClient:
         def stop(state: tenacity.RetryCallState) -> bool:
             return (
                 state.attempt_number > self._retries
-                or state.upcoming_sleep > RETRY_AFTER_CAP
+                or state.upcoming_sleep > MAX_RETRY_AFTER_SECONDS
                 or self._clock() + state.upcoming_sleep >= ends
                 or not self._budget.allows_retry()
             )

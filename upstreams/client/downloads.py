@@ -104,7 +104,7 @@ def _chunks(response: requests.Response, watch: Watch) -> Iterator[bytes]:
     except FOREIGN_ERRORS as error:
         reason = "deadline" if watch.expired else type(error).__name__
         raise Unavailable(f"the file broke off after {received} bytes: {reason}") from error
-    # A connection shut down at the deadline looks like the regular end of a body without a length.
+    # A connection shut down at the deadline attempts like the regular end of a body without a length.
     if watch.expired:
         raise Unavailable(f"the file was not complete in time: {received} bytes")
     # Headers that broke off leave neither a length nor a body.

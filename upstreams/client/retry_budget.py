@@ -4,7 +4,7 @@ import threading
 from typing import Final
 
 # Half of it is more than the retries that SORA_MAX_RETRIES may ask for, so a full budget shortens no call.
-TOKENS_MOST: Final = 50.0
+MAX_TOKENS: Final = 50.0
 # gRFC A6's example has a tenth, for callers that ask thousands of times a minute; we ask a few times.
 TOKENS_PER_SUCCESS: Final = 0.5
 
@@ -17,7 +17,7 @@ class RetryBudget:
     """
 
     def __init__(self) -> None:
-        self._tokens = TOKENS_MOST
+        self._tokens = MAX_TOKENS
         self._lock = threading.Lock()
 
     def spend(self) -> None:
@@ -28,9 +28,9 @@ class RetryBudget:
     def refill(self) -> None:
         """A try has succeeded."""
         with self._lock:
-            self._tokens = min(self._tokens + TOKENS_PER_SUCCESS, TOKENS_MOST)
+            self._tokens = min(self._tokens + TOKENS_PER_SUCCESS, MAX_TOKENS)
 
     def allows_retry(self) -> bool:
         """Whether one more try may follow a failed one; a first try asks nobody."""
         with self._lock:
-            return self._tokens > TOKENS_MOST / 2
+            return self._tokens > MAX_TOKENS / 2

@@ -8,13 +8,13 @@ from django.db.models import Model, Prefetch, QuerySet
 
 from accounts.models import User
 from accounts.ownership import owned_by
-from upstreams.fitting import PRIORITIES
+from upstreams.request import PRIORITIES
 from videos.models import Job, Submission
 
 T = TypeVar("T", bound=Model)
 
 # Counting stops here, and so do pages: beyond, a cursor costs what it returns.
-COUNT_MAX: Final = 10_000
+MAX_COUNT: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Page(Generic[T]):
     pagination: dict[str, Any]
 
 
-def visible_to(owner: User) -> QuerySet[Job]:
+def owned_jobs(owner: User) -> QuerySet[Job]:
     """The jobs that a caller may see, with what showing them needs."""
     submissions = Prefetch("submissions", Submission.objects.select_related("provider"))
     return owned_by(Job.objects.all(), owner).prefetch_related(submissions)
 
 
-def chosen(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
+def filtered(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
     """Those of these jobs that the validated parameters of serializers.ListQuery choose."""
     if "status" in query:
         jobs = jobs.filter(status=query["status"])
@@ -46,9 +46,9 @@ def chosen(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
     return jobs
 
 
-def page_of(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:
+def paginate(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:
     """Applies the validated parameters of serializers.PageQuery, to rows whose keys are UUIDv7."""
-    total = rows.order_by().values("pk")[: COUNT_MAX + 1].count()
+    total = rows.order_by().values("pk")[: MAX_COUNT + 1].count()
     # Their order is the order of creation, and they make a cursor.
     ordered = rows.order_by("pk" if oldest_first else "-pk")
     limit = query["limit"]
@@ -62,9 +62,9 @@ def page_of(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = Fa
     pagination = {
         "page": None if "cursor" in query else query.get("page", 1),
         "limit": limit,
-        "total": min(total, COUNT_MAX),
-        "totalIsCut": total > COUNT_MAX,
-        "totalPages": math.ceil(min(total, COUNT_MAX) / limit),
+        "total": min(total, MAX_COUNT),
+        "totalIsCut": total > MAX_COUNT,
+        "totalPages": math.ceil(min(total, MAX_COUNT) / limit),
         "hasMore": more,
         "nextCursor": str(found[limit - 1].pk) if more else None,
     }

@@ -16,7 +16,7 @@ from accounts.ownership import owned_by
 from videos.models import Job, Submission
 from videos.states import CostState
 
-DAYS_MOST: Final = 366
+MAX_DAYS: Final = 366
 GROUPS: Final = ("day", "key", "model", "status")
 
 

@@ -12,14 +12,14 @@ from rest_framework.views import APIView
 from accounts.budgets.reservations import remaining
 from accounts.keys.authentication import key_of
 from accounts.models import User
-from api.fields import Strict
+from api.fields import StrictSerializer
 from upstreams import pricing
+from videos.api.create_serializers import BudgetLeft
 from videos.api.examples import USAGE
-from videos.api.serializers import BudgetLeft
-from videos.api.usage import DAYS_MOST, GROUPS, usage
+from videos.api.usage import GROUPS, MAX_DAYS, usage
 
 
-class UsageQuery(Strict):
+class UsageQuery(StrictSerializer):
     """Which days of UTC, and how their jobs are grouped."""
 
     since = serializers.DateField(
@@ -44,8 +44,8 @@ class UsageQuery(Strict):
         first: date = attrs.setdefault("since", max(last, date.min + timedelta(days=29)) - timedelta(days=29))
         if first > last:
             raise serializers.ValidationError({"since": "It is after `until`."})
-        if (last - first).days >= DAYS_MOST:
-            raise serializers.ValidationError({"since": f"At most {DAYS_MOST} days are counted at a time."})
+        if (last - first).days >= MAX_DAYS:
+            raise serializers.ValidationError({"since": f"At most {MAX_DAYS} days are counted at a time."})
         return attrs
 
 

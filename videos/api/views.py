@@ -18,30 +18,23 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.budgets.reservations import dollars, remaining
-from accounts.idempotency import once
+from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
-from accounts.ownership import find
-from api.fields import Strict
+from accounts.ownership import get_owned
+from api.fields import StrictSerializer
 from upstreams import pricing
 from upstreams.fitting import fit
 from upstreams.registry import configured
 from videos.api import examples
-from videos.api.queries import chosen, page_of, visible_to
-from videos.api.serializers import (
-    Accepted,
-    Cancelled,
-    ContentQuery,
-    CreateVideo,
-    Estimate,
-    JobPage,
-    JobView,
-    ListQuery,
-)
-from videos.lifecycle.backoff import sync_after
+from videos.api.create_serializers import Accepted, Cancelled, CreateVideo, Estimate
+from videos.api.job_serializers import JobView
+from videos.api.list_serializers import ContentQuery, JobPage, ListQuery
+from videos.api.queries import filtered, owned_jobs, paginate
+from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
+from videos.lifecycle.poll import ask_now
 from videos.lifecycle.retry import retry
-from videos.lifecycle.sync import ask_now
 from videos.models import Job
 from videos.states import JOB_OPEN, JobStatus
 
@@ -93,17 +86,17 @@ class VideoViewSet(GenericViewSet[Job]):
         """Refuses what a call would ignore, because its sender meant something by it."""
         super().initial(request, *args, **kwargs)
         if self.action not in {"list", "content"}:
-            Strict(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
         if self.action not in {"create", "estimate", None}:
-            Strict(data=request.data).is_valid(raise_exception=True)
+            StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
             return Job.objects.none()
-        return visible_to(self.request.user)  # type: ignore[arg-type]
+        return owned_jobs(self.request.user)  # type: ignore[arg-type]
 
     def get_object(self) -> Job:
-        return find(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
+        return get_owned(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "upstream": configured()}
@@ -121,13 +114,13 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     def create(self, request: Request) -> Response:
         """The job is committed when this answers. Follow it at the address in `Location`."""
-        return once(request, lambda: self._create(request))
+        return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
         wish = CreateVideo(data=request.data)
         wish.is_valid(raise_exception=True)
         job = create(
-            wish.asked(),
+            wish.video_request(),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
@@ -157,7 +150,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """Fits and prices a wish as a create does, and creates nothing."""
         wish = CreateVideo(data=request.data)
         wish.is_valid(raise_exception=True)
-        fitted = fit(wish.asked(), configured().dialect, settings.SORA_MODEL)
+        fitted = fit(wish.video_request(), configured().dialect, settings.SORA_MODEL)
         sent = fitted.request
         price = pricing.cost(sent.model, sent.size, sent.seconds)
         answer = {
@@ -180,7 +173,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """Newest first, by page or by cursor."""
         query = ListQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        page = page_of(chosen(self.get_queryset(), query.validated_data), query.validated_data)
+        page = paginate(filtered(self.get_queryset(), query.validated_data), query.validated_data)
         jobs = self.get_serializer(page.rows, many=True).data
         return Response({"success": True, "data": jobs, "pagination": page.pagination})
 
@@ -193,7 +186,9 @@ class VideoViewSet(GenericViewSet[Job]):
             ),
             header("ETag", [200, 304], "Changes when the job does."),
             header(
-                "Retry-After", [200], "Seconds until it is worth asking again; not once the job has ended."
+                "Retry-After",
+                [200],
+                "Seconds until it is worth asking again; not once the job has ended.",
             ),
         ],
         responses={200: JobView, 304: OpenApiResponse(description="Nothing has changed.")},
@@ -211,7 +206,7 @@ class VideoViewSet(GenericViewSet[Job]):
         digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
         headers = {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
         if job.status in JOB_OPEN:
-            headers["Retry-After"] = str(math.ceil(sync_after(job.age())))
+            headers["Retry-After"] = str(math.ceil(poll_interval(job.age())))
         seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
         if headers["ETag"] in seen or "*" in seen:
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
@@ -255,7 +250,7 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
         """Works for a failed or cancelled job; what was paid for and still renders is not paid again."""
-        return once(request, lambda: self._retry())
+        return idempotent(request, lambda: self._retry())
 
     def _retry(self) -> Response:
         job = retry(self.get_object(), configured(), api_key=key_of(self.request))

@@ -10,6 +10,6 @@ def backoff(failures: int, *, most: float = 60) -> float:
     return max(0.2, random.uniform(0, min(most, 2 ** min(failures, 16))))
 
 
-def sync_after(age: float) -> float:
+def poll_interval(age: float) -> float:
     """Seconds until a render of this age is asked after again: a fifth of it, within the settings' bounds."""
-    return min(max(age / 5, settings.SORA_SYNC_SECONDS_LEAST), settings.SORA_SYNC_SECONDS_MOST)
+    return min(max(age / 5, settings.SORA_SYNC_SECONDS_MIN), settings.SORA_SYNC_SECONDS_MAX)

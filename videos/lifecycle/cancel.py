@@ -9,7 +9,7 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from upstreams.breaker import heeding
+from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
@@ -21,7 +21,7 @@ from videos.states import SubmissionState as _S
 
 logger = logging.getLogger(__name__)
 
-_TRIES_MOST: Final = 10
+_MAX_TRIES: Final = 10
 
 
 class NotCancellable(APIException):
@@ -53,8 +53,8 @@ def cancel(job: Job, upstream: Upstream) -> Cancellation:
         if live is not None and (
             live.state == _S.RENDERED or (live.state == _S.RENDERING and upstream.dialect.cancels)
         ):
-            Submission.objects.filter(pk=live.pk).update(due_at=database_now(), looks=0)
-            wake("look")
+            Submission.objects.filter(pk=live.pk).update(due_at=database_now(), attempts=0)
+            wake("dispatch")
     match live.state if live else None:
         case None:
             paid = job.submissions.filter(cost_state=CostState.SETTLED).exists()
@@ -88,20 +88,20 @@ def drop(submission: Submission, upstream: Upstream) -> None:
                 return
             allowed = {_S.RENDERED} | ({_S.RENDERING} if upstream.dialect.cancels else set())
             due = database_now() + timedelta(seconds=upstream.lease)
-            if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, looks=0):
+            if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, attempts=0):
                 return
     assert submission.upstream_id is not None
     try:
-        with heeding(upstream):
+        with respecting_retry_after(upstream):
             upstream.client.delete(submission.upstream_id)
     except errors.NotFound:
         pass
     except errors.SoraError as error:
-        if submission.looks + 1 < _TRIES_MOST:
+        if submission.attempts + 1 < _MAX_TRIES:
             logger.warning("%s could not be dropped upstream: %s", submission, error)
-            due = database_now() + timedelta(seconds=backoff(submission.looks + 1, most=600))
+            due = database_now() + timedelta(seconds=backoff(submission.attempts + 1, most=600))
             Submission.objects.filter(pk=submission.pk, state=_S.DROPPING).update(
-                looks=submission.looks + 1, due_at=due
+                attempts=submission.attempts + 1, due_at=due
             )
             return
         logger.error("%s is left upstream, which will not drop it: %s", submission, error)

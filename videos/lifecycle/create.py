@@ -13,8 +13,9 @@ from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
 from upstreams import pricing
 from upstreams.clock import database_now
-from upstreams.fitting import Asked, Fitted, fit, fitted_fields
+from upstreams.fitting import fit, fitted_fields
 from upstreams.registry import Upstream
+from upstreams.request import FittedRequest, VideoRequest
 from videos.models import Group, Job, JobEvent
 from videos.queue.wake import wake
 from videos.states import JobStatus
@@ -35,7 +36,7 @@ class QueueFull(APIException):
 
 
 def create(
-    asked: Asked,
+    asked: VideoRequest,
     *,
     owner: User,
     api_key: ApiKey | None,
@@ -51,31 +52,36 @@ def create(
     with transaction.atomic():
         # Takes the owner's counters, so that its creates are counted one after the other.
         reservation = reserve(owner, api_key, price_of(fitted))
-        leave_room(owner)
-        wish = Wish(asked, fitted, reservation)
+        ensure_queue_capacity(owner)
+        wish = ReservedRequest(asked, fitted, reservation)
         (job,) = accept_all([wish], owner=owner, api_key=api_key, upstream=upstream, group=None)
         wake("submit")
     return job
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReservedRequest:
     """What was asked and how it was fitted, with its price set aside; `ref` names it within its group."""
 
-    asked: Asked
-    fitted: Fitted
+    asked: VideoRequest
+    fitted: FittedRequest
     reservation: Reservation
     ref: str = ""
 
 
-def price_of(fitted: Fitted) -> Decimal | None:
+def price_of(fitted: FittedRequest) -> Decimal | None:
     """Dollars; None where the price is not listed."""
     sent = fitted.request
     return pricing.cost(sent.model, sent.size, sent.seconds)
 
 
 def accept_all(
-    wishes: Iterable[Wish], *, owner: User, api_key: ApiKey | None, upstream: Upstream, group: Group | None
+    wishes: Iterable[ReservedRequest],
+    *,
+    owner: User,
+    api_key: ApiKey | None,
+    upstream: Upstream,
+    group: Group | None,
 ) -> list[Job]:
     """Makes pending jobs, in the order of their ids. Within the transaction that reserved their prices."""
     now = database_now()
@@ -120,7 +126,7 @@ def accept_all(
     return jobs
 
 
-def leave_room(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
+def ensure_queue_capacity(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
     """Raises QueueFull where so many more than those besides this one are too many waiting jobs."""
     most = settings.MAX_QUEUED_JOBS
     if not most:

@@ -7,19 +7,18 @@ from django.db.models import Q
 
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
-from videos.lifecycle.submit import fail
+from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.states import CostState, SubmissionState
 
-# Between looks at a render that was given up, which may finish after all.
+# Between attempts at a render that was given up, which may finish after all.
 LATE_SECONDS = 3600
 _SILENCE_SECONDS = 3600
-
 _S = SubmissionState
 _WAITING = [_S.UNKNOWN, _S.RENDERING, _S.RENDERED, _S.DROPPING]
 
 
-def hear(submission: Submission, answered: bool, now: datetime) -> None:
+def record_contact(submission: Submission, answered: bool, now: datetime) -> None:
     """Notes whether the upstream gave an answer about the submission."""
     if answered and submission.silent_since is not None:
         Submission.objects.filter(pk=submission.pk).update(silent_since=None)
@@ -27,7 +26,7 @@ def hear(submission: Submission, answered: bool, now: datetime) -> None:
         Submission.objects.filter(pk=submission.pk).update(silent_since=now)
 
 
-def give_up(upstream: Upstream) -> None:
+def give_up_expired(upstream: Upstream) -> None:
     """Ends our patience with what is past its time and cannot be asked after.
 
     What still answers is asked first, and ended by who asked: after a downtime of ours, the upstream may have
@@ -42,10 +41,10 @@ def give_up(upstream: Upstream) -> None:
     past = Submission.objects.filter(state__in=_WAITING, give_up_at__lte=in_database())
     for late in past.filter(silent | unlisted | fruitless | not_ours_to_ask):
         with locked(late) as (job, submission):
-            end_patience(job, submission)
+            give_up_if_expired(job, submission)
 
 
-def end_patience(job: Job, submission: Submission) -> None:
+def give_up_if_expired(job: Job, submission: Submission) -> None:
     """Gives up a submission past its time; what it cost counts as paid. Called under the job's lock."""
     now = database_now()
     if submission.state not in _WAITING or submission.give_up_at > now:

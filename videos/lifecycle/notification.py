@@ -4,12 +4,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from upstreams.clock import in_database
-from videos.models import Provider, Submission
+from upstreams.models import Provider
+from videos.models import Submission
 from videos.queue.wake import wake
 from videos.states import SubmissionState
 
 
-def take_hint(upstream_id: str, *, provider: str) -> bool:
+def apply_notification(upstream_id: str, *, provider: str) -> bool:
     """Makes due now what a hint about this id may concern, and says whether there is anything.
 
     Asks nobody and waits for no row: one that is locked is being written just now, and has its next look.
@@ -18,8 +19,8 @@ def take_hint(upstream_id: str, *, provider: str) -> bool:
     """
     mine = Submission.objects.filter(provider__in=Provider.objects.filter(name=provider))
     if mine.filter(upstream_id=upstream_id).exists():
-        # Once it is missing, the looks that may prove it lost keep their distance.
-        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_looks=0)
+        # Once it is missing, the attempts that may prove it lost keep their distance.
+        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_polls=0)
     else:
         concerned = Q(state=SubmissionState.UNKNOWN)
     later = mine.filter(concerned, due_at__gt=in_database())
@@ -27,5 +28,5 @@ def take_hint(upstream_id: str, *, provider: str) -> bool:
         free = later.select_for_update(skip_locked=True).values("pk")
         found = Submission.objects.filter(pk__in=free).update(due_at=in_database())
         if found:
-            wake("look")
+            wake("dispatch")
     return bool(found)

@@ -14,7 +14,7 @@ from accounts.models import ApiKey
 from upstreams import pricing
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.create import leave_room
+from videos.lifecycle.create import ensure_queue_capacity
 from videos.models import Job, Submission
 from videos.queue.wake import wake
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
@@ -52,7 +52,7 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
     It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
     is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
     What another upstream has is followed by nobody: it is given up in time, and then one is sent to this one.
-    Raises NotRetryable, RendersElsewhere, QueueFull, and BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
+    Raises NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
     """
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
@@ -69,8 +69,8 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
         if to == JobStatus.PENDING:
             if not job.submissions.filter(state__in=UNDECIDED).exists():
                 _reserve_again(job, api_key)
-            leave_room(job.owner, besides=job)
-        wake("look")
+            ensure_queue_capacity(job.owner, besides=job)
+        wake("dispatch")
         wake("submit")
     return job
 

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 from django.db.models import F
 
-from upstreams.breaker import heeding
+from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.client import errors
 from upstreams.clock import in_database
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import drop
-from videos.lifecycle.expiry import give_up
-from videos.lifecycle.submit import expire_leases, probe_after
-from videos.lifecycle.sync import ask_late, swept_by
-from videos.models import Job, Provider, Submission
+from videos.lifecycle.expiry import give_up_expired
+from videos.lifecycle.outcomes import expire_leases
+from videos.lifecycle.poll import ask_late
+from videos.lifecycle.sweep import swept_by
+from videos.models import Job, Submission
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
 from videos.results.store import store
@@ -21,8 +23,8 @@ from videos.states import LIVE, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-_ATTENDED_MOST = 200
-_SUBMITTERS_MOST = 4
+_MAX_ATTENDED = 200
+_MAX_SUBMITTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,11 @@ class Work:
         return {} if self.submission_id is None else {"submission_id": self.submission_id}
 
 
-def look(upstream: Upstream) -> list[Work]:
+def due_work(upstream: Upstream) -> list[Work]:
     """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
     the work claims it first."""
     expire_leases()
-    give_up(upstream)
+    give_up_expired(upstream)
     provider = upstream.provider()
     mine = Submission.objects.filter(provider=provider)
     work: list[Work] = []
@@ -56,8 +58,8 @@ def look(upstream: Upstream) -> list[Work]:
     ):
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - mine.filter(state__in=LIVE).count()
-        work += [Work("submit", turn=turn) for turn in range(min(free, _SUBMITTERS_MOST))]
-    if provider.left_alone_for():
+        work += [Work("submit", turn=turn) for turn in range(min(free, _MAX_SUBMITTERS))]
+    if provider.backoff_seconds():
         return work
     due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
@@ -66,13 +68,13 @@ def look(upstream: Upstream) -> list[Work]:
     if audit_due(provider).exists():
         work.append(Work("audit"))
     attended = due.exclude(pk__in=swept).order_by("due_at").values_list("pk", flat=True)
-    work += [Work("attend", pk) for pk in attended[:_ATTENDED_MOST]]
+    work += [Work("advance", pk) for pk in attended[:_MAX_ATTENDED]]
     return work
 
 
-def attend(submission: Submission, upstream: Upstream) -> None:
+def advance(submission: Submission, upstream: Upstream) -> None:
     """Does what is due for one submission, unless the upstream wants to be left alone by now."""
-    if upstream.provider().left_alone_for():
+    if upstream.provider().backoff_seconds():
         return
     match submission.state:
         case SubmissionState.UNKNOWN:
@@ -94,7 +96,7 @@ def attend(submission: Submission, upstream: Upstream) -> None:
 def probe(upstream: Upstream) -> None:
     """Asks a paused provider whether it takes us again, if that is due."""
     provider = upstream.provider()
-    if provider.left_alone_for():
+    if provider.backoff_seconds():
         return
     leased = Provider.objects.filter(
         pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
@@ -102,7 +104,7 @@ def probe(upstream: Upstream) -> None:
     if not leased:
         return
     try:
-        with heeding(upstream):
+        with respecting_retry_after(upstream):
             upstream.client.probe()
     except errors.SoraError as error:
         logger.warning("%s stays paused: %s", provider.name, error)

@@ -17,7 +17,9 @@ from django.db import connection
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 
 from upstreams.clock import database_now, in_database
-from videos.models import Group, Job, Priority, Provider, Submission, Turn
+from upstreams.models import Provider
+from upstreams.request import Priority
+from videos.models import Group, Job, OwnerRotation, Submission
 from videos.states import LIVE, UNDECIDED, JobStatus
 
 
@@ -40,7 +42,7 @@ class Lane:
         return waiting.order_by("asked_at", "id")
 
 
-def level(priority: int, asked_at: datetime, now: datetime) -> int:
+def effective_priority(priority: int, asked_at: datetime, now: datetime) -> int:
     """The priority that a job has by now: one more for each PRIORITY_AGEING seconds, up to the highest.
 
     So a job of the lowest waits no longer for younger ones of the highest than two times that.
@@ -55,12 +57,12 @@ def next_job(provider: Provider) -> Job | None:
     the provider's lock.
     """
     now = database_now()
-    turns = served(provider)
+    turns = last_claims(provider)
     live = Submission.objects.filter(provider=provider, state__in=LIVE)
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
 
     def rank(lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
-        return -level(lane.priority, asked_at, now), turns.get(lane.owner_id, 0), asked_at
+        return -effective_priority(lane.priority, asked_at, now), turns.get(lane.owner_id, 0), asked_at
 
     # By the oldest of each, which may not be due, or look like one that is undecided: then the next of that
     # lane has to stand back behind the others' until it is its turn.
@@ -83,21 +85,21 @@ def next_job(provider: Provider) -> Job | None:
     return None
 
 
-def serve(provider: Provider, owner_id: int) -> None:
+def record_claim(provider: Provider, owner_id: int) -> None:
     """Remembers that this owner was served, for the next one's turn. Under the provider's lock."""
     number = provider.turns + 1
     Provider.objects.filter(pk=provider.pk).update(turns=number)
-    Turn.objects.bulk_create(
-        [Turn(provider=provider, owner_id=owner_id, number=number)],
+    OwnerRotation.objects.bulk_create(
+        [OwnerRotation(provider=provider, owner_id=owner_id, number=number)],
         update_conflicts=True,
         unique_fields=["provider", "owner"],
         update_fields=["number"],
     )
 
 
-def served(provider: Provider) -> dict[int, int]:
+def last_claims(provider: Provider) -> dict[int, int]:
     """When each owner was last served, in claims of this provider."""
-    return dict(Turn.objects.filter(provider=provider).values_list("owner", "number"))
+    return dict(OwnerRotation.objects.filter(provider=provider).values_list("owner", "number"))
 
 
 def lanes() -> list[Lane]:

@@ -29,7 +29,7 @@ def wake(task: str) -> None:
 def publish(task: str, **kwargs: Any) -> None:
     """Hands a task of videos.tasks to the broker. A broker that does not take it costs latency only."""
     global _silent_until
-    if not settings.HINTS_ARE_TAKEN or time.monotonic() < _silent_until:
+    if not settings.WAKE_MESSAGES_ENABLED or time.monotonic() < _silent_until:
         return
     try:
         current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=_STALE_AFTER_SECONDS, retry=False)
@@ -52,7 +52,7 @@ class _Hints:
 
     def leave(self, task: str) -> None:
         """Returns at once; what is left when the process ends is lost."""
-        if not settings.HINTS_ARE_TAKEN:
+        if not settings.WAKE_MESSAGES_ENABLED:
             return
         with self._changed:
             self._left.add(task)

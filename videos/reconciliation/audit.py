@@ -10,13 +10,14 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from upstreams import pricing
-from upstreams.breaker import heeding
+from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.models import Provider, Submission
+from videos.models import Submission
 from videos.reconciliation.listing import may_be_its, unowned, walk
 from videos.states import UNDECIDED, SubmissionState
 
@@ -80,7 +81,7 @@ def dollars(amount: Decimal | None) -> str:
 
 def audit_due(provider: Provider) -> QuerySet[Provider]:
     """The provider, if its next audit is due."""
-    if not settings.AUDIT_SECONDS or provider.left_alone_for():
+    if not settings.AUDIT_SECONDS or provider.backoff_seconds():
         return Provider.objects.none()
     first = Q(audit_due_at__isnull=True, created_at__lte=in_database(-settings.AUDIT_SECONDS))
     return Provider.objects.filter(first | Q(audit_due_at__lte=in_database()), pk=provider.pk)
@@ -104,7 +105,7 @@ def audit(upstream: Upstream) -> Audit:
     listed: dict[str, Video] = {}
     since, ended = None, False
     try:
-        with heeding(upstream):
+        with respecting_retry_after(upstream):
             for page in walk(upstream, most=settings.AUDIT_PAGES):
                 if page.fault:
                     return Audit(upstream.name, page.fault)

@@ -9,10 +9,11 @@ from django.conf import settings
 
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
+from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.models import Provider, Submission
+from videos.models import Submission
 
-_PAGES_MOST = 1_000
+_MAX_PAGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Page:
     ended: bool
 
 
-def walk(upstream: Upstream, *, most: int = _PAGES_MOST) -> Iterator[Page]:
+def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
     """The list's pages, at most so many, up to its end or its first fault. Raises SoraError."""
     before: datetime | None = None
     after: str | None = None

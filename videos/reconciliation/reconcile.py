@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from upstreams.breaker import heeding
+from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
-from videos.lifecycle.expiry import end_patience, hear
-from videos.lifecycle.submit import accept, fail
+from videos.lifecycle.expiry import give_up_if_expired, record_contact
+from videos.lifecycle.outcomes import accept, fail
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.listing import attempted, may_be_its, unowned, walk
@@ -20,7 +20,7 @@ from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# Between looks that could not be finished.
+# Between attempts that could not be finished.
 _AGAIN_SECONDS = 5
 # After the last look of the window, while something on the list still keeps absence from being proven.
 _LINGER_SECONDS = 600
@@ -47,7 +47,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
     try:
-        with heeding(upstream):
+        with respecting_retry_after(upstream):
             look = _look(submission, upstream)
     except errors.SoraError as error:
         logger.warning("The list could not be read to find %s: %s", submission, error)
@@ -90,9 +90,9 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
 def _contested(submission: Submission) -> bool:
     _, end = attempted(submission)
     undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
-    # One whose own looks have ended as well, or that nobody looks for, is left to a person.
+    # One whose own attempts have ended as well, or that nobody attempts for, is left to a person.
     looked_for = undecided.filter(
-        created_at__lte=end, looks__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
+        created_at__lte=end, attempts__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
     )
     return looked_for.exclude(pk=submission.pk).exists()
 
@@ -101,28 +101,28 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
     """Nothing was found: look again, or call it absent. Called under the job's lock."""
     window = settings.SORA_RECONCILE_SECONDS
     assert submission.unknown_at is not None
-    looks = submission.looks
-    hear(submission, look.complete, began)
+    attempts = submission.attempts
+    record_contact(submission, look.complete, began)
     if look.complete:
         # A late look stands for the earlier ones that it missed.
         past = (began - submission.unknown_at).total_seconds()
-        looks = max(looks, sum(1 for each in window if each <= past))
-    if looks < len(window):
+        attempts = max(attempts, sum(1 for each in window if each <= past))
+    if attempts < len(window):
         due = (
-            submission.unknown_at + timedelta(seconds=window[looks])
+            submission.unknown_at + timedelta(seconds=window[attempts])
             if look.complete
             else began + timedelta(seconds=_AGAIN_SECONDS)
         )
-        _again(submission, looks, due)
+        _again(submission, attempts, due)
     elif not look.complete:
-        _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
+        _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
     elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
         if submission.give_up_at <= began:
-            end_patience(job, submission)
+            give_up_if_expired(job, submission)
             return
         if look.unowned and look.contested:
             # It may be that of a create which is answered just now, or is looked for as well.
-            _again(submission, looks, began + timedelta(seconds=_AGAIN_SECONDS))
+            _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
             return
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",
@@ -131,13 +131,13 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
             if look.unowned
             else "this upstream's list proves no absence",
         )
-        _again(submission, looks, began + timedelta(seconds=_LINGER_SECONDS))
+        _again(submission, attempts, began + timedelta(seconds=_LINGER_SECONDS))
     else:
         _record_absent(job, submission)
 
 
-def _again(submission: Submission, looks: int, due: datetime) -> None:
-    Submission.objects.filter(pk=submission.pk).update(looks=looks, due_at=due)
+def _again(submission: Submission, attempts: int, due: datetime) -> None:
+    Submission.objects.filter(pk=submission.pk).update(attempts=attempts, due_at=due)
 
 
 def _record_absent(job: Job, submission: Submission) -> None:

@@ -16,13 +16,13 @@ from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from upstreams.breaker import heeding
+from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
-from videos.lifecycle.submit import fail
+from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.results.probe import Probe, Unplayable, jpeg_of_first_frame, probe
 from videos.states import CostState, JobStatus, SubmissionState
@@ -52,7 +52,7 @@ def store(submission: Submission, upstream: Upstream) -> None:
     if job.status == JobStatus.CANCELLED:
         return
     try:
-        with heeding(upstream), _draft(submission) as path:
+        with respecting_retry_after(upstream), _draft(submission) as path:
             size = _download(submission, upstream, path)
             _renew(submission, upstream)
             found = probe(path)
@@ -155,7 +155,7 @@ def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[
     if upstream.dialect.thumbnails:
         try:
             with (
-                heeding(upstream),
+                respecting_retry_after(upstream),
                 upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
             ):
                 suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
@@ -195,7 +195,7 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
     assert submission.upstream_id is not None
     gone = False
     try:
-        with heeding(upstream):
+        with respecting_retry_after(upstream):
             video = upstream.client.retrieve(submission.upstream_id)
         expires_at = video.expires_at or submission.expires_at
         gone = video.phase == Phase.EXPIRED or (
@@ -228,9 +228,9 @@ def _try_again(submission: Submission, reason: str) -> None:
         _lose(submission, reason)
         return
     logger.warning("The file of %s did not come: %s", submission, reason)
-    due = now + timedelta(seconds=backoff(submission.looks))
+    due = now + timedelta(seconds=backoff(submission.attempts))
     Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
-        looks=submission.looks + 1, due_at=due, error_message=reason
+        attempts=submission.attempts + 1, due_at=due, error_message=reason
     )
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from accounts.keys.secret import DAYS_MAX, printable
+from accounts.keys.key_format import DAYS_MAX, printable
 from accounts.models import ApiKey, User
 
 _ROW = "{:>6} {:<16} {:<24} {:<12} {:<5} {:<7} {:<16} {:<16}"

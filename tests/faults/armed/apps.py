@@ -15,7 +15,8 @@ from django.core.files.storage import FileSystemStorage
 
 # Modules that make calls on behalf of others.
 _CARRIERS = {"listing"}
-_OTHERS = {"videos.tasks": "look", "videos.queue.wake": "hints", "accounts.idempotency": "once"}
+_JOURNEYS = ("videos.lifecycle.", "videos.queue.", "videos.reconciliation.", "videos.results.")
+_OTHERS = {"videos.tasks": "dispatch", "videos.queue.wake": "hints", "accounts.idempotency": "once"}
 # A call that is made by another call is no boundary of its own.
 _within = threading.local()
 
@@ -29,7 +30,7 @@ class Armed(AppConfig):
         """Wraps the upstream's client, the storage of files, and the broker."""
         from upstreams.client.client import SoraClient
         from videos import tasks
-        from videos.queue.positions import wake
+        from videos.queue import wake
 
         for call in ("create", "retrieve", "list", "delete", "probe"):
             setattr(SoraClient, call, _wrapped(call, getattr(SoraClient, call)))
@@ -71,15 +72,15 @@ def _wrapped_opening(call: str, function: Callable[..., Any]) -> Callable[..., A
 
 
 def _journey() -> str:
-    """The module of videos.lifecycle on whose behalf the call is made; else that of the tasks or hints."""
+    """The module of a journey on whose behalf the call is made; else that of the tasks or hints."""
     frame = sys._getframe(2)
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         last = name.rpartition(".")[2]
-        if name.startswith("videos.lifecycle.") and last not in _CARRIERS:
-            return last
         if name in _OTHERS:
             return _OTHERS[name]
+        if name.startswith(_JOURNEYS) and last not in _CARRIERS:
+            return last
         frame = frame.f_back  # type: ignore[assignment]
     return "none"
 

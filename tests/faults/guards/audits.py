@@ -32,8 +32,8 @@ GUARDS: Final = (
     Guard(
         "audits can be turned off",
         _AUDIT,
-        "    if not settings.AUDIT_SECONDS or provider.left_alone_for():\n",
-        "    if provider.left_alone_for():\n",
+        "    if not settings.AUDIT_SECONDS or provider.backoff_seconds():\n",
+        "    if provider.backoff_seconds():\n",
         _TESTS,
     ),
     Guard(

@@ -29,9 +29,9 @@ GUARDS: Final = (
         ((", progress__lt=progress)", ")"),),
     ),
     Guard(
-        "a missing id is lost only after three looks",
+        "a missing id is lost only after three attempts",
         _SYNC,
-        "if looks < _MISSING_LOOKS or (now",
+        "if attempts < _MISSING_LOOKS or (now",
         "if (now",
         _SYNC_TESTS,
     ),
@@ -45,7 +45,7 @@ GUARDS: Final = (
     Guard(
         "an id that is seen again was not missing",
         _SYNC,
-        "if submission.missing_looks or submission.silent_since is not None:",
+        "if submission.missing_polls or submission.silent_since is not None:",
         "if submission.silent_since is not None:",
         _SYNC_TESTS,
     ),
@@ -66,8 +66,8 @@ GUARDS: Final = (
     Guard(
         "without a list renders are asked after one by one",
         _SYNC,
-        "    asked = _ask_stragglers(due[:_STRAGGLERS_MOST], upstream, away=failed)\n",
-        "    asked = _ask_stragglers([] if failed else due[:_STRAGGLERS_MOST], upstream, away=failed)\n",
+        "    asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, away=failed)\n",
+        "    asked = _ask_stragglers([] if failed else due[:_MAX_STRAGGLERS], upstream, away=failed)\n",
         _SYNC_TESTS,
     ),
     Guard(
@@ -92,7 +92,7 @@ GUARDS: Final = (
         _SYNC_TESTS,
     ),
     Guard(
-        "a render that was given up is missing only after three looks",
+        "a render that was given up is missing only after three attempts",
         _SYNC,
         "    if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:\n",
         "    if submission.state == SubmissionState.GIVEN_UP:\n"
@@ -115,7 +115,7 @@ GUARDS: Final = (
         _SYNC_TESTS,
     ),
     Guard(
-        "late looks come to an end",
+        "late attempts come to an end",
         _SYNC,
         "if (database_now() - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER:",
         "if False:",
@@ -236,7 +236,7 @@ GUARDS: Final = (
     Guard(
         "a drop is committed before the DELETE",
         _CANCEL,
-        "            if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, looks=0):\n"
+        "            if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, attempts=0):\n"
         "                return\n",
         "            submission.state = _S.DROPPING\n",
         _CANCEL_TESTS,
@@ -244,7 +244,7 @@ GUARDS: Final = (
     Guard(
         "an upstream that never drops is left alone in the end",
         _CANCEL,
-        "if submission.looks + 1 < _TRIES_MOST:",
+        "if submission.attempts + 1 < _MAX_TRIES:",
         "if True:",
         _CANCEL_TESTS,
     ),

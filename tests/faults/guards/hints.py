@@ -175,14 +175,14 @@ GUARDS: Final = (
     Guard(
         "a hint counts as no look for an unknown create",
         "videos/reconciliation/reconcile.py",
-        "looks = max(looks, sum(1 for each in window if each <= past))",
-        "looks += 1",
+        "attempts = max(attempts, sum(1 for each in window if each <= past))",
+        "attempts += 1",
         _HINTS,
     ),
     Guard(
         "a hint counts as no look for a missing id",
         _HINT,
-        "state=SubmissionState.RENDERING, missing_looks=0)",
+        "state=SubmissionState.RENDERING, missing_polls=0)",
         "state=SubmissionState.RENDERING)",
         _HINTS,
     ),
@@ -196,15 +196,15 @@ GUARDS: Final = (
     Guard(
         "a hint leaves alone what is being fetched",
         _HINT,
-        "state=SubmissionState.RENDERING, missing_looks=0)",
-        "missing_looks=0)",
+        "state=SubmissionState.RENDERING, missing_polls=0)",
+        "missing_polls=0)",
         _HINTS,
     ),
     Guard(
         "a hint about a known id has nothing else looked for",
         _HINT,
-        "        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_looks=0)\n",
-        "        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_looks=0)"
+        "        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_polls=0)\n",
+        "        concerned = Q(upstream_id=upstream_id, state=SubmissionState.RENDERING, missing_polls=0)"
         " | Q(state=SubmissionState.UNKNOWN)\n",
         _HINTS,
     ),

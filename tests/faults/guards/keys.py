@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_FORM = "accounts/keys/secret.py"
+_FORM = "accounts/keys/key_format.py"
 _MODELS = "accounts/models.py"
 _AUTHENTICATION = "accounts/keys/authentication.py"
 _PERMISSIONS = "accounts/keys/permissions.py"

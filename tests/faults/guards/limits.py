@@ -60,12 +60,12 @@ GUARDS: Final = (
     Guard(
         "a session that has ended is not taken for a bad key",
         _LIMITS,
-        '"reads" if looks else "refusals"',
+        '"reads" if is_read else "refusals"',
         '"refusals"',
         _TESTS,
     ),
     Guard(
-        "bad keys are counted apart from looks without one",
+        "bad keys are counted apart from attempts without one",
         _LIMITS,
         " and not carries_key(request)\n",
         "\n",
@@ -81,8 +81,8 @@ GUARDS: Final = (
     Guard(
         "keys in addresses are refusals",
         _LIMITS,
-        "looks = status == 401 and ",
-        "looks = ",
+        "is_read = status == 401 and ",
+        "is_read = ",
         _TESTS,
     ),
     Guard(

@@ -140,7 +140,7 @@ GUARDS: Final = (
     Guard(
         "a wish of the plain face is checked",
         _GENERATE,
-        "prompt = Text(max_length=PROMPT_MAX,",
+        "prompt = Text(max_length=MAX_PROMPT_LENGTH,",
         "prompt = Text(max_length=2000,",
         _PLAIN,
     ),

@@ -104,7 +104,7 @@ GUARDS: Final = (
     Guard(
         "a job that ends before it is sent gives its price back",
         _ROWS,
-        "        if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:\n            self.give_back()\n",
+        "        if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:\n            self.release_reservation()\n",
         "",
         _TESTS,
     ),
@@ -118,7 +118,7 @@ GUARDS: Final = (
     Guard(
         "what was not sent for an ended job gives its price back",
         _ROWS,
-        "                if job.status != JobStatus.PENDING:\n                    job.give_back()\n",
+        "                if job.status != JobStatus.PENDING:\n                    job.release_reservation()\n",
         "",
         _TESTS,
     ),

@@ -14,7 +14,7 @@ _RETRY = "tests/videos/test_cancel_and_retry.py"
 
 GUARDS: Final = (
     Guard(
-        "two looks at once do the work once",
+        "two attempts at once do the work once",
         _RECONCILE,
         "    if not submission.claim_due(upstream.lease):\n        return\n",
         "",
@@ -79,7 +79,7 @@ GUARDS: Final = (
     Guard(
         "absence is proven only after the whole window",
         _RECONCILE,
-        "    if looks < len(window):",
+        "    if attempts < len(window):",
         "    if False:",
         _TESTS,
     ),

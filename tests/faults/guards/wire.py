@@ -188,7 +188,7 @@ GUARDS: Final = (
     Guard(
         "long health saves up no retries",
         _BUDGET,
-        "min(self._tokens + TOKENS_PER_SUCCESS, TOKENS_MOST)",
+        "min(self._tokens + TOKENS_PER_SUCCESS, MAX_TOKENS)",
         "self._tokens + TOKENS_PER_SUCCESS",
         _RETRIES,
     ),

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from upstreams.registry import configured
-from videos.reconciliation import decisions as decide
+from videos.reconciliation import decisions
 
 
 class Command(BaseCommand):
@@ -24,9 +24,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, submission: str, upstream_id: str, force: bool, **options: Any) -> None:
         """Says where the submission and its job now stand."""
         try:
-            row = decide.named(submission)
-            adopted = decide.adopt(row, upstream_id, configured(), force=force)
-        except decide.Refused as refusal:
+            row = decisions.submission_named(submission)
+            adopted = decisions.adopt(row, upstream_id, configured(), force=force)
+        except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         row.refresh_from_db()
         if not adopted:

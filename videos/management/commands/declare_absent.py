@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from videos.reconciliation import decisions as decide
+from videos.reconciliation import decisions
 
 
 class Command(BaseCommand):
@@ -19,9 +19,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, submission: str, **options: Any) -> None:
         """Says what follows, and what it costs if the operator is wrong."""
         try:
-            row = decide.named(submission)
-            waits = decide.declare_absent(row)
-        except decide.Refused as refusal:
+            row = decisions.submission_named(submission)
+            waits = decisions.declare_absent(row)
+        except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         row.refresh_from_db()
         self.stdout.write(f"{row}; its job is {row.job.status}" + (" and is sent again." if waits else "."))

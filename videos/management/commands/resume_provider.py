@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from videos.reconciliation import decisions as decide
+from videos.queue import providers
+from videos.reconciliation import decisions
 
 
 class Command(BaseCommand):
@@ -27,8 +28,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, name: str, trust_list: bool, **options: Any) -> None:
         """Says what was ended."""
         try:
-            ended = decide.resume(name, trust_list=trust_list)
-        except decide.Refused as refusal:
+            ended = providers.resume(name, trust_list=trust_list)
+        except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         for each in ended:
             self.stdout.write(f"{name}: ended: {each}")

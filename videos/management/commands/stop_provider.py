@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from upstreams.registry import configured
-from videos.reconciliation import decisions as decide
+from videos.queue import providers
+from videos.reconciliation import decisions
 
 
 class Command(BaseCommand):
@@ -19,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
         )
-        parser.add_argument("--reason", required=True, help="for whoever looks at /ready or the admin")
+        parser.add_argument("--reason", required=True, help="for whoever attempts at /ready or the admin")
 
     def handle(self, *args: Any, name: str, reason: str, **options: Any) -> None:
         """Says what was stopped."""
@@ -27,7 +28,7 @@ class Command(BaseCommand):
             # Before the first job there is no row yet.
             configured().provider()
         try:
-            decide.stop(name, reason)
-        except decide.Refused as refusal:
+            providers.stop(name, reason)
+        except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         self.stdout.write(f"{name}: nothing more is sent; manage.py resume_provider {name} ends that.")

@@ -6,10 +6,11 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from upstreams.client.types import Video
+from upstreams.models import Provider
 from upstreams.registry import Upstream, configured
-from videos.models import Provider
-from videos.reconciliation import decisions as decide
+from videos.queue import providers
 from videos.reconciliation.audit import dollars
+from videos.reconciliation.undecided import undecided
 
 _PROMPT_SHOWN = 60
 _ROW = "{:<40} {:>7} {:<8} {:>12} {}"
@@ -23,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """One line per submission, with what it may have become, and one per restraint of a provider."""
         upstream = configured()
-        found = list(decide.undecided(upstream))
+        found = list(undecided(upstream))
         if found:
             self.stdout.write(_ROW.format("SUBMISSION", "AGE", "KEY", "PRICE", "PROMPT"))
         for each in found:
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         restraints = [
             f"{provider}: {each}"
             for provider in Provider.objects.order_by("name")
-            for each in decide.restraints(provider)
+            for each in providers.send_blocks(provider)
         ]
         for line in restraints:
             self.stdout.write(line)

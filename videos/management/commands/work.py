@@ -17,7 +17,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from upstreams.registry import configured
 from videos import tasks
-from videos.queue.dispatch import Work, look
+from videos.queue.dispatch import Work, due_work
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The pace and the width of the work."""
         parser.add_argument(
-            "--every", type=float, default=settings.LOOK_SECONDS, help="Seconds between looks."
+            "--every", type=float, default=settings.DISPATCH_SECONDS, help="Seconds between attempts."
         )
         parser.add_argument("--threads", type=int, default=settings.WORK_THREADS)
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         with ThreadPoolExecutor(threads, "work") as pool:
             while not stopping.is_set():
                 try:
-                    found = look(configured())
+                    found = due_work(configured())
                 except DatabaseError as error:
                     logger.warning("The database does not answer: %s", error)
                     connections.close_all()
@@ -69,7 +69,7 @@ class _Periodic:
         # As a worker does: the tasks of each app are known once their modules are there.
         autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-        self._entries = [entry for name, entry in schedule.items() if name != "look"]
+        self._entries = [entry for name, entry in schedule.items() if name != "dispatch"]
         self._next: dict[str, float] = {}
 
     def due(self) -> dict[Work | str, Callable[[], Any]]:

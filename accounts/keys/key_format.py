@@ -1,4 +1,4 @@
-"""What an API key looks like: `takeone_`, 43 random characters, and a checksum of six.
+"""What an API key attempts like: `takeone_`, 43 random characters, and a checksum of six.
 
 As GitHub's tokens have it: a prefix that says where the key belongs, an underscore and letters that a double
 click selects as a whole, and a CRC-32 in base 62 of the random part, by which a scanner tells a key from

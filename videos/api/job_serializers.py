@@ -1,127 +1,20 @@
-"""The wire: what callers send, strictly read, and what they get."""
+"""A job as callers see it."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.budgets.reservations import dollars
-from api.fields import Choice, Number, Strict, Text, Whole
-from api.json_field import JSONObject
+from api.json_field import JSONObjectField
 from upstreams import pricing
-from upstreams.fitting import ASPECT_RATIOS, PRIORITIES, RESOLUTIONS, STYLES, Asked
-from videos.api.queries import COUNT_MAX
-from videos.models import PROMPT_MAX, Job, Submission
-from videos.queue.positions import Standing, standings
+from upstreams.request import PRIORITIES
+from videos.api.create_serializers import Adjustment
+from videos.models import Job, Submission
+from videos.queue.positions import QueuePosition, queue_positions
 from videos.states import LIVE, JobStatus
-
-PAGE_MAX: Final = 100
-
-
-class CreateVideo(Strict):
-    """A wish for one video."""
-
-    prompt = Text(max_length=PROMPT_MAX, help_text="What the video shows.")
-    negativePrompt = Text(
-        source="negative_prompt",
-        max_length=PROMPT_MAX,
-        required=False,
-        allow_blank=True,
-        help_text="What it should not show.",
-    )
-    duration = Number(min_value=1, max_value=60, required=False, help_text="Seconds, whole or not.")
-    resolution = Choice(choices=list(RESOLUTIONS), required=False)
-    aspectRatio = Choice(source="aspect_ratio", choices=list(ASPECT_RATIOS), required=False)
-    fps = Whole(min_value=24, max_value=60, required=False, help_text="Frames per second.")
-    seed = Whole(min_value=0, max_value=2**32 - 1, required=False)
-    style = Choice(choices=list(STYLES), required=False)  # type: ignore[assignment]
-    model = Text(max_length=100, required=False)
-    priority = Text(
-        max_length=20,
-        required=False,
-        help_text=f"One of {', '.join(PRIORITIES)}; another is taken as normal.",
-    )
-    metadata = JSONObject(required=False, help_text="Kept with the job and returned; at most 16 KB.")
-    fit = Choice(
-        choices=["nearest", "strict"],
-        default="nearest",
-        help_text="What becomes of a wish that the upstream does not offer: the nearest that it does, at no "
-        "higher price per second, or a refusal with the allowed values.",
-    )
-
-    def asked(self) -> Asked:
-        """The validated wish."""
-        return asked_of(self.validated_data)
-
-
-def asked_of(validated: Mapping[str, Any]) -> Asked:
-    """The wish that CreateVideo has validated."""
-    given = dict(validated)
-    return Asked(strict=given.pop("fit") == "strict", **given)
-
-
-class Adjustment(serializers.Serializer):  # type: ignore[type-arg]
-    """One difference between what was asked and what will be rendered."""
-
-    field = serializers.CharField()
-    asked = serializers.JSONField()
-    used = serializers.JSONField(allow_null=True)
-    reason = serializers.CharField()
-
-
-class Accepted(serializers.Serializer):  # type: ignore[type-arg]
-    """The answer to a create."""
-
-    jobId = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=JobStatus.choices)
-    message = serializers.CharField()
-    adjustments = Adjustment(many=True)
-    estimatedCost = serializers.CharField(
-        allow_null=True, help_text="US dollars; null where no price is listed."
-    )
-
-
-class BudgetLeft(serializers.Serializer):  # type: ignore[type-arg]
-    """A budget that this caller falls under. Dollars as strings."""
-
-    scope = serializers.ChoiceField(choices=["owner", "key"])
-    period = serializers.ChoiceField(choices=["day", "month"])
-    limit = serializers.CharField()
-    reserved = serializers.CharField()
-    settled = serializers.CharField()
-    left = serializers.CharField()
-    renewsAt = serializers.DateTimeField()
-
-
-class Sent(serializers.Serializer):  # type: ignore[type-arg]
-    """What would be sent upstream."""
-
-    model = serializers.CharField()
-    seconds = serializers.CharField()
-    size = serializers.CharField()
-
-
-class Estimate(serializers.Serializer):  # type: ignore[type-arg]
-    """What a create with the same wish would send and cost."""
-
-    estimatedCost = serializers.CharField(
-        allow_null=True, help_text="US dollars; null where no price is listed."
-    )
-    currency = serializers.CharField()
-    submitted = Sent()
-    adjustments = Adjustment(many=True)
-    budgets = BudgetLeft(many=True)
-
-
-class Cancelled(serializers.Serializer):  # type: ignore[type-arg]
-    """The answer to a cancel; the message says what it means upstream."""
-
-    jobId = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=[JobStatus.CANCELLED])
-    message = serializers.CharField()
 
 
 class Submitted(serializers.Serializer):  # type: ignore[type-arg]
@@ -168,7 +61,7 @@ class JobView(serializers.ModelSerializer[Job]):
     """A job and all that is known of it."""
 
     # Many are shown from querysets with their submissions prefetched: queries.visible_to.
-    _standings: dict[UUID, Standing] | None = None
+    _standings: dict[UUID, QueuePosition] | None = None
 
     stage = serializers.SerializerMethodField(help_text="The state of the live submission.")
     negativePrompt = serializers.SerializerMethodField()
@@ -196,7 +89,7 @@ class JobView(serializers.ModelSerializer[Job]):
     estimatedCompletionBy = serializers.SerializerMethodField(
         help_text="The same by their 90th percentile: nine in ten were done by then."
     )
-    metadata = JSONObject()
+    metadata = JSONObjectField()
     createdAt = serializers.DateTimeField(source="created_at")
     updatedAt = serializers.DateTimeField(source="updated_at")
     startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
@@ -323,15 +216,15 @@ class JobView(serializers.ModelSerializer[Job]):
     def get_ref(self, job: Job) -> str | None:
         return job.ref or None
 
-    def _standing(self, job: Job) -> Standing:
+    def _standing(self, job: Job) -> QueuePosition:
         """Of all that are shown together, found together. The view gives the upstream, or what it found."""
         if self._standings is None:
             self._standings = self.context.get("standings")
         if self._standings is None:
             together: Any = self.instance if self.parent is None else self.parent.instance
             jobs = [together] if isinstance(together, Job) else together
-            self._standings = standings(jobs, self.context["upstream"])
-        return self._standings.get(job.pk, Standing())
+            self._standings = queue_positions(jobs, self.context["upstream"])
+        return self._standings.get(job.pk, QueuePosition())
 
     @extend_schema_field({"type": "integer", "nullable": True})
     def get_queuePosition(self, job: Job) -> int | None:
@@ -348,55 +241,3 @@ class JobView(serializers.ModelSerializer[Job]):
 
 def _written(at: datetime | None) -> str | None:
     return None if at is None else str(serializers.DateTimeField().to_representation(at))
-
-
-class PageQuery(Strict):
-    """Which part of a list, by page or by cursor."""
-
-    page = serializers.IntegerField(required=False, min_value=1, help_text="From 1; not with cursor.")
-    limit = serializers.IntegerField(default=20, min_value=1, max_value=PAGE_MAX, help_text="Rows per page.")
-    cursor = serializers.UUIDField(required=False, help_text="`nextCursor` of the page before.")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "page" in attrs and "cursor" in attrs:
-            raise serializers.ValidationError({"page": "Give page or cursor, not both."})
-        if attrs.get("page", 1) * attrs["limit"] > COUNT_MAX:
-            raise serializers.ValidationError(
-                {"page": f"Pages end at {COUNT_MAX} rows; go on with nextCursor as cursor."}
-            )
-        return attrs
-
-
-class ListQuery(PageQuery):
-    """Which jobs to list."""
-
-    status = Choice(choices=JobStatus.values, required=False)
-    batchId = serializers.UUIDField(required=False, help_text="Jobs of this batch.")
-    priority = Choice(choices=list(PRIORITIES), required=False)
-    createdAfter = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made at or after it.")
-    createdBefore = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made before it.")
-
-
-class ContentQuery(Strict):
-    """Which of a job's files."""
-
-    variant = Choice(choices=["video", "thumbnail"], default="video")
-
-
-class Pagination(serializers.Serializer):  # type: ignore[type-arg]
-    """Where a list stands. `page` is null for a cursor."""
-
-    page = serializers.IntegerField(allow_null=True)
-    limit = serializers.IntegerField()
-    total = serializers.IntegerField(help_text=f"Counted up to {COUNT_MAX}.")
-    totalIsCut = serializers.BooleanField(help_text="There are more than `total`.")
-    totalPages = serializers.IntegerField()
-    hasMore = serializers.BooleanField()
-    nextCursor = serializers.UUIDField(allow_null=True)
-
-
-class JobPage(serializers.Serializer):  # type: ignore[type-arg]
-    """One page of jobs."""
-
-    data = JobView(many=True)  # type: ignore[assignment]
-    pagination = Pagination()

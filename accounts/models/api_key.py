@@ -1,0 +1,134 @@
+"""API keys."""
+
+import hashlib
+import hmac
+import logging
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+from django.conf import settings
+from django.db import DatabaseError, models
+from django.utils import timezone
+
+from accounts.keys import key_format
+from accounts.keys.key_format import printable
+from accounts.models.user import User
+
+logger = logging.getLogger(__name__)
+
+_NOTED_EVERY: Final = timedelta(minutes=1)
+
+
+class ApiKey(models.Model):
+    """One caller's secret, kept only as a digest. A revoked key stays: jobs refer to it."""
+
+    class Scope(models.TextChoices):
+        """What a key may do. Each includes those before it, so one word says all that a key opens, and of two
+        keys one is always the narrower."""
+
+        READ = "read"
+        WRITE = "write"
+        ADMIN = "admin"
+
+        def includes(self, other: "ApiKey.Scope") -> bool:
+            """Whether who has this one may do what needs the other."""
+            order = list(ApiKey.Scope)
+            return order.index(self) >= order.index(other)
+
+    class Status(models.TextChoices):
+        """Whether a key opens anything."""
+
+        ACTIVE = "active"
+        EXPIRED = "expired"
+        REVOKED = "revoked"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100, validators=[printable])
+    scope = models.CharField(max_length=5, choices=Scope)
+    # Shown in lists and logs, so that a person can tell keys apart without the secret.
+    prefix = models.CharField(max_length=16)
+    # SHA-256 in hex. The secret has 256 random bits, so a slow password hash would add nothing.
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Null: never.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    # Up to a minute older than the last use: note_use.
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(scope__in=["read", "write", "admin"]), name="api_key_scope_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @staticmethod
+    def digest_of(secret: str) -> str:
+        """The digest under which a secret is kept."""
+        return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @classmethod
+    def issue(
+        cls,
+        owner: User,
+        name: str,
+        *,
+        scope: Scope = Scope.WRITE,
+        expires_at: datetime | None = None,
+        secret: str = "",
+    ) -> tuple[Self, str]:
+        """Makes a key and returns it with its secret, which is not kept and cannot be shown again."""
+        key = cls(owner=owner, name=name, scope=scope, expires_at=expires_at)
+        secret = key.take_secret(secret)
+        key.save(force_insert=True)
+        return key, secret
+
+    def take_secret(self, secret: str = "") -> str:
+        """Gives a key that is not saved yet this secret, or a new one, and returns it."""
+        secret = secret or key_format.generate()
+        self.prefix, self.digest = secret[: key_format.PREFIX_LENGTH], self.digest_of(secret)
+        return secret
+
+    @classmethod
+    def of_secret(cls, secret: str) -> Self | None:
+        """The key that was issued with this secret, whatever its status, with its owner; None for none."""
+        digest = cls.digest_of(secret)
+        # The digest, not the secret, is what the index compares, so its timing tells nothing of the secret.
+        key = cls.objects.select_related("owner").filter(digest=digest).first()
+        return key if key is not None and hmac.compare_digest(key.digest, digest) else None
+
+    @property
+    def status(self) -> Status:
+        """Judged now."""
+        if self.revoked_at is not None:
+            return self.Status.REVOKED
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            return self.Status.EXPIRED
+        return self.Status.ACTIVE
+
+    def allows(self, needed: Scope) -> bool:
+        """Whether the key's scope includes this one."""
+        return self.Scope(self.scope).includes(needed)
+
+    def revoke(self) -> bool:
+        """Ends the key with its next request, for good; False where it was revoked before."""
+        won = ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
+        self.refresh_from_db(fields=["revoked_at"])
+        return bool(won)
+
+    def note_use(self) -> None:
+        """Keeps when the key was used, once a minute at most. Never raises: no request fails of it."""
+        now = timezone.now()
+        stale = now - _NOTED_EVERY
+        if self.last_used_at is not None and self.last_used_at > stale:
+            return
+        unnoted = models.Q(last_used_at=None) | models.Q(last_used_at__lte=stale)
+        try:
+            # Of requests at the same moment one writes.
+            ApiKey.objects.filter(unnoted, pk=self.pk).update(last_used_at=now)
+        except DatabaseError as error:
+            logger.warning("The use of API key %s could not be noted: %s", self.pk, error)

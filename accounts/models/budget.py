@@ -1,0 +1,101 @@
+"""Budgets, and what was spent and reserved of them."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from accounts.models.api_key import ApiKey
+
+
+class Budget(models.Model):
+    """What an owner, or one of its keys, may spend in a period."""
+
+    class Period(models.TextChoices):
+        """Of UTC."""
+
+        DAY = "day", "daily"
+        MONTH = "month", "monthly"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="budgets")
+    # Null: all that the owner spends, with whatever key.
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, null=True, blank=True, related_name="budgets")
+    period = models.CharField(max_length=5, choices=Period)
+    # US dollars.
+    limit = models.DecimalField(max_digits=12, decimal_places=4)
+
+    class Meta:
+        constraints = [
+            # Two each here and below, because not every database can take two nulls for the same.
+            models.UniqueConstraint(
+                fields=["owner", "period"], condition=models.Q(api_key=None), name="budget_of_owner_once"
+            ),
+            models.UniqueConstraint(
+                fields=["api_key", "period"], condition=~models.Q(api_key=None), name="budget_of_key_once"
+            ),
+            models.CheckConstraint(condition=models.Q(limit__gte=0), name="budget_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.limit} {self.get_period_display()} of {self.api_key or self.owner}"
+
+    def clean(self) -> None:
+        """A key's budget belongs to the key's owner."""
+        if self.api_key is not None and self.api_key.owner_id != self.owner_id:
+            raise ValidationError({"api_key": "This key is another owner's."})
+
+
+class Spending(models.Model):
+    """What an owner, or one of its keys, has reserved and spent in one period. Counted, never recomputed.
+
+    In ten-thousandths of a dollar: SQLite has no exact fractions.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, null=True, related_name="+")
+    period = models.CharField(max_length=5, choices=Budget.Period)
+    starts_on = models.DateField()
+    reserved = models.BigIntegerField(default=0)
+    settled = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "starts_on", "period"],
+                condition=models.Q(api_key=None),
+                name="spending_of_owner_once",
+            ),
+            models.UniqueConstraint(
+                fields=["api_key", "starts_on", "period"],
+                condition=~models.Q(api_key=None),
+                name="spending_of_key_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(reserved__gte=0, settled__gte=0), name="spending_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.period} of {self.starts_on}: {self.reserved} + {self.settled}"
+
+
+class Reservation(models.Model):
+    """The price of one render, set aside when it is asked for, and settled or released once."""
+
+    class State(models.TextChoices):
+        """Only what is held can end."""
+
+        HELD = "held"
+        SETTLED = "settled"
+        RELEASED = "released"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="+")
+    # US dollars.
+    amount = models.DecimalField(max_digits=12, decimal_places=4)
+    settled = models.DecimalField(max_digits=12, decimal_places=4, default=0)
+    state = models.CharField(max_length=8, choices=State, default=State.HELD)
+    # The day that it counts for, whenever it ends.
+    made_on = models.DateField()
+
+    def __str__(self) -> str:
+        return f"{self.amount} of {self.made_on}, {self.state}"

@@ -1,0 +1,22 @@
+"""What operators see of the upstreams."""
+
+from django.contrib import admin
+
+from api.read_only_admin import ReadOnly
+from upstreams.models import Provider
+
+
+@admin.register(Provider)
+class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Upstreams, and whether they are held back or paused."""
+
+    list_display = (
+        "name",
+        "stopped_at",
+        "sending_backoff_until",
+        "backoff_until",
+        "paused_at",
+        "pause_reason",
+        "failures",
+        "proves_absence",
+    )

@@ -1,0 +1,54 @@
+"""The upstreams that jobs are sent to, as rows."""
+
+from django.db import models
+
+from upstreams.clock import database_now
+
+
+class Provider(models.Model):
+    """One upstream, known by its name. Its row is the lock under which work for it is claimed."""
+
+    name = models.CharField(max_length=100, unique=True)
+    # How many claims it has seen: what Turn counts in.
+    turns = models.PositiveBigIntegerField(default=0)
+    # Nothing is sent before this: the upstream was busy or could not be reached.
+    sending_backoff_until = models.DateTimeField(null=True)
+    sending_backoff_reason = models.TextField(blank=True)
+    # Nothing is asked, fetched or deleted before this: the upstream wants to be left alone.
+    backoff_until = models.DateTimeField(null=True)
+    # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
+    next_token_at = models.DateTimeField(null=True)
+    # Nothing is sent until an operator says so.
+    stopped_at = models.DateTimeField(null=True)
+    stop_reason = models.TextField(blank=True)
+    # Nothing is sent until a probe succeeds.
+    paused_at = models.DateTimeField(null=True)
+    pause_reason = models.TextField(blank=True)
+    probe_due_at = models.DateTimeField(null=True)
+    # Failures since the last accepted create; sets how long the next hold lasts.
+    failures = models.PositiveIntegerField(default=0)
+    # A sweep holds this as its lease.
+    sweep_due_at = models.DateTimeField(null=True)
+    # Null before the first audit, which is due AUDIT_SECONDS after created_at.
+    audit_due_at = models.DateTimeField(null=True)
+    # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
+    # list does not show may then be there all the same.
+    proves_absence = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def is_backing_off(self) -> bool:
+        """Whether nothing may be sent yet."""
+        return self.sending_backoff_until is not None and self.sending_backoff_until > database_now()
+
+    def backoff_seconds(self) -> float:
+        """Seconds for which it is asked nothing yet."""
+        if self.backoff_until is None:
+            return 0.0
+        return max(0.0, (self.backoff_until - database_now()).total_seconds())
+
+    def takes_creates(self) -> bool:
+        """Whether nothing holds it back: no operator, no pause, no hold."""
+        return self.stopped_at is None and self.paused_at is None and not self.is_backing_off()

@@ -1,0 +1,120 @@
+"""What callers send to create a video, strictly read, and what a create answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+
+from api.fields import (
+    StrictCharField,
+    StrictChoiceField,
+    StrictFloatField,
+    StrictIntegerField,
+    StrictSerializer,
+)
+from api.json_field import JSONObjectField
+from upstreams.request import ASPECT_RATIOS, MAX_PROMPT_LENGTH, PRIORITIES, RESOLUTIONS, STYLES, VideoRequest
+from videos.states import JobStatus
+
+
+class CreateVideo(StrictSerializer):
+    """A wish for one video."""
+
+    prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, help_text="What the video shows.")
+    negativePrompt = StrictCharField(
+        source="negative_prompt",
+        max_length=MAX_PROMPT_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text="What it should not show.",
+    )
+    duration = StrictFloatField(min_value=1, max_value=60, required=False, help_text="Seconds, whole or not.")
+    resolution = StrictChoiceField(choices=list(RESOLUTIONS), required=False)
+    aspectRatio = StrictChoiceField(source="aspect_ratio", choices=list(ASPECT_RATIOS), required=False)
+    fps = StrictIntegerField(min_value=24, max_value=60, required=False, help_text="Frames per second.")
+    seed = StrictIntegerField(min_value=0, max_value=2**32 - 1, required=False)
+    style = StrictChoiceField(choices=list(STYLES), required=False)  # type: ignore[assignment]
+    model = StrictCharField(max_length=100, required=False)
+    priority = StrictCharField(
+        max_length=20,
+        required=False,
+        help_text=f"One of {', '.join(PRIORITIES)}; another is taken as normal.",
+    )
+    metadata = JSONObjectField(required=False, help_text="Kept with the job and returned; at most 16 KB.")
+    fit = StrictChoiceField(
+        choices=["nearest", "strict"],
+        default="nearest",
+        help_text="What becomes of a wish that the upstream does not offer: the nearest that it does, at no "
+        "higher price per second, or a refusal with the allowed values.",
+    )
+
+    def video_request(self) -> VideoRequest:
+        """The validated wish."""
+        return video_request_of(self.validated_data)
+
+
+def video_request_of(validated: Mapping[str, Any]) -> VideoRequest:
+    """The wish that CreateVideo has validated."""
+    given = dict(validated)
+    return VideoRequest(strict=given.pop("fit") == "strict", **given)
+
+
+class Adjustment(serializers.Serializer):  # type: ignore[type-arg]
+    """One difference between what was asked and what will be rendered."""
+
+    field = serializers.CharField()
+    asked = serializers.JSONField()
+    used = serializers.JSONField(allow_null=True)
+    reason = serializers.CharField()
+
+
+class Accepted(serializers.Serializer):  # type: ignore[type-arg]
+    """The answer to a create."""
+
+    jobId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    message = serializers.CharField()
+    adjustments = Adjustment(many=True)
+    estimatedCost = serializers.CharField(
+        allow_null=True, help_text="US dollars; null where no price is listed."
+    )
+
+
+class BudgetLeft(serializers.Serializer):  # type: ignore[type-arg]
+    """A budget that this caller falls under. Dollars as strings."""
+
+    scope = serializers.ChoiceField(choices=["owner", "key"])
+    period = serializers.ChoiceField(choices=["day", "month"])
+    limit = serializers.CharField()
+    reserved = serializers.CharField()
+    settled = serializers.CharField()
+    left = serializers.CharField()
+    renewsAt = serializers.DateTimeField()
+
+
+class Sent(serializers.Serializer):  # type: ignore[type-arg]
+    """What would be sent upstream."""
+
+    model = serializers.CharField()
+    seconds = serializers.CharField()
+    size = serializers.CharField()
+
+
+class Estimate(serializers.Serializer):  # type: ignore[type-arg]
+    """What a create with the same wish would send and cost."""
+
+    estimatedCost = serializers.CharField(
+        allow_null=True, help_text="US dollars; null where no price is listed."
+    )
+    currency = serializers.CharField()
+    submitted = Sent()
+    adjustments = Adjustment(many=True)
+    budgets = BudgetLeft(many=True)
+
+
+class Cancelled(serializers.Serializer):  # type: ignore[type-arg]
+    """The answer to a cancel; the message says what it means upstream."""
+
+    jobId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=[JobStatus.CANCELLED])
+    message = serializers.CharField()

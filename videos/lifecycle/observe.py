@@ -1,0 +1,136 @@
+"""What the upstream says of a render is recorded."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from upstreams.client.types import Phase, Video
+from upstreams.clock import database_now, in_database
+from videos.lifecycle.expiry import give_up_if_expired
+from videos.lifecycle.outcomes import fail
+from videos.models import Job, Submission
+from videos.queue.wake import wake
+from videos.states import LIVE, CostState, JobStatus, SubmissionState
+
+_MISSING_POLLS = 3
+_MISSING_SECONDS = 120
+
+
+def write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
+    """Writes only what changed, one statement per percentage. Progress never goes backwards."""
+    jobs_at: dict[int, list[UUID]] = defaultdict(list)
+    found = []
+    for submission, video in running:
+        if submission.missing_polls or submission.silent_since is not None:
+            found.append(submission.pk)
+        if video.progress is not None and video.progress > submission.job.progress:
+            # 100 is said once the file is here.
+            jobs_at[min(video.progress, 99)].append(submission.job_id)
+    for progress, jobs in jobs_at.items():
+        Job.objects.filter(pk__in=jobs, status=JobStatus.PROCESSING, progress__lt=progress).update(
+            progress=progress, updated_at=in_database()
+        )
+    if found:
+        Submission.objects.filter(pk__in=found).update(missing_polls=0, missing_since=None, silent_since=None)
+
+
+def observe(job: Job, submission: Submission, video: Video) -> None:
+    """Records that a video has ended, or that it runs past our patience.
+
+    Called under the job's lock; what is already known changes nothing.
+    """
+    if video.phase == Phase.RUNNING:
+        give_up_if_expired(job, submission)
+    elif video.phase == Phase.COMPLETED:
+        _observe_completed(job, submission, video)
+    else:
+        _observe_failed(job, submission, video)
+
+
+def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
+    if job.status == JobStatus.CANCELLED:
+        submission.move(
+            SubmissionState.DROPPED,
+            only_from=[SubmissionState.RENDERING],
+            detail={"upstream": video.status},
+            cost_state=CostState.SETTLED,
+        )
+        return
+    if submission.state == SubmissionState.GIVEN_UP and not _late_success_wanted(job):
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+        return
+    now = database_now()
+    if submission.move(
+        SubmissionState.RENDERED,
+        cost_state=CostState.SETTLED,
+        due_at=now,
+        rendered_at=now,
+        expires_at=video.expires_at,
+        attempts=0,
+        missing_since=None,
+        missing_polls=0,
+        silent_since=None,
+        give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+    ):
+        wake("dispatch")
+
+
+def _late_success_wanted(job: Job) -> bool:
+    """A given-up render that finished is kept where its job failed of just that and nothing runs for it."""
+    return (
+        job.status == JobStatus.FAILED
+        and job.error_code == "gave_up"
+        and not job.submissions.filter(state__in=LIVE).exists()
+    )
+
+
+def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
+    cost = CostState.SETTLED if settings.SORA_BILLS_FAILED else CostState.RELEASED
+    detail = {"upstream": video.status}
+    if submission.state == SubmissionState.DROPPING or job.status == JobStatus.CANCELLED:
+        if video.phase == Phase.EXPIRED:
+            cost = CostState.SETTLED
+        submission.move(SubmissionState.DROPPED, detail=detail, cost_state=cost)
+        return
+    code = video.error.code if video.error else f"upstream_{video.phase}"
+    message = (video.error.message if video.error else "") or f"The upstream says {video.status}."
+    if submission.state == SubmissionState.GIVEN_UP:
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+    elif submission.move(
+        SubmissionState.FAILED, detail=detail, cost_state=cost, error_code=code, error_message=message
+    ):
+        if video.phase == Phase.CANCELLED:
+            job.move(JobStatus.CANCELLED, detail={"by": "upstream"}, cancelled_at=database_now())
+        else:
+            fail(job, code, message)
+
+
+def observe_missing(job: Job, submission: Submission) -> None:
+    """Its id is unknown upstream: lost after three such polls over two minutes. Under the job's lock."""
+    if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:
+        return
+    now = database_now()
+    since: datetime = submission.missing_since or now
+    polls = submission.missing_polls + 1
+    if polls < _MISSING_POLLS or (now - since).total_seconds() < _MISSING_SECONDS:
+        Submission.objects.filter(pk=submission.pk).update(
+            missing_since=since,
+            missing_polls=polls,
+            due_at=now + timedelta(seconds=_MISSING_SECONDS / (_MISSING_POLLS - 1)),
+        )
+        return
+    if submission.state == SubmissionState.GIVEN_UP:
+        # Nothing will come of it, and it counts as paid already.
+        Submission.objects.filter(pk=submission.pk).update(due_at=None)
+        return
+    if job.status == JobStatus.CANCELLED:
+        submission.move(SubmissionState.DROPPED, detail={"upstream": "unknown"}, cost_state=CostState.SETTLED)
+        return
+    reason = "The upstream no longer knows the video that it accepted."
+    if submission.move(
+        SubmissionState.LOST, cost_state=CostState.SETTLED, error_code="upstream_lost", error_message=reason
+    ):
+        fail(job, "upstream_lost", reason)

@@ -1,0 +1,131 @@
+"""What a create came to: accepted, unknown, unsent or rejected."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from upstreams.breaker import record_success
+from upstreams.client import errors
+from upstreams.client.types import Video
+from upstreams.clock import database_now, in_database
+from upstreams.models import Provider
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import poll_interval
+from videos.models import Job, Submission, locked
+from videos.states import LIVE, CostState, JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+
+def accept(
+    job: Job, submission: Submission, video: Video, upstream: Upstream, *, how: str, by: str = ""
+) -> bool:
+    """The upstream has it, under this id. `how` is "answered", "found" or, `by` an operator, "adopted".
+
+    Called under the job's lock.
+    """
+    if Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).exists():
+        if submission.upstream_id == video.id:
+            return False
+        # An id that is already another's names no new video; ours is still to be found on the list.
+        logger.error("The upstream answered submission %s with an id that it gave before.", submission)
+        return _enter_unknown(
+            submission, "The upstream answered with an id that it gave before.", answered=False
+        )
+    now = database_now()
+    if submission.match_key != upstream.dialect.match_key(video) or not _dated_within(video, submission, now):
+        Provider.objects.filter(pk=submission.provider_id, proves_absence=True).update(proves_absence=False)
+    fields: dict[str, Any] = {
+        "upstream_id": video.id,
+        "accepted_at": now,
+        "due_at": now + timedelta(seconds=poll_interval(0)),
+        # Our patience with the render begins when it does, not when we found out whether it had.
+        "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+        "cost_state": CostState.RESERVED,
+    }
+    whose = {"by": by} if by else {}
+    detail = {"upstreamId": video.id, "how": how, **whose}
+    if submission.state == SubmissionState.ABSENT and (
+        job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists()
+    ):
+        # It was accepted after all, and nobody waits for it: what it cost is said.
+        fields |= {"cost_state": CostState.SETTLED, "due_at": None}
+        return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
+    if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
+        # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
+        Submission.objects.filter(pk=submission.pk).update(upstream_id=video.id, accepted_at=now, due_at=now)
+        return False
+    before = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
+    if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):
+        logger.error("The upstream accepted %s as %s as well.", submission, video.id)
+        return False
+    job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], detail=whose, started_at=now)
+    # After the job's row, against the usual order: claims hold the provider's row but never wait for a job's.
+    record_success(submission.provider_id)
+    return True
+
+
+def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
+    """Whether the upstream dates the video as ours do, as far as the clocks may differ."""
+    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    return video.created_at is None or submission.created_at - skew <= video.created_at <= now + skew
+
+
+def record_unknown(submission: Submission, reason: str, *, answered: bool) -> None:
+    """It may have been accepted: from here on only the upstream's list can tell."""
+    with locked(submission) as (_, submission):
+        _enter_unknown(submission, reason, answered=answered)
+
+
+def _enter_unknown(submission: Submission, reason: str, *, answered: bool) -> bool:
+    now = database_now()
+    return submission.move(
+        SubmissionState.UNKNOWN,
+        detail={"reason": reason},
+        answered=answered,
+        unknown_at=now,
+        due_at=now + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[0]),
+        error_message=reason,
+    )
+
+
+def expire_leases() -> None:
+    """Submissions whose sender did not come back may have been accepted."""
+    expired = Submission.objects.filter(state=SubmissionState.SENDING, due_at__lte=in_database())
+    for submission in expired:
+        with locked(submission) as (_, submission):
+            # Does nothing where the sender came back in between.
+            _enter_unknown(submission, "The sender did not come back.", answered=False)
+
+
+def record_unsent(submission: Submission, reason: str, *, wait: float) -> None:
+    with locked(submission) as (job, submission):
+        if submission.move(SubmissionState.UNSENT, detail={"reason": reason}, cost_state=CostState.RETURNED):
+            Job.objects.filter(pk=job.pk).update(due_at=in_database(wait))
+
+
+def record_rejected(submission: Submission, error: errors.Rejected) -> None:
+    with locked(submission) as (job, submission):
+        cause = {"status": error.status, "code": error.code, "message": error.message, "param": error.param}
+        if submission.move(
+            SubmissionState.REJECTED,
+            detail={"cause": cause},
+            cost_state=CostState.RELEASED,
+            error_code=error.code or "",
+            error_message=error.message,
+        ):
+            fail(job, "SORA_SUBMISSION_FAILED", f"The upstream refused the video: {error.message}", cause)
+
+
+def fail(job: Job, code: str, message: str, details: dict[str, Any] | None = None) -> bool:
+    """The job fails, unless it has ended or been cancelled. Called under the job's lock."""
+    return job.move(
+        JobStatus.FAILED,
+        detail={"code": code},
+        error_code=code[:100],
+        error_message=message,
+        error_details=details,
+        failed_at=database_now(),
+    )

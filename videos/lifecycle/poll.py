@@ -1,0 +1,86 @@
+"""One render is asked after by its id."""
+
+from django.conf import settings
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from upstreams.breaker import respecting_retry_after
+from upstreams.client import errors
+from upstreams.client.types import Phase
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
+from videos.lifecycle.expiry import LATE_SECONDS
+from videos.lifecycle.observe import observe, observe_missing, write_progress
+from videos.models import Job, Submission, locked
+from videos.queue.wake import wake
+from videos.states import JOB_OPEN, SubmissionState
+
+# A caller waits for the answer.
+_ASK_NOW_SECONDS = 10
+ASK_AGAIN_SECONDS = 5
+
+
+def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:
+    """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
+    assert submission.upstream_id is not None
+    try:
+        with respecting_retry_after(upstream):
+            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+    except errors.NotFound:
+        with locked(submission) as (job, submission):
+            observe_missing(job, submission)
+        return
+    with locked(submission) as (job, submission):
+        if video.phase == Phase.RUNNING:
+            write_progress([(submission, video)])
+        observe(job, submission, video)
+
+
+class NotSyncable(APIException):
+    """409: the job has ended."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "job_not_syncable"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; there is nothing more to ask the upstream.")
+        self.extra = {"status": job.status}
+
+
+class UpstreamUnavailable(APIException):
+    """503: the upstream does not answer; nothing is lost."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "upstream_unavailable"
+
+    def __init__(self, error: errors.SoraError) -> None:
+        super().__init__(
+            f"The upstream does not answer now; the job goes on by itself. ({type(error).__name__})"
+        )
+        self.wait = getattr(error, "retry_after", None) or ASK_AGAIN_SECONDS
+
+
+def ask_now(job: Job, upstream: Upstream) -> None:
+    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable."""
+    if job.status not in JOB_OPEN:
+        raise NotSyncable(job)
+    submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
+    if submission is None:
+        wake("dispatch")
+        return
+    try:
+        if left := upstream.provider().backoff_seconds():
+            raise errors.Busy("The upstream asked to be left alone.", retry_after=left)
+        ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
+    except errors.SoraError as error:
+        raise UpstreamUnavailable(error) from error
+
+
+def ask_late(submission: Submission, upstream: Upstream) -> None:
+    """Looks whether a given-up render finished after all, for as long again as it was waited for."""
+    if not submission.claim_due(LATE_SECONDS):
+        return
+    if (database_now() - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER:
+        Submission.objects.filter(pk=submission.pk, state=SubmissionState.GIVEN_UP).update(due_at=None)
+        return
+    ask(submission, upstream)

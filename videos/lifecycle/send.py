@@ -1,0 +1,104 @@
+"""A claimed submission is sent to the upstream, once."""
+
+import logging
+import time
+
+from django.db.models import F, Q
+
+from upstreams.breaker import back_off, probe_after, record_failure, with_jitter
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest
+from upstreams.clock import in_database
+from upstreams.models import Provider
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import backoff
+from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
+from videos.models import Submission, locked
+from videos.queue.claim import claim
+from videos.states import JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+
+def submit_next(upstream: Upstream) -> bool:
+    """Claims one pending job and sends it; False where none may be sent now."""
+    submission = claim(upstream)
+    if submission is None:
+        return False
+    send(submission, upstream)
+    return True
+
+
+def send(submission: Submission, upstream: Upstream) -> None:
+    """POSTs a claimed submission once and records what came of it."""
+    # Before the last check: who is held up after it has no time left, and posts nothing.
+    ends = time.monotonic() + upstream.deadline
+    if not _may_send(submission, upstream):
+        record_unsent(submission, "withdrawn", wait=0)
+        return
+    try:
+        request = CreateRequest(**submission.request)
+        video = upstream.client.create(request, deadline=ends - time.monotonic())
+    except errors.NotSent as error:
+        _hold(submission, str(error), None)
+    except errors.Busy as error:
+        _hold(submission, str(error), error.retry_after)
+    except errors.Misconfigured as error:
+        _pause(submission, str(error))
+    except errors.NotFound as error:
+        _not_found(submission, error, upstream)
+    except errors.Rejected as error:
+        record_rejected(submission, error)
+    except errors.OutcomeUnknown as error:
+        record_failure(submission.provider, str(error), error.retry_after)
+        record_unknown(submission, str(error), answered=error.answered)
+    else:
+        with locked(submission) as (job, submission):
+            accept(job, submission, video, upstream, how="answered")
+
+
+def _may_send(submission: Submission, upstream: Upstream) -> bool:
+    """The last check: the lease covers the call, the job wants it, and nobody holds it back."""
+    return Submission.objects.filter(
+        Q(job__group=None) | Q(job__group__held=False),
+        pk=submission.pk,
+        state=SubmissionState.SENDING,
+        lease_until__gt=in_database(upstream.deadline),
+        job__status=JobStatus.PENDING,
+        provider__stopped_at=None,
+    ).exists()
+
+
+def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
+    """The upstream is busy or away: nothing is sent for a while."""
+    provider = submission.provider
+    wait = backoff(provider.failures) if retry_after is None else with_jitter(retry_after)
+    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
+    back_off(provider, wait, reason)
+    logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
+    record_unsent(submission, reason, wait=wait)
+
+
+def _pause(submission: Submission, reason: str) -> None:
+    """The upstream refuses us, not this job: nobody sends until a probe succeeds."""
+    provider = submission.provider
+    Provider.objects.filter(pk=provider.pk).update(
+        failures=F("failures") + 1,
+        paused_at=in_database(),
+        pause_reason=reason,
+        probe_due_at=in_database(probe_after(provider)),
+    )
+    logger.error("%s is paused until a probe succeeds: %s", provider.name, reason)
+    # If it is this job that the upstream does not allow, the others must get their turn first.
+    tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
+    record_unsent(submission, reason, wait=probe_after(provider) + backoff(tries + 3, most=3600))
+
+
+def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream) -> None:
+    """A 404 on create means a wrong address where the list is not there either, else a refusal of the job."""
+    try:
+        upstream.client.probe()
+    except errors.SoraError as probed:
+        _pause(submission, f"{error} The probe failed as well: {probed}")
+    else:
+        record_rejected(submission, error)

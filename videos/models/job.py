@@ -1,0 +1,242 @@
+"""Jobs: what callers asked for."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Self
+
+import uuid_utils.compat as uuid_utils
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.budgets import reservations
+from accounts.models import Reservation
+from upstreams.clock import database_now
+from upstreams.request import Priority
+from videos.models.event import JobEvent
+from videos.signals import job_ended, job_reopened
+from videos.states import (
+    JOB_ENTERED_FROM,
+    JOB_OPEN,
+    JobStatus,
+)
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7: ids sort by the millisecond of their making."""
+    return uuid_utils.uuid7()
+
+
+class Group(models.Model):
+    """Jobs of one owner of which at most `limit` are live at a time, and none is sent while it is held."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    limit = models.PositiveIntegerField()
+    held = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(limit__gte=1), name="group_limit_positive")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Job(models.Model):
+    """What a caller asked for."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    api_key = models.ForeignKey("accounts.ApiKey", models.SET_NULL, null=True, related_name="+")
+    # The indexes below serve it.
+    group = models.ForeignKey(Group, models.PROTECT, null=True, related_name="jobs", db_index=False)
+    # The caller's own name for it within its group.
+    ref = models.CharField(max_length=100, blank=True)
+
+    # As asked.
+    prompt = models.TextField()
+    negative_prompt = models.TextField(blank=True)
+    duration = models.FloatField(null=True)
+    resolution = models.CharField(max_length=10, blank=True)
+    aspect_ratio = models.CharField(max_length=10, blank=True)
+    fps = models.PositiveSmallIntegerField(null=True)
+    seed = models.PositiveBigIntegerField(null=True)
+    style = models.CharField(max_length=20, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    metadata = models.JSONField(default=dict)
+
+    # As fitted to what the upstream offers: the fields of upstreams.client.types.CreateRequest.
+    fitted = models.JSONField()
+    adjustments = models.JSONField(default=list)
+    match_key = models.CharField(max_length=64)
+    # US dollars; null where the price is not listed.
+    estimated_cost = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    # What is set aside for the next attempt; a submission takes it over.
+    reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
+
+    status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING)
+    # When a pending job may next be claimed.
+    due_at = models.DateTimeField()
+    progress = models.PositiveSmallIntegerField(default=0)
+
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+    error_details = models.JSONField(null=True)
+
+    video = models.FileField(max_length=255, blank=True)
+    thumbnail = models.FileField(max_length=255, blank=True)
+    result_seconds = models.FloatField(null=True)
+    width = models.PositiveIntegerField(null=True)
+    height = models.PositiveIntegerField(null=True)
+    format = models.CharField(max_length=10, blank=True)
+    file_size = models.PositiveBigIntegerField(null=True)
+
+    created_at = models.DateTimeField()
+    # When it was last asked for: at its creation or by a retry.
+    asked_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=JobStatus.values), name="job_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.COMPLETED) | ~Q(video=""), name="job_completed_has_video"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.FAILED) | ~Q(error_code=""), name="job_failed_has_error"
+            ),
+            models.CheckConstraint(condition=Q(progress__lte=100), name="job_progress_percent"),
+            models.UniqueConstraint(
+                fields=["group", "ref"], condition=Q(group__isnull=False) & ~Q(ref=""), name="job_ref_once"
+            ),
+        ]
+        indexes = [
+            # The claim: the lanes of waiting jobs, and the oldest jobs of each (lifecycle/choose.py).
+            models.Index(
+                fields=["owner", "priority", "asked_at", "id"],
+                condition=Q(status=JobStatus.PENDING, group__isnull=True),
+                name="job_claim_single",
+            ),
+            models.Index(
+                fields=["group", "priority", "asked_at", "id"],
+                condition=Q(status=JobStatus.PENDING, group__isnull=False),
+                name="job_claim_group",
+            ),
+            # A group's progress, and its list of one status.
+            models.Index(
+                fields=["group", "status", "id"], condition=Q(group__isnull=False), name="job_group_status"
+            ),
+            # A group's list.
+            models.Index(fields=["group", "id"], condition=Q(group__isnull=False), name="job_group_list"),
+            # A caller's list, newest first, by page or cursor.
+            models.Index(fields=["owner", "-id"], name="job_owner_list"),
+            models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
+            # /metrics counts.
+            models.Index(fields=["status"], name="job_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.status}"
+
+    def age(self) -> float:
+        """Seconds since it was last asked for."""
+        return (timezone.now() - self.asked_at).total_seconds()
+
+    @property
+    def overdue(self) -> bool:
+        """Past its expected time, and still going on: our patience is not the upstream's failure."""
+        return self.status in JOB_OPEN and self.age() > settings.JOB_OVERDUE_AFTER
+
+    @classmethod
+    def lock(cls, **lookup: Any) -> Self:
+        """The job with its row locked until the transaction ends; on SQLite the transaction is the lock."""
+        return cls.objects.select_for_update(of=("self",)).get(**lookup)
+
+    def move(
+        self,
+        to: JobStatus,
+        *,
+        only_from: Iterable[JobStatus] | None = None,
+        detail: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Enters a status if the table allows it from the present one; says whether it won.
+
+        The caller holds the job's row lock in a transaction; the history is written in the same one.
+        """
+        allowed = JOB_ENTERED_FROM[to] if only_from is None else JOB_ENTERED_FROM[to] & set(only_from)
+        before, now = self.status, database_now()
+        won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
+        self.refresh_from_db()
+        if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            self.release_reservation()
+        if won:
+            JobEvent.record(self, "job", before, to, now, detail=detail)
+            _notify_group(self.group_id, before, to)
+        return bool(won)
+
+    @classmethod
+    def move_together(
+        cls, jobs: Sequence[Self], to: JobStatus, *, detail: dict[str, Any] | None = None, **fields: Any
+    ) -> bool:
+        """Enters a status as `move` does, for many jobs of one group at once; says whether it won.
+
+        They are all in the same status, and the caller holds their row locks.
+        """
+        if not jobs:
+            return False
+        (before,), (group,) = {job.status for job in jobs}, {job.group_id for job in jobs}
+        now = database_now()
+        if before not in JOB_ENTERED_FROM[to]:
+            return False
+        pks = [job.pk for job in jobs]
+        numbers = dict(
+            JobEvent.objects.filter(job__in=pks).order_by().values_list("job").annotate(models.Max("number"))
+        )
+        Job.objects.filter(pk__in=pks, status=before).update(status=to, updated_at=now, **fields)
+        if to in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            reservations.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])
+            Job.objects.filter(pk__in=pks).update(reservation=None)
+        JobEvent.objects.bulk_create(
+            JobEvent(
+                job_id=pk,
+                number=numbers.get(pk, 0) + 1,
+                subject="job",
+                from_state=before,
+                to_state=to,
+                detail=detail or {},
+                created_at=now,
+            )
+            for pk in pks
+        )
+        _notify_group(group, before, to)
+        return True
+
+    def release_reservation(self) -> None:
+        """What was set aside for an attempt that will not be made is free again."""
+        if self.reservation is not None:
+            reservations.release(self.reservation)
+            self.hold(None)
+
+    def hold(self, reservation: Reservation | None) -> None:
+        """Keeps what is set aside for the next attempt. Under the job's lock."""
+        self.reservation = reservation
+        Job.objects.filter(pk=self.pk).update(reservation=reservation)
+
+
+def _notify_group(group_id: uuid.UUID | None, before: str, after: str) -> None:
+    """Says that a job of a group has ended, once that is committed, or is open again, in the transaction."""
+    if group_id is None:
+        return
+    if after not in JOB_OPEN:
+        # Of two that end in the same instant neither sees the other before its commit.
+        transaction.on_commit(partial(job_ended.send_robust, Job, group_id=group_id))
+    elif before not in JOB_OPEN:
+        job_reopened.send(Job, group_id=group_id)

@@ -1,0 +1,191 @@
+"""Submissions: the paid attempts to have a job rendered."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from accounts.budgets import reservations
+from accounts.models import Reservation
+from upstreams.clock import database_now, in_database
+from upstreams.models import Provider
+from videos.models.event import JobEvent
+from videos.models.job import Job
+from videos.states import (
+    ACCEPTED,
+    COST_IN,
+    LIVE,
+    SUBMISSION_ENTERED_FROM,
+    UNDECIDED,
+    CostState,
+    JobStatus,
+    SubmissionState,
+)
+
+
+class Submission(models.Model):
+    """One paid attempt to have a job rendered: the unit of upstream work and of money."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="submissions")
+    number = models.PositiveIntegerField()
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="submissions")
+    match_key = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=SubmissionState, default=SubmissionState.SENDING)
+    # When this row next needs attention; for who claims it, the end of the lease.
+    due_at = models.DateTimeField(null=True)
+    # The end of the sender's lease: nothing is posted after it.
+    lease_until = models.DateTimeField()
+    give_up_at = models.DateTimeField()
+
+    # What was sent; model and length by themselves, because by them is measured how long renders take.
+    request = models.JSONField()
+    model = models.CharField(max_length=100)
+    seconds = models.CharField(max_length=20)
+    # Null, not empty: it is unique where there is one.
+    upstream_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+
+    # US dollars; null where the price is not listed.
+    price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
+    cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
+    reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
+
+    # Whether the create was answered by an error rather than by silence.
+    answered = models.BooleanField(default=False)
+    # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
+    attempts = models.PositiveIntegerField(default=0)
+    unknown_at = models.DateTimeField(null=True)
+    # Since when the upstream gives no answer about it.
+    silent_since = models.DateTimeField(null=True)
+    # Since when, and in how many attempts, the upstream says that it does not know it.
+    missing_since = models.DateTimeField(null=True)
+    missing_polls = models.PositiveIntegerField(default=0)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+
+    created_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    rendered_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="submission_number"),
+            # A job is never rendered twice at once.
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(state__in=sorted(LIVE)), name="submission_one_live"
+            ),
+            # The protocol carries no client reference: of two attempts that the upstream's list could not
+            # tell apart, one may be undecided at a time.
+            models.UniqueConstraint(
+                fields=["provider", "match_key"],
+                condition=Q(state__in=sorted(UNDECIDED)),
+                name="submission_one_undecided",
+            ),
+            models.UniqueConstraint(
+                fields=["provider", "upstream_id"],
+                condition=Q(upstream_id__isnull=False),
+                name="submission_upstream_id",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=sorted(ACCEPTED)) | Q(upstream_id__isnull=False),
+                name="submission_accepted_has_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    *[Q(state=state, cost_state__in=sorted(allowed)) for state, allowed in COST_IN.items()],
+                    _connector=Q.OR,
+                ),
+                name="submission_cost_of_state",
+            ),
+        ]
+        indexes = [
+            # The look: what needs attention now.
+            models.Index(
+                fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
+            ),
+            # The claim counts the live ones of a provider; the sweep reads them.
+            models.Index(
+                fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
+            ),
+            # How long the last ones of a model and a length took: videos.queue.positions.
+            models.Index(
+                fields=["provider", "model", "seconds", "-ended_at"],
+                condition=Q(state=SubmissionState.STORED),
+                name="submission_durations",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.number} {self.state}"
+
+    def move(
+        self,
+        to: SubmissionState,
+        *,
+        only_from: Iterable[SubmissionState] | None = None,
+        detail: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> bool:
+        """Enters a state if the table allows it from the present one; says whether it won.
+
+        Works as Job.move does, under the row lock of its job. A cost once settled stays settled. A state
+        that is not live ends the submission; its due_at is cleared unless it is given.
+        """
+        table = SUBMISSION_ENTERED_FROM[to]
+        allowed = table if only_from is None else table & set(only_from)
+        before, now = self.state, database_now()
+        if self.cost_state == CostState.SETTLED:
+            fields.pop("cost_state", None)
+        fields.setdefault("due_at", None)
+        fields.setdefault("ended_at", None if to in LIVE else now)
+        cost_before = self.cost_state
+        won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
+        self.refresh_from_db()
+        if won and self.cost_state != cost_before:
+            self._move_money()
+        if won:
+            JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+        return bool(won)
+
+    def _move_money(self) -> None:
+        """What was set aside follows the cost. Under the job's lock."""
+        job = self.job
+        match self.cost_state:
+            case CostState.SETTLED if self.reservation is not None:
+                reservations.settle(self.reservation, self.price)
+            case CostState.SETTLED:
+                # Called absent, and accepted after all when nothing was set aside for it any more.
+                self._hold(reservations.charge(job.owner, job.api_key, self.price))
+            case CostState.RELEASED if self.reservation is not None:
+                reservations.release(self.reservation)
+            case CostState.RETURNED:
+                # To the job, for its next attempt; a job that has ended makes none.
+                job.hold(self.reservation)
+                self._hold(None)
+                if job.status != JobStatus.PENDING:
+                    job.release_reservation()
+            case CostState.RESERVED:
+                self._hold(job.reservation)
+                job.hold(None)
+
+    def _hold(self, reservation: Reservation | None) -> None:
+        self.reservation = reservation
+        Submission.objects.filter(pk=self.pk).update(reservation=reservation)
+
+    def claim_due(self, lease: float) -> bool:
+        """Takes the row's due work for `lease` seconds; False when another has it or it is not due."""
+        due = Submission.objects.filter(pk=self.pk, state=self.state, due_at__lte=in_database())
+        return bool(due.update(due_at=in_database(lease)))
+
+
+@contextmanager
+def locked(submission: Submission) -> Iterator[tuple[Job, Submission]]:
+    """A transaction that holds the job's row lock, with both rows as they now are."""
+    with transaction.atomic(durable=True):
+        job = Job.lock(pk=submission.job_id)
+        fresh = Submission.objects.select_related("provider").get(pk=submission.pk)
+        fresh.job = job
+        yield job, fresh

@@ -1,0 +1,98 @@
+"""What waits and what runs, counted once in a few seconds for all readers."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.core.cache import cache
+from django.db.models import Count, Min
+
+from upstreams.clock import database_now
+from upstreams.models import Provider
+from videos.models import Group, Job, Submission
+from videos.queue.selection import effective_priority, last_claims
+from videos.states import LIVE, JobStatus
+
+_MEASURED_FOR_SECONDS: Final = 5.0
+
+# Counting takes this share of a process's time at most, however much there is to count.
+_MEASURING_SHARE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What was counted: who waits, and what runs.
+
+    A lane is known by group and priority, and stands at the level of its oldest job. It is in the way of
+    others with all its jobs, or with as many as its group may run at a time.
+    """
+
+    is_open: bool
+    live: int
+    # By level and owner: how many are in the way of others, and when the oldest of them was asked for.
+    blocking: dict[int, dict[int, tuple[int, datetime]]]
+    # By owner: group, priority, level, when the oldest was asked for, how many wait, how many are in the way.
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]]
+    turns: dict[int, int]
+    live_in_group: dict[UUID, int]
+    live_of: dict[int, int]
+
+
+def sent_jobs() -> list[UUID]:
+    """Pending jobs that wait no more: being sent, undecided, or with a render that is being dropped."""
+    live = Submission.objects.filter(state__in=LIVE, job__status=JobStatus.PENDING)
+    return list(live.values_list("job", flat=True))
+
+
+def backlog(provider: Provider) -> Backlog:
+    """What was counted within the last seconds, by any process, or is counted now."""
+    key = f"queue:{provider.pk}"
+    known: Backlog | None = cache.get(key)
+    if known is not None:
+        return known
+    began = time.monotonic()
+    counted = _count(provider)
+    took = time.monotonic() - began
+    cache.set(key, counted, max(_MEASURED_FOR_SECONDS, took / _MEASURING_SHARE))
+    return counted
+
+
+def _count(provider: Provider) -> Backlog:
+    now = database_now()
+    live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
+    in_groups = live.exclude(job__group=None).values_list("job__group").annotate(Count("pk"))
+    of_owners = live.values_list("job__owner").annotate(Count("pk"))
+    blocking: dict[int, dict[int, tuple[int, datetime]]] = defaultdict(dict)
+    lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]] = defaultdict(list)
+    pending = Job.objects.filter(status=JobStatus.PENDING).exclude(pk__in=sent_jobs()).order_by()
+    counts = (Min("asked_at"), Count("pk"))
+    singles = pending.filter(group=None).values_list("owner", "priority").annotate(*counts)
+    grouped = list(pending.exclude(group=None).values_list("group", "priority").annotate(*counts))
+    # Not joined: the counting reads an index alone.
+    open_groups = Group.objects.filter(pk__in={group for group, *_ in grouped}, held=False)
+    groups = {pk: (owner, limit) for pk, owner, limit in open_groups.values_list("pk", "owner", "limit")}
+    found: list[tuple[int, UUID | None, int, datetime, int, int]] = [
+        (owner, None, priority, first, count, count) for owner, priority, first, count in singles
+    ]
+    found += [
+        (groups[group][0], group, priority, first, count, min(count, groups[group][1]))
+        for group, priority, first, count in grouped
+        if group in groups
+    ]
+    for owner, group, priority, first, count, its_part in found:
+        its = effective_priority(priority, first, now)
+        before, oldest = blocking[its].get(owner, (0, first))
+        blocking[its][owner] = before + its_part, min(oldest, first)
+        lanes[owner].append((group, priority, its, first, count, its_part))
+    return Backlog(
+        is_open=provider.stopped_at is None and provider.paused_at is None,
+        live=live.count(),
+        blocking=dict(blocking),
+        lanes=dict(lanes),
+        turns=last_claims(provider),
+        live_in_group=dict(in_groups),
+        live_of=dict(of_owners),
+    )

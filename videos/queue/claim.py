@@ -1,0 +1,59 @@
+"""The next job is claimed: its submission is committed under a lease."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from upstreams.breaker import consume_token, has_capacity
+from upstreams.clock import database_now
+from upstreams.models import Provider
+from upstreams.registry import Upstream
+from videos.models import Job, JobEvent, Submission
+from videos.queue.selection import next_job, record_claim
+from videos.states import LIVE, SubmissionState
+
+
+def claim(upstream: Upstream) -> Submission | None:
+    """Opens a submission for the next job, committed under a lease; None where there is none to open.
+
+    The provider's row lock makes its concurrency a limit over all workers. A job whose match key is
+    undecided waits: the upstream's list could not tell the two apart.
+    """
+    provider = upstream.provider()
+    with transaction.atomic(durable=True):
+        provider = Provider.objects.select_for_update().get(pk=provider.pk)
+        now = database_now()
+        if not provider.takes_creates():
+            return None
+        live = Submission.objects.filter(provider=provider, state__in=LIVE)
+        sending = live.filter(state=SubmissionState.SENDING).exists()
+        if not has_capacity(provider, now, sending=sending):
+            return None
+        if live.count() >= upstream.concurrency:
+            return None
+        job = next_job(provider)
+        if job is None:
+            return None
+        submission = Submission(
+            job=job,
+            number=job.submissions.count() + 1,
+            provider=provider,
+            match_key=job.match_key,
+            lease_until=now + timedelta(seconds=upstream.lease),
+            give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+            request=job.fitted,
+            model=job.fitted["model"],
+            seconds=job.fitted["seconds"],
+            # What was set aside for it, whatever the price list says by now.
+            price=job.estimated_cost,
+            reservation=job.reservation,
+            created_at=now,
+        )
+        submission.due_at = submission.lease_until
+        submission.save(force_insert=True)
+        Job.objects.filter(pk=job.pk).update(reservation=None)
+        consume_token(provider, now)
+        record_claim(provider, job.owner_id)
+        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
+        return submission

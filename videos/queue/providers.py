@@ -1,0 +1,78 @@
+"""An operator stops sending to a provider, and resumes it."""
+
+from django.db import transaction
+
+from upstreams.breaker import is_tripped
+from upstreams.clock import in_database
+from upstreams.models import Provider
+from videos.queue.wake import wake
+from videos.reconciliation.decisions import Refused
+
+
+def stop(name: str, reason: str) -> None:
+    """Has nothing more sent to a provider until it is resumed; what was sent is followed to its end.
+
+    Jobs go on being accepted. A claim that is being committed just now is the last. Raises Refused.
+    """
+    found = Provider.objects.filter(name=name).update(stopped_at=in_database(), stop_reason=reason)
+    if not found:
+        raise Refused(_no_provider(name))
+
+
+def _no_provider(name: str) -> str:
+    known = ", ".join(Provider.objects.order_by("name").values_list("name", flat=True)) or "none yet"
+    return f"There is no provider {name!r}; there are: {known}."
+
+
+def resume(name: str, *, trust_list: bool = False) -> list[str]:
+    """Ends what holds a provider back, and a distrust of its list if told so; says what there was.
+
+    Raises Refused.
+    """
+    with transaction.atomic(durable=True):
+        provider = Provider.objects.select_for_update().filter(name=name).first()
+        if provider is None:
+            raise Refused(_no_provider(name))
+        ended = send_blocks(provider)
+        changes: dict[str, object] = {
+            "stopped_at": None,
+            "stop_reason": "",
+            "paused_at": None,
+            "pause_reason": "",
+            "probe_due_at": None,
+            "sending_backoff_until": None,
+            "sending_backoff_reason": "",
+            "backoff_until": None,
+            "failures": 0,
+        }
+        if trust_list:
+            changes["proves_absence"] = True
+        else:
+            ended = [each for each in ended if each != _DISTRUST]
+        Provider.objects.filter(pk=provider.pk).update(**changes)
+        wake("dispatch")
+    return ended
+
+
+_DISTRUST = "its list is not trusted to prove absence"
+
+
+def send_blocks(provider: Provider) -> list[str]:
+    """What holds a provider back, in words."""
+    found = []
+    if provider.stopped_at is not None:
+        found.append(f"stopped since {provider.stopped_at:%Y-%m-%d %H:%M:%S}: {provider.stop_reason}")
+    if provider.paused_at is not None:
+        found.append(f"paused since {provider.paused_at:%Y-%m-%d %H:%M:%S}: {provider.pause_reason}")
+    if provider.sending_backoff_until is not None and provider.is_backing_off():
+        found.append(
+            f"held until {provider.sending_backoff_until:%Y-%m-%d %H:%M:%S}: "
+            f"{provider.sending_backoff_reason}"
+        )
+    if provider.backoff_until is not None and provider.backoff_seconds():
+        found.append(f"asked nothing until {provider.backoff_until:%Y-%m-%d %H:%M:%S}, as it wished")
+    if is_tripped(provider):
+        found.append(f"one create at a time after {provider.failures} failures in a row")
+    if not provider.proves_absence:
+        found.append(_DISTRUST)
+    return found

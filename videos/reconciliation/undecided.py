@@ -1,0 +1,68 @@
+"""The creates that may wait for a person."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from upstreams.client import errors
+from upstreams.client.types import Video
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
+from videos.models import Submission
+from videos.reconciliation.listing import attempted, may_be_its, unowned, walk
+from videos.states import SubmissionState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A submission that waits for a person, with the videos of its time that nobody owns."""
+
+    submission: Submission
+    age: timedelta
+    candidates: tuple[Video, ...]
+    # Whether the list was read back to it.
+    searched: bool
+
+
+def undecided(upstream: Upstream) -> Iterator[Undecided]:
+    """The submissions that are unknown past their window, oldest first."""
+    now = database_now()
+    window = timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
+    # Without a due_at nobody attempts: the dialect has no list.
+    waiting = Submission.objects.filter(
+        Q(due_at__isnull=True) | Q(unknown_at__lte=now - window), state=SubmissionState.UNKNOWN
+    )
+    found = list(waiting.select_related("job", "provider").order_by("created_at"))
+    mine = [each for each in found if each.provider.name == upstream.name]
+    listed, searched = _listed(upstream, mine) if mine and upstream.dialect.lists else ({}, False)
+    for submission in found:
+        if submission not in mine:
+            yield Undecided(submission, now - submission.created_at, (), searched=False)
+            continue
+        possible = {
+            video.id: video for video in listed.values() if may_be_its(video, submission, upstream.dialect)
+        }
+        candidates = unowned(submission.provider, possible)
+        yield Undecided(submission, now - submission.created_at, candidates, searched)
+
+
+def _listed(upstream: Upstream, waiting: list[Submission]) -> tuple[dict[str, Video], bool]:
+    """What the list shows within AUDIT_PAGES, and whether that is all back to the oldest of them."""
+    start = min(attempted(each)[0] for each in waiting)
+    listed: dict[str, Video] = {}
+    try:
+        for page in walk(upstream, most=settings.AUDIT_PAGES):
+            listed |= {video.id: video for video in page.videos}
+            if page.fault:
+                break
+            if page.ended or (page.back_to is not None and page.back_to < start):
+                return listed, True
+    except errors.SoraError as error:
+        logger.warning("The list of %s could not be read: %s", upstream.name, error)
+    return listed, False
