@@ -60,7 +60,7 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
         found.append(
             Error(
                 f"JOB_GIVE_UP_AFTER is {settings.JOB_GIVE_UP_AFTER:g} s.",
-                hint=f"It must exceed {undecided:g} s: the lease of a create and the attempts for a lost one.",
+                hint=f"It must exceed {undecided:g} s: the lease of a create and the search for a lost one.",
                 id="videos.E007",
             )
         )
