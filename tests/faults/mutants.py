@@ -149,17 +149,17 @@ def main(arguments: Sequence[str]) -> int:
     """Runs what was chosen and prints the table; 1 where a guard is not shown to be needed."""
     parser = argparse.ArgumentParser(prog="make mutants ARGS=…", description="Removes each guard in turn.")
     parser.add_argument("--list", action="store_true", help="only name the guards")
-    parser.add_argument("--only", metavar="NAME", action="append", help="guards with this in name or file")
-    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reliability.md")
+    parser.add_argument("--only", metavar="NAME", action="append", help="guards with this in name or place")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table to this file as well")
     options = parser.parse_args(arguments)
     guards = [
-        g for g in GUARDS if not options.only or any(part in f"{g.name} {g.file}" for part in options.only)
+        g for g in GUARDS if not options.only or any(part in f"{g.name} {g.place}" for part in options.only)
     ]
     if not guards:
         print("No guard has such a name; --list names them.")
         return 1
     if options.list:
-        print("\n".join(f"{guard.name}  ({guard.file})" for guard in guards))
+        print("\n".join(f"{guard.name}  ({guard.place})" for guard in guards))
         return 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
@@ -180,7 +180,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if not verdicts:
         return 1
-    _say(_table(verdicts, markdown=options.markdown))
+    _say(_table(verdicts))
+    if options.markdown:
+        options.markdown.write_text(_markdown(verdicts))
     missed = [verdict for verdict in verdicts if verdict.trouble]
     _say(
         f"\n{len(verdicts) - len(missed)} of {len(verdicts)} guards have a test that fails without them,"
@@ -239,13 +241,16 @@ def _judge(guards: Sequence[Guard], folder: Path, url: str) -> list[Verdict]:
             bench.drop_database()
 
 
-def _table(verdicts: Sequence[Verdict], *, markdown: bool) -> str:
-    rows = [verdict.row() for verdict in verdicts]
-    if markdown:
-        lines = ["| guard | failed test |", "|---|---|"]
-        return "\n".join([*lines, *(f"| {name} | `{test}` |" for name, test in rows)])
+def _table(verdicts: Sequence[Verdict]) -> str:
+    rows = [("guard", "failed test"), *(verdict.row() for verdict in verdicts)]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}} | {test}" for name, test in [("guard", "failed test"), *rows])
+    return "\n".join(f"{name:<{width}} | {test}" for name, test in rows)
+
+
+def _markdown(verdicts: Sequence[Verdict]) -> str:
+    rows = [verdict.row() for verdict in verdicts]
+    lines = ["| guard | failed test |", "|---|---|", *(f"| {name} | `{test}` |" for name, test in rows)]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

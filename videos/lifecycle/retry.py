@@ -100,7 +100,7 @@ def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     """At the price of today, and for the key that asks today."""
     price = price_today(job)
     Job.objects.filter(pk=job.pk).update(estimated_cost=price, api_key=api_key)
-    job.hold(reserve(job.owner, api_key, price))
+    job.attach_reservation(reserve(job.owner, api_key, price))
 
 
 def _has_render(job: Job, upstream: Upstream) -> bool:

@@ -223,9 +223,9 @@ class Job(models.Model):
         """What was set aside for an attempt that will not be made is free again."""
         if self.reservation is not None:
             reservations.release(self.reservation)
-            self.hold(None)
+            self.attach_reservation(None)
 
-    def hold(self, reservation: Reservation | None) -> None:
+    def attach_reservation(self, reservation: Reservation | None) -> None:
         """Keeps what is set aside for the next attempt. Under the job's lock."""
         self.reservation = reservation
         Job.objects.filter(pk=self.pk).update(reservation=reservation)

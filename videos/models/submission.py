@@ -158,20 +158,20 @@ class Submission(models.Model):
                 reservations.settle(self.reservation, self.price)
             case CostState.SETTLED:
                 # Called absent, and accepted after all when nothing was set aside for it any more.
-                self._hold(reservations.charge(job.owner, job.api_key, self.price))
+                self._attach_reservation(reservations.charge(job.owner, job.api_key, self.price))
             case CostState.RELEASED if self.reservation is not None:
                 reservations.release(self.reservation)
             case CostState.RETURNED:
                 # To the job, for its next attempt; a job that has ended makes none.
-                job.hold(self.reservation)
-                self._hold(None)
+                job.attach_reservation(self.reservation)
+                self._attach_reservation(None)
                 if job.status != JobStatus.PENDING:
                     job.release_reservation()
             case CostState.RESERVED:
-                self._hold(job.reservation)
-                job.hold(None)
+                self._attach_reservation(job.reservation)
+                job.attach_reservation(None)
 
-    def _hold(self, reservation: Reservation | None) -> None:
+    def _attach_reservation(self, reservation: Reservation | None) -> None:
         self.reservation = reservation
         Submission.objects.filter(pk=self.pk).update(reservation=reservation)
 

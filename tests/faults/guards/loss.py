@@ -1,0 +1,145 @@
+"""No job, and no result that is paid, is lost."""
+
+from typing import Final
+
+from tests.faults.guards.guard import Guard
+
+GUARDS: Final = (
+    Guard(
+        "what was accepted has an upstream id (check constraint)",
+        "videos.migrations.0001_initial:",
+        """
+        models.Q(
+            models.Q(
+                ("state__in", ["dropped", "dropping", "failed", "lost", "rendered", "rendering", "stored"]),
+                _negated=True,
+            ),
+            ("upstream_id__isnull", False),
+            _connector="OR",
+        )
+        """,
+        'models.Q(("id__isnull", False))',
+        "tests/videos/test_states.py",
+    ),
+    Guard(
+        "a completed job has a video (check constraint)",
+        "videos.migrations.0001_initial:",
+        'models.Q(("video", ""), _negated=True)',
+        'models.Q(("video__isnull", False))',
+        "tests/videos/test_states.py",
+    ),
+    Guard(
+        "expired leases are judged",
+        "videos.queue.dispatch:due_work",
+        "expire_leases()",
+        "",
+        "tests/videos/test_submit.py",
+    ),
+    Guard(
+        "silence alone fails no job",
+        "videos.reconciliation.reconcile:_record_absent",
+        "answered=True",
+        "",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a late answer that nobody waits for is settled",
+        "videos.lifecycle.outcomes:accept",
+        "submission.state == SubmissionState.ABSENT",
+        "False",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a late answer for what was given up keeps its id",
+        "videos.lifecycle.outcomes:accept",
+        "submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None",
+        "False",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "patience asks first",
+        "videos.lifecycle.expiry:give_up_expired",
+        "past.filter(silent | unlisted | fruitless | not_ours_to_ask)",
+        "past",
+        "tests/videos/test_sync.py tests/videos/test_cancel_and_retry.py",
+    ),
+    Guard(
+        "a missing id is lost only after three attempts",
+        "videos.lifecycle.observe:observe_missing",
+        "polls < _MISSING_POLLS or (now - since).total_seconds() < _MISSING_SECONDS",
+        "(now - since).total_seconds() < _MISSING_SECONDS",
+        "tests/videos/test_sync.py",
+    ),
+    Guard(
+        "an id that is seen again was not missing",
+        "videos.lifecycle.observe:write_progress",
+        "submission.missing_polls or submission.silent_since is not None",
+        "submission.silent_since is not None",
+        "tests/videos/test_sync.py",
+    ),
+    Guard(
+        "a file is probed before it is kept",
+        "videos.results.store:store",
+        "probe(path)",
+        'Probe(64, 48, 1.0, "mp4")',
+        "tests/videos/test_store.py",
+    ),
+    Guard(
+        "a job that was cancelled during the download stays cancelled",
+        "videos.results.store:_complete",
+        """
+        if job.status != JobStatus.PROCESSING and not late:
+            return False
+        """,
+        "",
+        "tests/videos/test_store.py tests/videos/test_races.py",
+    ),
+    Guard(
+        "what others are still writing is not cleared away",
+        "videos.results.store:_draft",
+        "leftover.stat().st_mtime < oldest",
+        "True",
+        "tests/videos/test_store.py",
+    ),
+    Guard(
+        "a 404 for the file alone does not lose it",
+        "videos.results.store:_content_refused",
+        "gone",
+        "True",
+        "tests/videos/test_store.py",
+    ),
+    Guard(
+        "only what a cancelled job has is dropped",
+        "videos.lifecycle.cancel:drop",
+        """
+        if job.status != JobStatus.CANCELLED:
+            return
+        """,
+        "",
+        "tests/videos/test_cancel_and_retry.py",
+    ),
+    Guard(
+        "a batch is accepted as a whole or not at all",
+        "batches.lifecycle.create:create_batch",
+        "transaction.atomic()",
+        '__import__("contextlib").nullcontext()',
+        "tests/batches/test_create.py",
+    ),
+    Guard(
+        "a file that is cut short by the deadline is noticed",
+        "upstreams.client.downloads:_chunks",
+        """
+        if watch.expired:
+            raise Unavailable(f"the file was not complete in time: {received} bytes")
+        """,
+        "",
+        "tests/sora/test_download.py -k deadline",
+    ),
+    Guard(
+        "a page with status 200 is no file",
+        "upstreams.client.downloads:open_content",
+        '"json" in content_type or "html" in content_type',
+        "False",
+        "tests/sora/test_download.py -k status_200",
+    ),
+)

@@ -1,0 +1,159 @@
+"""A create of unknown outcome is found, or proven absent, before another is paid."""
+
+from typing import Final
+
+from tests.faults.guards.guard import Guard
+
+GUARDS: Final = (
+    Guard(
+        "two attempts at once do the work once",
+        "videos.reconciliation.reconcile:reconcile",
+        """
+        if not submission.claim_due(upstream.lease):
+            return
+        """,
+        "",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "only a match is adopted",
+        "videos.reconciliation.reconcile:reconcile",
+        "[video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]",
+        "list(look.unowned)",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a video that another submission owns is not adopted",
+        "videos.reconciliation.listing:unowned",
+        "(video for video in videos.values() if video.id not in owned)",
+        "videos.values()",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a match from before the attempt is not adopted",
+        "videos.reconciliation.listing:may_be_its",
+        "start <= made and (made <= end or dialect.match_key(video) == submission.match_key)",
+        "made <= end or dialect.match_key(video) == submission.match_key",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "the clocks may differ",
+        "videos.reconciliation.listing:attempted",
+        "submission.created_at.replace(microsecond=0) - skew",
+        "submission.created_at",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "absence is proven only after the whole window",
+        "videos.reconciliation.reconcile:_schedule",
+        "attempts < len(window)",
+        "False",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "absence is proven only by a complete look",
+        "videos.reconciliation.reconcile:_schedule",
+        "not look.complete",
+        "False",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "what another attempt may own is waited for",
+        "videos.reconciliation.reconcile:_schedule",
+        "look.unowned and look.contested",
+        "False",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a video that nobody owns keeps absence from being proven",
+        "videos.reconciliation.reconcile:_schedule",
+        "look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence",
+        "not upstream.dialect.proves_absence or not submission.provider.proves_absence",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a dialect that proves no absence is believed",
+        "videos.reconciliation.reconcile:_schedule",
+        "not upstream.dialect.proves_absence",
+        "",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "an upstream that echoed or dated otherwise proves no absence",
+        "videos.reconciliation.reconcile:_schedule",
+        "not submission.provider.proves_absence",
+        "",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "another echo than was sent is remembered",
+        "videos.lifecycle.outcomes:accept",
+        """
+        submission.match_key != upstream.dialect.match_key(video) or not _dated_within(
+            video, submission, now
+        )
+        """,
+        "not _dated_within(video, submission, now)",
+        "tests/videos/test_submit.py",
+    ),
+    Guard(
+        "an entry that cannot be read keeps a look from being complete",
+        "videos.reconciliation.listing:walk",
+        'f"{page.unreadable} of its entries cannot be read"',
+        '""',
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a hint counts as no look for an unknown create",
+        "videos.reconciliation.reconcile:_schedule",
+        "attempts = max(attempts, sum(1 for each in window if each <= past))",
+        "attempts += 1",
+        "tests/webhooks/test_hint.py",
+    ),
+    Guard(
+        "an operator adopts the video that was asked for",
+        "videos.reconciliation.decisions:adopt",
+        "video.id != upstream_id",
+        "False",
+        "tests/videos/test_decide.py",
+    ),
+    Guard(
+        "an operator gives no id that another submission has",
+        "videos.reconciliation.decisions:_check_adoptable",
+        "owner is not None",
+        "False",
+        "tests/videos/test_decide.py",
+    ),
+    Guard(
+        "an operator adopts other fields only by force",
+        "videos.reconciliation.decisions:_check_adoptable",
+        "upstream.dialect.match_key(video) != submission.match_key",
+        "False",
+        "tests/videos/test_decide.py",
+    ),
+    Guard(
+        "an operator declares absent only what is unknown",
+        "videos.reconciliation.decisions:declare_absent",
+        'raise Refused(f"{submission}: only what is unknown can be declared absent.")',
+        "return False",
+        "tests/videos/test_decide.py",
+    ),
+    Guard(
+        "a list that breaks off is not at its end",
+        "upstreams.client.types:VideoPage.parse",
+        'goes_on and payload.get("has_more") is True and next_after is None',
+        "False",
+        "tests/sora/test_types.py",
+    ),
+    Guard(
+        "what lacks an echo matches nothing",
+        "upstreams.client.dialects:Dialect.match_key",
+        """
+        if value is None:
+            return None
+        echoed[field] = value
+        """,
+        'echoed[field] = value or ""',
+        "tests/sora/test_dialects.py",
+    ),
+)
