@@ -79,8 +79,10 @@ GUARDS: Final = (
     Guard(
         "a key in a request is what it is judged by",
         "config.settings:",
-        '["accounts.keys.authentication.ApiKeyAuthentication", "accounts.sessions.cookies.CookieAuthentication"]',
-        '["accounts.sessions.cookies.CookieAuthentication", "accounts.keys.authentication.ApiKeyAuthentication"]',
+        """["accounts.keys.authentication.ApiKeyAuthentication",
+            "accounts.sessions.cookies.CookieAuthentication"]""",
+        """["accounts.sessions.cookies.CookieAuthentication",
+            "accounts.keys.authentication.ApiKeyAuthentication"]""",
         "tests/accounts/test_sessions.py",
     ),
     Guard(
