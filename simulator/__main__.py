@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from simulator.http.server import CannotStart, Simulator
-from simulator.store import StateTaken, Store
+from simulator.state.store import StateTaken, Store
 from simulator.webhooks import Endpoint
 
 _STOP_SECONDS = 0.8

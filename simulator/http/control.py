@@ -11,8 +11,8 @@ from simulator.counts import Counts
 from simulator.fates import decide
 from simulator.faults import OPERATIONS, BadFault, Faults
 from simulator.http.errors import invalid, video_not_found
-from simulator.ledger import entry
-from simulator.store import Store
+from simulator.state.ledger import entry
+from simulator.state.store import Store
 from simulator.webhooks import Endpoint, Webhooks
 
 _LEDGER_PIECE = 200

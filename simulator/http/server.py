@@ -19,7 +19,7 @@ from simulator.http.app import Gate, application
 from simulator.http.control import Control
 from simulator.http.videos import Videos
 from simulator.jobs import Fate, Job
-from simulator.store import Store
+from simulator.state.store import Store
 from simulator.webhooks import Webhooks
 
 _PARENT_POLL_SECONDS = 0.5

@@ -15,7 +15,7 @@ from simulator.http import validation
 from simulator.http.answers import Answer
 from simulator.http.bodies import Body, Upload
 from simulator.http.errors import (
-    ApiError,
+    character_not_found,
     content_expired,
     invalid,
     invalid_value,
@@ -24,9 +24,10 @@ from simulator.http.errors import (
     still_processing,
     video_not_found,
 )
+from simulator.http.uploads import size_and_seconds
 from simulator.jobs import Job, new_id
-from simulator.ledger import receipt
-from simulator.store import Store
+from simulator.state.ledger import receipt
+from simulator.state.store import Store
 
 _VARIANTS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
@@ -75,7 +76,7 @@ class Videos:
         if isinstance(video, Upload):
             if not validation.has_model(body):
                 raise missing("model")
-            size, seconds = await self._uploaded(video)
+            size, seconds = await size_and_seconds(self._clips, video)
             return self._make(call, Order("edit", prompt, validation.model(body), size, seconds, seconds))
         source = self._finished(video)
         return self._make(
@@ -88,7 +89,7 @@ class Videos:
         seconds = validation.seconds(body, Catalogue(), required=True)
         video = validation.source(body)
         if isinstance(video, Upload):
-            size, before = await self._uploaded(video)
+            size, before = await size_and_seconds(self._clips, video)
             model, source_id, extensions = validation.model(body), None, 1
         else:
             source = self._finished(video)
@@ -168,9 +169,7 @@ class Videos:
 
     async def retrieve_character(self, call: Call) -> Answer:
         character_id = call.request.match_info["character_id"]
-        found = self._store.character(character_id)
-        if found is None:
-            raise _character_not_found(character_id)
+        found = self._character(character_id)
         return Answer.of({"id": character_id, "name": found[0], "created_at": int(found[1])})
 
     def _make(self, call: Call, order: Order) -> Answer:
@@ -236,24 +235,14 @@ class Videos:
         await asyncio.to_thread(images.check_pixels, data, size, "input_reference")
         return data
 
-    async def _uploaded(self, video: Upload) -> tuple[str, int]:
-        """Size and whole seconds of an uploaded source."""
-        clip = await self._clips.probe(video.data)
-        if clip is None:
-            raise invalid("video", "The video could not be read.")
-        size, seconds = f"{clip.width}x{clip.height}", max(1, round(clip.seconds))
-        if size not in Catalogue().sizes("sora-2-pro") or seconds > MAX_EXTENDED_SECONDS:
-            raise invalid("video", f"A video of {size} and {seconds} seconds cannot be used.")
-        return size, seconds
-
     def _check_characters(self, ids: Sequence[str], prompt: str) -> None:
         for character_id in ids:
-            found = self._store.character(character_id)
-            if found is None:
-                raise _character_not_found(character_id)
-            if found[0] not in prompt:
-                raise invalid("prompt", f"The prompt must contain the character's name '{found[0]}'.")
+            if (name := self._character(character_id)[0]) not in prompt:
+                raise invalid("prompt", f"The prompt must contain the character's name '{name}'.")
 
-
-def _character_not_found(character_id: str) -> ApiError:
-    return ApiError(404, f"Character with id '{character_id}' not found.")
+    def _character(self, character_id: str) -> tuple[str, float]:
+        """Name and creation time. Raises ApiError."""
+        found = self._store.character(character_id)
+        if found is None:
+            raise character_not_found(character_id)
+        return found

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from simulator.jobs import Job
-from simulator.records import Receipt
+from simulator.state.records import Receipt
 
 
 def receipt(request: web.Request, raw: bytes, seconds: int, price: Decimal | None) -> Receipt:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from simulator.jobs import Fate, Job
-from simulator.records import Event, Receipt
-from simulator.schema import JOB_FIELDS, SCHEMA
+from simulator.state.records import Event, Receipt
+from simulator.state.schema import JOB_FIELDS, SCHEMA
 
 _LOCK_WAIT_SECONDS = 3.0
 _MAX_NUMBER = 2**63 - 1
