@@ -7,7 +7,7 @@ from celery import Celery
 from celery.signals import import_modules, task_prerun
 from django.db import close_old_connections
 
-from config.start import read_settings, refuse_bad_settings
+from config.start import read_settings, refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -25,7 +25,7 @@ def read(**_: Any) -> None:
 @import_modules.connect
 def refuse(**_: Any) -> None:
     """Before the tasks are loaded, which only a worker and beat do."""
-    refuse_bad_settings()
+    refuse_to_start_badly()
 
 
 @task_prerun.connect
