@@ -69,3 +69,22 @@ def test_commands_of_ours_refuse_as_well_and_djangos_own_do_not(tmp_path: Path) 
         run(["manage.py", "undecided"], settings)
     run(["manage.py", "migrate", "--verbosity", "0"], settings)
     assert run(["manage.py", "undecided"], settings).strip() == "Nothing waits for a person."
+
+
+def test_a_database_that_holds_anything_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
+    settings = {"TAKEONE_VAR": str(tmp_path)}
+    run(["manage.py", "migrate", "contenttypes", "--verbosity", "0"], settings)
+    bring_up = "import django; django.setup(); from config.up import _migrate; _migrate()"
+    said = run(["-c", bring_up], settings | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+    (copy,) = tmp_path.glob("takeone.sqlite3.before-*")
+    assert str(copy) in said
+    assert "videos_job" in tables(tmp_path / "takeone.sqlite3")
+    assert {"django_content_type"} <= tables(copy)
+    assert "videos_job" not in tables(copy)
+    # Nothing more to do, so nothing more is copied.
+    assert run(["-c", bring_up], settings | {"DJANGO_SETTINGS_MODULE": "config.settings"}) == ""
+
+
+def tables(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as database:
+        return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
