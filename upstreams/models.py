@@ -34,6 +34,8 @@ class Provider(models.Model):
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
     # list does not show may then be there all the same.
     proves_absence = models.BooleanField(default=True)
+    # When our workers last noted that they work (videos.lifecycle.working_time).
+    worked_at = models.DateTimeField(default=database_now)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

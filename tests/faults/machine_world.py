@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
 from typing import Any, Final, NoReturn
 from unittest.mock import patch
 from uuid import UUID
@@ -15,9 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
 from tests.faults.machine_ledger import Ledger, Terms
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
-from upstreams.clock import database_now, shifted
+from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
@@ -90,7 +90,8 @@ class World(RuleBasedStateMachine):
         self.asked.add(job_id)
 
     def _pass(self, seconds: float) -> None:
-        self.stack.enter_context(shifted(timedelta(seconds=seconds)))
+        """Time in which the workers work."""
+        self.stack.enter_context(worked(seconds))
 
     def _cancel(self, job: Job) -> None:
         try:

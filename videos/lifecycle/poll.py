@@ -11,6 +11,7 @@ from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
 from videos.lifecycle.observe import observe, observe_missing, write_progress
+from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.states import JOB_OPEN, SubmissionState
@@ -80,7 +81,9 @@ def ask_late(submission: Submission, upstream: Upstream) -> None:
     """Looks whether a given-up render finished after all, for as long again as it was waited for."""
     if not submission.claim_due(LATE_SECONDS):
         return
-    if (database_now() - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER:
+    now = database_now()
+    past = (now - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER
+    if past and has_worked_until(submission.provider, now):
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.GIVEN_UP).update(due_at=None)
         return
     ask(submission, upstream)

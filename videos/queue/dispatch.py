@@ -15,6 +15,7 @@ from videos.lifecycle.expiry import give_up_expired
 from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.poll import ask_late
 from videos.lifecycle.sweep import swept_by
+from videos.lifecycle.working_time import record_working
 from videos.models import Job, Submission
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
@@ -45,6 +46,7 @@ class Work:
 def due_work(upstream: Upstream) -> list[Work]:
     """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
     the work claims it first."""
+    record_working()
     expire_leases()
     give_up_expired(upstream)
     provider = upstream.provider()

@@ -22,6 +22,7 @@ from upstreams.client.types import Phase
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
+from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.results.probe import Probe, Unplayable, jpeg_of_first_frame, probe
@@ -33,7 +34,10 @@ logger = logging.getLogger(__name__)
 _RENEW_SECONDS: Final = 5.0
 # Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
 _LEFTOVER_SECONDS: Final = 7_200
+_MISSING_POLLS: Final = 3
 _MISSING_SECONDS: Final = 120
+# Between two tries while the media cannot be used.
+_MEDIA_SECONDS: Final = 10
 _PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -64,8 +68,11 @@ def store(submission: Submission, upstream: Upstream) -> None:
     except errors.NotFound as error:
         _content_refused(submission, upstream, str(error))
         return
-    except (errors.SoraError, Unplayable, OSError) as error:
+    except (errors.SoraError, Unplayable) as error:
         _try_again(submission, str(error))
+        return
+    except OSError as error:
+        wait_for_media(submission, str(error))
         return
     if not _complete(submission, found, size, video, thumbnail):
         for kept in (video, thumbnail):
@@ -191,47 +198,63 @@ def _keep(name: str, path: Path) -> str:
 
 
 def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:
-    """A 404 for the file: gone for good only where the upstream says so of the video as well."""
+    """A 404 for the file: gone for good only if the upstream says so of the video as well."""
     assert submission.upstream_id is not None
-    gone = False
     try:
         with respecting_retry_after(upstream):
             video = upstream.client.retrieve(submission.upstream_id)
-        expires_at = video.expires_at or submission.expires_at
-        gone = video.phase == Phase.EXPIRED or (
-            video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now()
-        )
     except errors.NotFound:
-        _not_known(submission, reason)
+        _not_there(submission, reason)
         return
     except errors.SoraError as error:
-        reason = str(error)
-    if gone:
+        _try_again(submission, str(error))
+        return
+    expires_at = video.expires_at or submission.expires_at
+    if video.phase == Phase.EXPIRED:
         _lose(submission, reason)
+    elif video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now():
+        # By our clock, which may be wrong.
+        _not_there(submission, reason)
     else:
         _try_again(submission, reason)
 
 
-def _not_known(submission: Submission, reason: str) -> None:
-    """Neither file nor video is known upstream: gone once that has been said for two minutes."""
+def _not_there(submission: Submission, reason: str) -> None:
+    """The upstream has no file, and no video or an old one: lost after three answers over two minutes."""
     now = database_now()
-    if submission.missing_since and (now - submission.missing_since).total_seconds() >= _MISSING_SECONDS:
+    since = submission.missing_since or now
+    polls = submission.missing_polls + 1
+    if polls >= _MISSING_POLLS and (now - since).total_seconds() >= _MISSING_SECONDS:
         _lose(submission, reason)
         return
-    Submission.objects.filter(pk=submission.pk, missing_since=None).update(missing_since=now)
-    _try_again(submission, reason)
+    apart = _MISSING_SECONDS / (_MISSING_POLLS - 1)
+    Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
+        missing_since=since,
+        missing_polls=polls,
+        attempts=submission.attempts + 1,
+        due_at=now + timedelta(seconds=apart),
+        error_message=reason,
+    )
 
 
 def _try_again(submission: Submission, reason: str) -> None:
-    now = database_now()
-    if submission.give_up_at <= now:
-        _lose(submission, reason)
-        return
+    """Later. Lost only after JOB_GIVE_UP_AFTER, and after an hour of tries that failed."""
     logger.warning("The file of %s did not come: %s", submission, reason)
+    now = database_now()
     due = now + timedelta(seconds=backoff(submission.attempts))
-    Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
-        attempts=submission.attempts + 1, due_at=due, error_message=reason
-    )
+    rendered = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
+    rendered.update(attempts=submission.attempts + 1, due_at=due, error_message=reason)
+    record_contact(submission, False, now)
+    with locked(submission) as (job, submission):
+        if is_silent(submission):
+            give_up_if_expired(job, submission)
+
+
+def wait_for_media(submission: Submission, reason: str) -> None:
+    """The fault is ours: later, for as long as it takes. It counts as no try, and fails no job."""
+    logger.error("The file of %s cannot be kept: %s", submission, reason)
+    rendered = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
+    rendered.update(due_at=in_database(_MEDIA_SECONDS), error_message=reason)
 
 
 def _lose(submission: Submission, reason: str) -> None:
