@@ -18,7 +18,7 @@ from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
@@ -294,7 +294,7 @@ class World(RuleBasedStateMachine):
         now, provider = database_now(), self.upstream.provider()
         moments = [
             provider.sending_backoff_until,
-            provider.backoff_until,
+            *(provider.backoff_until(call) for call in Call),
             provider.probe_due_at,
             provider.sweep_due_at,
         ]

@@ -8,6 +8,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
 from videos.lifecycle.observe import observe, observe_missing, write_progress
@@ -25,7 +26,7 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
     """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
     assert submission.upstream_id is not None
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.RETRIEVE):
             video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
     except errors.NotFound:
         with locked(submission) as (job, submission):
@@ -70,8 +71,8 @@ def ask_now(job: Job, upstream: Upstream) -> None:
         wake("dispatch")
         return
     try:
-        if left := upstream.provider().backoff_seconds():
-            raise errors.Busy("The upstream asked to be left alone.", retry_after=left)
+        if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
+            raise errors.Busy("The upstream asked to wait.", retry_after=left)
         ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
     except errors.SoraError as error:
         raise UpstreamUnavailable(error) from error

@@ -12,7 +12,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now, in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.expiry import record_contact
@@ -32,7 +32,7 @@ _MAX_STRAGGLERS = 20
 def sweep(upstream: Upstream) -> None:
     """Asks after all renders of the provider that are due, by list pages rather than one by one."""
     provider = upstream.provider()
-    if provider.backoff_seconds():
+    if not can_sweep(upstream, provider):
         return
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
@@ -49,6 +49,12 @@ def sweep(upstream: Upstream) -> None:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))
 
 
+def can_sweep(upstream: Upstream, provider: Provider) -> bool:
+    """Whether renders may be asked after now, by the list or else one by one."""
+    calls = [Call.LIST, Call.RETRIEVE] if upstream.dialect.lists else [Call.RETRIEVE]
+    return not all(provider.backoff_seconds(call) for call in calls)
+
+
 def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
     """The renders that a sweep asks after; not what is to be stopped upstream, which stays due for that."""
     rendering = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
@@ -61,9 +67,11 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> bool:
     mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
     seen: dict[str, Video] = {}
     failed = False
+    # While we wait with the list, each is asked after by itself.
+    listed = upstream.dialect.lists and not upstream.provider().backoff_seconds(Call.LIST)
     try:
-        if upstream.dialect.lists:
-            with respecting_retry_after(upstream):
+        if listed:
+            with respecting_retry_after(upstream, Call.LIST):
                 for videos in _pages(mine, upstream):
                     seen |= videos
     except errors.SoraError as error:
@@ -81,7 +89,7 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> bool:
         if not asked.get(submission.pk, not failed):
             record_contact(submission, False, now)
     _ask_again([*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)], now)
-    return not failed
+    return not failed and listed == upstream.dialect.lists
 
 
 def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool) -> dict[int, bool]:
@@ -91,7 +99,7 @@ def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool
     """
     answered: dict[int, bool] = {}
     for submission in due:
-        if upstream.provider().backoff_seconds():
+        if upstream.provider().backoff_seconds(Call.RETRIEVE):
             break
         try:
             ask(submission, upstream)

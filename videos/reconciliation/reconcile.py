@@ -10,6 +10,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
 from videos.lifecycle.outcomes import accept, fail
@@ -47,7 +48,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.LIST):
             look = _look(submission, upstream)
     except errors.SoraError as error:
         logger.warning("The list could not be read to find %s: %s", submission, error)

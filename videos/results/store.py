@@ -20,6 +20,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now, in_database
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
@@ -56,7 +57,7 @@ def store(submission: Submission, upstream: Upstream) -> None:
     if job.status == JobStatus.CANCELLED:
         return
     try:
-        with respecting_retry_after(upstream), _draft(submission) as path:
+        with respecting_retry_after(upstream, Call.DOWNLOAD), _draft(submission) as path:
             size = _download(submission, upstream, path)
             _renew(submission, upstream)
             found = probe(path)
@@ -162,7 +163,7 @@ def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[
     if upstream.dialect.thumbnails:
         try:
             with (
-                respecting_retry_after(upstream),
+                respecting_retry_after(upstream, Call.DOWNLOAD),
                 upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
             ):
                 suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
@@ -201,7 +202,7 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
     """A 404 for the file: gone for good only if the upstream says so of the video as well."""
     assert submission.upstream_id is not None
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.RETRIEVE):
             video = upstream.client.retrieve(submission.upstream_id)
     except errors.NotFound:
         _not_there(submission, reason)
