@@ -236,6 +236,7 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
     upstream: Upstream,
     sora: ScriptedClient,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
     cancelled: bool,
 ) -> None:
     due: list[datetime | None] = []
@@ -251,8 +252,9 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
     def slow(*_: object, **__: object) -> Iterator[Content]:
         yield Content("video/mp4", None, slowly())
 
+    settings.SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = 0
     seconds = itertools.count(step=6.0)
-    monkeypatch.setattr("videos.results.store.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("videos.results.fetch.time.monotonic", lambda: next(seconds))
     monkeypatch.setattr(sora, "download", slow)
     store(rendered, upstream)
     first, second, third = due

@@ -97,6 +97,11 @@ def advance(submission: Submission, upstream: Upstream) -> None:
             ask_late(submission, upstream)
 
 
+def is_fetch(submission: Submission) -> bool:
+    """Whether what is due for it is to fetch a file, which may take minutes."""
+    return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
+
+
 def probe(upstream: Upstream) -> None:
     """Asks a paused provider whether it takes us again, if that is due."""
     provider = upstream.provider()

@@ -3,10 +3,6 @@
 import logging
 import os
 import secrets
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -26,20 +22,16 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
-from videos.results.probe import Probe, Unplayable, jpeg_of_first_frame, probe
+from videos.results.fetch import download, draft, renew, thumbnail
+from videos.results.probe import Probe, Unplayable, probe
 from videos.states import CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# How often a fetch that goes on renews its lease.
-_RENEW_SECONDS: Final = 5.0
-# Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
-_LEFTOVER_SECONDS: Final = 7_200
 _MISSING_POLLS: Final = 3
 _MISSING_SECONDS: Final = 120
 # Between two tries while the media cannot be used.
 _MEDIA_SECONDS: Final = 10
-_PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
 
 
 class _Finished(File):  # type: ignore[type-arg]
@@ -57,15 +49,15 @@ def store(submission: Submission, upstream: Upstream) -> None:
     if job.status == JobStatus.CANCELLED:
         return
     try:
-        with respecting_retry_after(upstream, Call.DOWNLOAD), _draft(submission) as path:
-            size = _download(submission, upstream, path)
-            _renew(submission, upstream)
+        with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
+            size = download(submission, upstream, path)
+            renew(submission, upstream)
             found = probe(path)
-            picture, suffix = _thumbnail(submission, upstream, path)
+            picture, suffix = thumbnail(submission, upstream, path)
             # The token keeps two who store the same video, one of them long past its lease, apart.
             name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
             video = _keep(f"{name}.{found.format}", path)
-            thumbnail = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
+            small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
     except errors.NotFound as error:
         _content_refused(submission, upstream, str(error))
         return
@@ -75,8 +67,8 @@ def store(submission: Submission, upstream: Upstream) -> None:
     except OSError as error:
         wait_for_media(submission, str(error))
         return
-    if not _complete(submission, found, size, video, thumbnail):
-        for kept in (video, thumbnail):
+    if not _complete(submission, found, size, video, small):
+        for kept in (video, small):
             if kept:
                 default_storage.delete(kept)
 
@@ -106,84 +98,6 @@ def _complete(submission: Submission, found: Probe, size: int, video: str, thumb
             error_details=None,
             failed_at=None,
         )
-
-
-@contextmanager
-def _draft(submission: Submission) -> Iterator[Path]:
-    """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
-    folder = settings.MEDIA_ROOT / "unfinished"
-    folder.mkdir(parents=True, exist_ok=True)
-    oldest = time.time() - _LEFTOVER_SECONDS
-    for leftover in folder.iterdir():
-        with suppress(FileNotFoundError):
-            if leftover.stat().st_mtime < oldest:
-                leftover.unlink()
-    number, name = tempfile.mkstemp(prefix=f"{submission.pk}-", dir=folder)
-    os.close(number)
-    path = Path(name)
-    # As the storage's own files: mkstemp's are for their owner only.
-    path.chmod(0o644)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _download(submission: Submission, upstream: Upstream, path: Path) -> int:
-    """Streams the file to the path and to the disk; its length in bytes."""
-    assert submission.upstream_id is not None
-    got = 0
-    renewed = time.monotonic()
-    with (
-        upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
-        path.open("wb") as file,
-    ):
-        for chunk in content.chunks:
-            got += len(chunk)
-            if got > settings.SORA_DOWNLOAD_MAX_BYTES:
-                raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
-            file.write(chunk)
-            if time.monotonic() - renewed > _RENEW_SECONDS:
-                _renew(submission, upstream)
-                renewed = time.monotonic()
-        file.flush()
-        os.fsync(file.fileno())
-    return got
-
-
-def _renew(submission: Submission, upstream: Upstream) -> None:
-    """Goes on with the lease; a cancel has made it due in order to drop it, and that stays."""
-    fetching = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
-    fetching.exclude(job__status=JobStatus.CANCELLED).update(due_at=in_database(upstream.lease))
-
-
-def _thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:
-    """The upstream's picture, or our own; a video without a picture is still a video."""
-    assert submission.upstream_id is not None
-    if upstream.dialect.thumbnails:
-        try:
-            with (
-                respecting_retry_after(upstream, Call.DOWNLOAD),
-                upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
-            ):
-                suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
-                    content.content_type
-                )
-                picture = bytearray()
-                for chunk in content.chunks:
-                    picture += chunk
-                    if len(picture) > _PICTURE_MAX_BYTES:
-                        suffix = None
-                        break
-                if suffix:
-                    return bytes(picture), suffix
-        except errors.SoraError as error:
-            logger.info("No thumbnail from upstream for %s: %s", submission, error)
-    try:
-        return jpeg_of_first_frame(path), "jpg"
-    except Unplayable as error:
-        logger.warning("No thumbnail for %s: %s", submission, error)
-        return b"", ""
 
 
 def _keep(name: str, path: Path) -> str:

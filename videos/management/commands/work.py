@@ -17,6 +17,7 @@ from django.utils.module_loading import autodiscover_modules
 
 from upstreams.registry import configured
 from videos import tasks
+from videos.queue import slots
 from videos.queue.dispatch import Work, due_work
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
+        slots.share_out(threads)
         running: set[Work | str] = set()
         periodic = _Periodic()
         with ThreadPoolExecutor(threads, "work") as pool:
