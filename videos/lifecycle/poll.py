@@ -15,6 +15,7 @@ from videos.lifecycle.observe import observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
 # A caller waits for the answer.
@@ -63,7 +64,12 @@ class UpstreamUnavailable(APIException):
 
 
 def ask_now(job: Job, upstream: Upstream) -> None:
-    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable."""
+    """Asks the upstream after a caller's job, if it has it, or has a file that is missing here fetched again.
+
+    Raises NotSyncable, UpstreamUnavailable.
+    """
+    if request_refetch(job, upstream):
+        return
     if job.status not in JOB_OPEN:
         raise NotSyncable(job)
     submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
