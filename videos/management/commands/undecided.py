@@ -9,6 +9,7 @@ from upstreams.client.types import Video
 from upstreams.models import Provider
 from upstreams.registry import Upstream, configured
 from videos.queue import providers
+from videos.queue.isolation import faulty
 from videos.reconciliation.audit import dollars
 from videos.reconciliation.undecided import undecided
 
@@ -49,7 +50,10 @@ class Command(BaseCommand):
         ]
         for line in restraints:
             self.stdout.write(line)
-        if not found and not restraints:
+        faults = [f"{row}: put off, failed {times} times in a row: {error}" for row, times, error in faulty()]
+        for line in faults:
+            self.stdout.write(line)
+        if not found and not restraints and not faults:
             self.stdout.write("Nothing waits for a person.")
 
 
