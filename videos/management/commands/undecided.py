@@ -3,8 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from api.escaping import EscapingCommand
 from upstreams.client.types import Video
 from upstreams.models import Provider
 from upstreams.registry import Upstream, configured
@@ -17,7 +16,7 @@ _PROMPT_SHOWN = 60
 _ROW = "{:<40} {:>7} {:<8} {:>12} {}"
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Lists; changes nothing."""
 
     help = "List the submissions and providers that wait for a person's decision."
