@@ -21,7 +21,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 _TOGETHER: Final = 500
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:

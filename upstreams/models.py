@@ -29,6 +29,8 @@ class Provider(models.Model):
     failures = models.PositiveIntegerField(default=0)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
+    # Behind which video of the list the next sweep goes on; "" for the beginning.
+    sweep_after = models.CharField(max_length=255, blank=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.
     audit_due_at = models.DateTimeField(null=True)
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its

@@ -63,6 +63,9 @@ class Submission(models.Model):
     missing_polls = models.PositiveIntegerField(default=0)
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
+    # How often in a row a journey raised on it unexpectedly, and what: videos.queue.isolation.
+    faults = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
 
     created_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
@@ -106,6 +109,8 @@ class Submission(models.Model):
             models.Index(
                 fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
             ),
+            # `manage.py undecided` lists those that a journey raises on.
+            models.Index(fields=["faults"], condition=Q(faults__gt=0), name="submission_faults"),
             # The claim counts the live ones of a provider; the sweep reads them.
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"

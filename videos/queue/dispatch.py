@@ -16,6 +16,7 @@ from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.poll import ask_late
 from videos.lifecycle.sweep import swept_by
 from videos.models import Job, Submission
+from videos.queue.isolation import isolated
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
 from videos.results.store import store
@@ -76,6 +77,11 @@ def advance(submission: Submission, upstream: Upstream) -> None:
     """Does what is due for one submission, unless the upstream wants to be left alone by now."""
     if upstream.provider().backoff_seconds():
         return
+    with isolated(submission):
+        _advance(submission, upstream)
+
+
+def _advance(submission: Submission, upstream: Upstream) -> None:
     match submission.state:
         case SubmissionState.UNKNOWN:
             reconcile(submission, upstream)

@@ -11,10 +11,11 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import DatabaseError, connections
 from django.utils.module_loading import autodiscover_modules
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos import tasks
 from videos.queue.dispatch import Work, due_work
@@ -22,7 +23,7 @@ from videos.queue.dispatch import Work, due_work
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Looks for due work and does it, in threads, until it is interrupted."""
 
     help = "Submit, follow, store and reconcile jobs without a broker, until interrupted."
