@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, task_prerun
+from celery.signals import import_modules, task_prerun, worker_init
 from django.db import close_old_connections
 
 from config.start import read_settings, refuse_to_start_badly
@@ -26,6 +26,14 @@ def read(**_: Any) -> None:
 def refuse(**_: Any) -> None:
     """Before the tasks are loaded, which only a worker and beat do."""
     refuse_to_start_badly()
+
+
+@worker_init.connect
+def share_out(sender: Any, **_: Any) -> None:
+    """Before the pool is started, whose processes share what is opened here."""
+    from videos.queue import slots
+
+    slots.share_out(sender.concurrency)
 
 
 @task_prerun.connect

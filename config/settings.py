@@ -286,6 +286,10 @@ SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=
 # What signs the upstream's webhooks; without one, /hooks/sora is not there.
 SORA_WEBHOOK_SECRET = env.signing_secrets("SORA_WEBHOOK_SECRET")
 SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)
+# A fetch that is slower over ten seconds ends, and is tried again later; 0 sets no limit.
+SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = env.integer(
+    "SORA_DOWNLOAD_MIN_BYTES_PER_SECOND", 16_384, least=0, most=1 << 30
+)
 SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
 # Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
 AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)

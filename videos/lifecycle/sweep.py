@@ -13,7 +13,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase, Video, VideoPage
 from upstreams.clock import database_now, in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.expiry import record_contact
@@ -38,7 +38,7 @@ _PAGE_SECONDS = 0.5
 def sweep(upstream: Upstream) -> None:
     """Asks after all renders of the provider that are due, by list pages rather than one by one."""
     provider = upstream.provider()
-    if provider.backoff_seconds():
+    if not can_sweep(upstream, provider):
         return
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
@@ -54,6 +54,12 @@ def sweep(upstream: Upstream) -> None:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))
 
 
+def can_sweep(upstream: Upstream, provider: Provider) -> bool:
+    """Whether renders may be asked after now, by the list or else one by one."""
+    calls = [Call.LIST, Call.RETRIEVE] if upstream.dialect.lists else [Call.RETRIEVE]
+    return not all(provider.backoff_seconds(call) for call in calls)
+
+
 def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
     """The renders that a sweep asks after; not what is to be stopped upstream, which stays due for that."""
     rendering = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
@@ -67,9 +73,11 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     seen: dict[str, Video] = {}
     failed = False
     pages = 0
+    # While we wait with the list, each is asked after by itself.
+    listed = upstream.dialect.lists and not provider.backoff_seconds(Call.LIST)
     try:
-        if upstream.dialect.lists:
-            with respecting_retry_after(upstream):
+        if listed:
+            with respecting_retry_after(upstream, Call.LIST):
                 for videos in _pages(mine, upstream, provider, now):
                     seen |= videos
                     pages += 1
@@ -93,7 +101,8 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     took = time.monotonic() - began
     # As long again as it took, unless that is next to nothing.
     cost = max(took if took > _PAGE_SECONDS else 0.0, _PAGE_SECONDS * (pages - 1))
-    return max(cost, ASK_AGAIN_SECONDS if failed else 0.0)
+    whole = not failed and listed == upstream.dialect.lists
+    return max(cost, 0.0 if whole else ASK_AGAIN_SECONDS)
 
 
 def _is_due(submission: Submission, now: datetime) -> bool:
@@ -107,7 +116,7 @@ def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool
     """
     answered: dict[int, bool] = {}
     for submission in due:
-        if upstream.provider().backoff_seconds():
+        if upstream.provider().backoff_seconds(Call.RETRIEVE):
             break
         with isolated(submission):
             try:

@@ -56,8 +56,10 @@ class Submission(models.Model):
     # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
     attempts = models.PositiveIntegerField(default=0)
     unknown_at = models.DateTimeField(null=True)
-    # Since when the upstream gives no answer about it.
+    # The first and the last of our attempts in a row that got no answer about it, or no file. Of the time
+    # between two of them at most a quarter of an hour counts: silent_since is moved by the rest.
     silent_since = models.DateTimeField(null=True)
+    silent_at = models.DateTimeField(null=True)
     # Since when, and in how many attempts, the upstream says that it does not know it.
     missing_since = models.DateTimeField(null=True)
     missing_polls = models.PositiveIntegerField(default=0)

@@ -56,7 +56,7 @@ def put_off(row: Submission | Job, error: Exception) -> None:
         counted = _counted(row, text)
         if counted and isinstance(row, Submission):
             _waiting(row).update(due_at=in_database(wait))
-        elif counted:
+        elif counted and isinstance(row, Job):
             Job.objects.filter(pk=row.pk, status=JobStatus.PENDING).update(due_at=in_database(wait))
     except DatabaseError:
         # It is the database that is away, and not the row that is at fault.

@@ -10,6 +10,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
 from videos.lifecycle.outcomes import accept, fail
@@ -65,7 +66,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 def _look(submission: Submission, upstream: Upstream) -> _Look:
     candidates = Candidates(submission, upstream.dialect)
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.LIST):
             complete = _read_back(submission, upstream, candidates)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.

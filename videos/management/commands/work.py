@@ -18,6 +18,7 @@ from django.utils.module_loading import autodiscover_modules
 from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos import tasks
+from videos.queue import slots
 from videos.queue.dispatch import Work, due_work
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Command(EscapingCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
+        slots.share_out(threads)
         running: set[Work | str] = set()
         periodic = _Periodic()
         with ThreadPoolExecutor(threads, "work") as pool:
@@ -70,7 +72,7 @@ class _Periodic:
         # As a worker does: the tasks of each app are known once their modules are there.
         autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-        self._entries = [entry for name, entry in schedule.items() if name != "dispatch"]
+        self._entries = [entry for name, entry in schedule.items() if name != "look"]
         self._next: dict[str, float] = {}
 
     def due(self) -> dict[Work | str, Callable[[], Any]]:
