@@ -152,11 +152,18 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# How long one answer of the database is waited for: by a thread that serves callers, who are told within five
+# seconds; by workers and commands; never by a migration.
+DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
+DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
+# A process that is frozen in a transaction holds its locks for so long; then PostgreSQL ends it.
+DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
 _DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
     DATABASES = {
         "default": {
             **environ.Env.db_url_config(_DATABASE_URL),
+            "ENGINE": "config.databases.postgresql",
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
         }
@@ -164,13 +171,12 @@ if _DATABASE_URL:
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "config.databases.sqlite3",
             "NAME": VAR_DIR / "takeone.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # A transaction takes the one write lock when it begins, which is what row locks do for it.
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
                 # FULL: a commit that was answered for survives a power cut.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
