@@ -58,21 +58,25 @@ class RequestIdMiddleware:
             request_id.reset(token)
 
 
+def body_limit(method: str, path: str, media_type: str) -> int:
+    """The most bytes that a request may send there."""
+    # Only what is kept on disk and read line by line: JSON is parsed in memory.
+    if method == "POST" and path in settings.UPLOAD_PATHS and media_type in settings.UPLOAD_TYPES:
+        return int(settings.BATCH_UPLOAD_MAX_BYTES)
+    for prefix, most in settings.OPEN_BODY_MAX_BYTES.items():
+        if path.startswith(prefix):
+            return int(most)
+    return int(settings.REQUEST_BODY_MAX_BYTES)
+
+
 class BodyLimitMiddleware:
-    """Refuses a body over REQUEST_BODY_MAX_BYTES, an upload over BATCH_UPLOAD_MAX_BYTES, before any of it is
-    read, and one of unknown length."""
+    """Refuses a body that is too long (body_limit) before any of it is read, and one of unknown length."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Only what is kept on disk and read line by line: JSON is parsed in memory.
-        uploading = (
-            request.method == "POST"
-            and request.path in settings.UPLOAD_PATHS
-            and request.content_type in settings.UPLOAD_TYPES
-        )
-        most = settings.BATCH_UPLOAD_MAX_BYTES if uploading else settings.REQUEST_BODY_MAX_BYTES
+        most = body_limit(request.method or "", request.path, request.content_type or "")
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:
             _drain(request, int(length))

@@ -149,6 +149,8 @@ MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
 # A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.
 REQUEST_BODY_MAX_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
+# What is read before anybody is known is far shorter: a log-in, an upstream's event.
+OPEN_BODY_MAX_BYTES = {"/api/auth/": 16_384, "/admin/login/": 16_384, "/hooks/": 65_536}
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
