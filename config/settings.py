@@ -2,12 +2,14 @@
 
 import hmac
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 
@@ -38,6 +40,22 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = False
+
+
+def _deployment() -> str:
+    """What names in a Redis begin with: several deployments may share one.
+
+    By default from the secret, which all processes of a deployment have in common, and no other has.
+    """
+    given = env.text("TAKEONE_NAME")
+    if given and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", given):
+        raise ImproperlyConfigured(
+            f"TAKEONE_NAME must be 1 to 40 letters, digits, hyphens and underscores, not {given!r}."
+        )
+    return f"takeone-{given or hmac.digest(SECRET_KEY.encode(), b'deployment', 'sha256').hex()[:16]}"
+
+
+DEPLOYMENT = _deployment()
 
 # The address under which callers reach this deployment. Its scheme decides whether cookies and redirects
 # demand TLS.
@@ -192,6 +210,7 @@ if REDIS_URL:
         "default": {
             "BACKEND": "config.cache.RedisOrMemory",
             "LOCATION": REDIS_URL,
+            "KEY_PREFIX": DEPLOYMENT,
             # A request waits for a frozen Redis no longer than this, once in ten seconds.
             "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
         }
@@ -199,6 +218,8 @@ if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
     # Without these a publish to a frozen Redis blocks for over 40 s.
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
+        # Of queues, their bindings, and what is broadcast.
+        "global_keyprefix": f"{DEPLOYMENT}:",
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "retry_on_timeout": False,
