@@ -7,7 +7,6 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import BaseContentNegotiation
@@ -15,12 +14,12 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from api.body_limits import MAX_DRAIN_BYTES, body_limit
 from api.errors import respond
 from api.strict_json import read_object
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
-_MAX_DRAIN_BYTES: Final = 33_554_432
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -58,17 +57,6 @@ class RequestIdMiddleware:
             request_id.reset(token)
 
 
-def body_limit(method: str, path: str, media_type: str) -> int:
-    """The most bytes that a request may send there."""
-    # Only what is kept on disk and read line by line: JSON is parsed in memory.
-    if method == "POST" and path in settings.UPLOAD_PATHS and media_type in settings.UPLOAD_TYPES:
-        return int(settings.BATCH_UPLOAD_MAX_BYTES)
-    for prefix, most in settings.OPEN_BODY_MAX_BYTES.items():
-        if path.startswith(prefix):
-            return int(most)
-    return int(settings.REQUEST_BODY_MAX_BYTES)
-
-
 class BodyLimitMiddleware:
     """Refuses a body that is too long (body_limit) before any of it is read, and one of unknown length."""
 
@@ -93,7 +81,7 @@ class BodyLimitMiddleware:
 
 def _drain(request: HttpRequest, length: int) -> None:
     """Reads what a client sends anyway: most see no answer that comes before they are done."""
-    left = length if length <= _MAX_DRAIN_BYTES else 0
+    left = length if length <= MAX_DRAIN_BYTES else 0
     while left and (chunk := request.read(min(left, 65_536))):
         left -= len(chunk)
 

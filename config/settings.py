@@ -421,5 +421,8 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        "waitress": {"level": "WARNING"},
+        # It would say for each request that it has to wait for a thread.
+        "waitress.queue": {"level": "ERROR"},
     },
 }

@@ -19,7 +19,7 @@ from tests.servers import Absent
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 _TOLD_WITHIN_SECONDS = 5
-_AT_ONCE_SECONDS = 3
+_AT_ONCE_SECONDS = 1
 
 # A process of the deployment that is stopped in the midst of a claim, with the provider's row locked.
 _FROZEN_IN_A_CLAIM = """
