@@ -2,12 +2,14 @@
 
 import hmac
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 
@@ -38,6 +40,22 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = False
+
+
+def _deployment() -> str:
+    """What names in a Redis begin with: several deployments may share one.
+
+    By default from the secret, which all processes of a deployment have in common, and no other has.
+    """
+    given = env.text("TAKEONE_NAME")
+    if given and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", given):
+        raise ImproperlyConfigured(
+            f"TAKEONE_NAME must be 1 to 40 letters, digits, hyphens and underscores, not {given!r}."
+        )
+    return f"takeone-{given or hmac.digest(SECRET_KEY.encode(), b'deployment', 'sha256').hex()[:16]}"
+
+
+DEPLOYMENT = _deployment()
 
 # The address under which callers reach this deployment. Its scheme decides whether cookies and redirects
 # demand TLS.
@@ -150,14 +168,23 @@ MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
 # A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.
 REQUEST_BODY_MAX_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
+# What is read before anybody is known is far shorter: a log-in, an upstream's event.
+OPEN_BODY_MAX_BYTES = {"/api/auth/": 16_384, "/admin/login/": 16_384, "/hooks/": 65_536}
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# How long one answer of the database is waited for: by a thread that serves callers, who are told within five
+# seconds; by workers and commands; never by a migration.
+DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
+DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
+# A process that is frozen in a transaction holds its locks for so long; then PostgreSQL ends it.
+DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
 _DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
     DATABASES = {
         "default": {
             **environ.Env.db_url_config(_DATABASE_URL),
+            "ENGINE": "config.databases.postgresql",
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
         }
@@ -165,13 +192,12 @@ if _DATABASE_URL:
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "config.databases.sqlite3",
             "NAME": VAR_DIR / "takeone.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # A transaction takes the one write lock when it begins, which is what row locks do for it.
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
                 # FULL: a commit that was answered for survives a power cut.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
@@ -185,6 +211,7 @@ if REDIS_URL:
         "default": {
             "BACKEND": "config.cache.RedisOrMemory",
             "LOCATION": REDIS_URL,
+            "KEY_PREFIX": DEPLOYMENT,
             # A request waits for a frozen Redis no longer than this, once in ten seconds.
             "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
         }
@@ -192,6 +219,8 @@ if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
     # Without these a publish to a frozen Redis blocks for over 40 s.
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
+        # Of queues, their bindings, and what is broadcast.
+        "global_keyprefix": f"{DEPLOYMENT}:",
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "retry_on_timeout": False,
@@ -401,5 +430,8 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        "waitress": {"level": "WARNING"},
+        # It would say for each request that it has to wait for a thread.
+        "waitress.queue": {"level": "ERROR"},
     },
 }

@@ -7,15 +7,16 @@ from typing import Final
 
 from django.db import DatabaseError, connection
 
+from upstreams.brief_calls import MOST_SECONDS, TooSlow, brief_calls
 from upstreams.client.errors import SoraError
 from upstreams.registry import configured
 
 logger = logging.getLogger(__name__)
 
 HEALTHY: Final = "healthy"
-_PROBE_SECONDS: Final = 2.0
 # A readiness probe that comes every second must not become a request upstream every second.
 _PROBE_KEPT_SECONDS: Final = 10.0
+_NO_ANSWER: Final = "unhealthy: it does not answer within a second"
 
 
 def repository() -> str:
@@ -30,7 +31,7 @@ def repository() -> str:
 
 
 class UpstreamCheck:
-    """Whether the upstream takes us; a probe's answer is kept for ten seconds."""
+    """Whether the upstream takes us; a probe's answer is kept for ten seconds. Takes two at most."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,11 +39,16 @@ class UpstreamCheck:
         self._asked_at = 0.0
 
     def __call__(self) -> str:
-        with self._lock:
+        if not self._lock.acquire(timeout=MOST_SECONDS):
+            # Somebody asks just now, and will know before long.
+            return self._answer or _NO_ANSWER
+        try:
             if not self._answer or time.monotonic() - self._asked_at > _PROBE_KEPT_SECONDS:
                 self._answer = self._ask()
                 self._asked_at = time.monotonic()
             return self._answer
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Makes the next check ask."""
@@ -52,7 +58,9 @@ class UpstreamCheck:
     def _ask(self) -> str:
         upstream = configured()
         try:
-            upstream.client.probe(deadline=_PROBE_SECONDS)
+            brief_calls.answer(lambda: upstream.client.probe(deadline=MOST_SECONDS))
+        except TooSlow:
+            return _NO_ANSWER
         except SoraError as error:
             logger.warning("The upstream does not answer: %s", error)
             return f"unhealthy: {type(error).__name__}"
