@@ -27,6 +27,9 @@ class Provider(models.Model):
     probe_due_at = models.DateTimeField(null=True)
     # Failures since the last accepted create; sets how long the next hold lasts.
     failures = models.PositiveIntegerField(default=0)
+    # The last usable answer to any call; the next time a worker asks if there was none for a while.
+    answered_at = models.DateTimeField(null=True)
+    contact_due_at = models.DateTimeField(null=True)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.

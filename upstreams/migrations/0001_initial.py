@@ -30,6 +30,8 @@ class Migration(migrations.Migration):
                 ("pause_reason", models.TextField(blank=True)),
                 ("probe_due_at", models.DateTimeField(null=True)),
                 ("failures", models.PositiveIntegerField(default=0)),
+                ("answered_at", models.DateTimeField(null=True)),
+                ("contact_due_at", models.DateTimeField(null=True)),
                 ("sweep_due_at", models.DateTimeField(null=True)),
                 ("audit_due_at", models.DateTimeField(null=True)),
                 ("proves_absence", models.BooleanField(default=True)),

@@ -17,6 +17,28 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="Heartbeat",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("worker", "Worker"), ("beat", "Beat"), ("work", "Work")],
+                        max_length=10,
+                        unique=True,
+                    ),
+                ),
+                ("alive_at", models.DateTimeField()),
+                ("worked_at", models.DateTimeField(null=True)),
+                ("working_since", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Group",
             fields=[
                 (

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from celery import current_app
+from celery.signals import task_postrun
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connections
@@ -17,7 +18,9 @@ from django.utils.module_loading import autodiscover_modules
 
 from upstreams.registry import configured
 from videos import tasks
+from videos.models import Heartbeat
 from videos.queue.dispatch import Work, due_work
+from videos.queue.heartbeats import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stopping.set())
         running: set[Work | str] = set()
         periodic = _Periodic()
+        pulse = Pulse(Heartbeat.Role.WORK)
+        pulse.start()
         with ThreadPoolExecutor(threads, "work") as pool:
             while not stopping.is_set():
                 try:
@@ -60,6 +65,7 @@ class Command(BaseCommand):
                         pool.submit(_do, work, call, running)
                 stopping.wait(every)
             pool.shutdown(cancel_futures=True)
+        pulse.stop()
 
 
 class _Periodic:
@@ -90,5 +96,6 @@ def _do(work: Work | str, call: Callable[[], Any], running: set[Work | str]) -> 
         # As under Celery: one task's failure is logged, and the row is found again.
         logger.exception("%s failed.", work)
     finally:
+        task_postrun.send(_do)
         running.discard(work)
         connections.close_all()
