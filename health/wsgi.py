@@ -5,12 +5,14 @@ before; and an unknown host, as a probe by IP address has, is refused. A probe m
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
 from api.requests import usable_request_id
 from health import liveness
+from health.metrics import observations
 from health.readiness.checker import checker
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -26,6 +28,7 @@ class Probes:
         path = unquote(environ.get("PATH_INFO", ""))
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"} or path not in {"/health", "/ready"}:
             return self._application(environ, start_response)
+        begun = time.monotonic()
         status, said = "200 OK", liveness.body()
         if path == "/ready":
             readiness = checker.look()
@@ -41,4 +44,6 @@ class Probes:
             ("X-Request-Id", usable_request_id(environ.get("HTTP_X_REQUEST_ID", ""))),
         ]
         start_response(status, headers)
+        seconds = time.monotonic() - begun
+        observations.answered(environ["REQUEST_METHOD"], path[1:], int(status[:3]), seconds)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

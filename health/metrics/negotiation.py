@@ -6,11 +6,19 @@ from typing import Final, Literal
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import MediaType
-from rest_framework.exceptions import AuthenticationFailed, ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 
 Form = Literal["json", "prometheus"]
 _JSON: Final = "application/json"
 _PROMETHEUS: Final = ("text/plain", "application/openmetrics-text")
+
+
+class WrongToken(APIException):
+    """401: a token that is not METRICS_TOKEN."""
+
+    status_code = 401
+    default_code = "unauthorized"
+    default_detail = "This is not the token of METRICS_TOKEN. Send it as a bearer, or no Authorization at all."
 
 
 def form_of(request: HttpRequest) -> Form:
@@ -49,5 +57,5 @@ def may_see_money(request: HttpRequest) -> bool:
     scheme, _, token = given.partition(" ")
     right = hmac.compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
     if scheme.lower() != "bearer" or not right:
-        raise AuthenticationFailed("This is not the token of METRICS_TOKEN.")
+        raise WrongToken
     return True

@@ -92,7 +92,8 @@ class Work:
         patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
         since = [row.working_since for row in self._of(WORKERS) if self._fresh(row.worked_at)]
         asked_since = min((at for at in since if at is not None), default=None)
-        if asked_since is None:
+        # Nobody works, or nobody has them ask.
+        if asked_since is None or not (self._has_work_command() or self._beat_publishes()):
             return FINE
         resumed = provider.backoff_until or asked_since
         silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
@@ -102,9 +103,13 @@ class Work:
 
     def _beat_has_long_published(self) -> bool:
         beat = self.heartbeats.get(Heartbeat.Role.BEAT)
-        if beat is None or beat.working_since is None or not self._fresh(beat.worked_at):
+        if beat is None or beat.working_since is None or not self._beat_publishes():
             return False
         return self.now - beat.working_since > IDLE_AFTER
+
+    def _beat_publishes(self) -> bool:
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        return beat is not None and self._fresh(beat.worked_at)
 
     def _has_work_command(self) -> bool:
         row = self.heartbeats.get(Heartbeat.Role.WORK)

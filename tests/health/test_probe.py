@@ -49,11 +49,10 @@ def test_a_check_that_hangs_is_said_to_within_its_limit(hanging: Hanging) -> Non
 
 
 def test_a_check_that_hangs_is_not_begun_again_until_it_ends(hanging: Hanging) -> None:
-    probe = Probe("storage", hanging)
-    before = threading.active_count()
+    probe = Probe("hung", hanging)
     outcomes = [ask(probe) for _ in range(5)]
     assert hanging.begun == 1
-    assert threading.active_count() == before + 1
+    assert [thread.name for thread in threading.enumerate()].count("check-hung") == 1
     assert len({outcome.since for outcome in outcomes}) == 1, "it hangs since the first time"
     hanging.released.set()
     assert eventually(lambda: ask(probe).value, "the check's end", within=5) == "it went on"
