@@ -18,7 +18,7 @@ class WrongToken(APIException):
 
     status_code = 401
     default_code = "unauthorized"
-    default_detail = "This is not the token of METRICS_TOKEN. Send it as a bearer, or no Authorization at all."
+    default_detail = "This is not METRICS_TOKEN. Send that as a bearer, or no Authorization at all."
 
 
 def form_of(request: HttpRequest) -> Form:

@@ -10,7 +10,8 @@ from django.conf import settings
 from health import checks
 from health.liveness import timestamp
 from health.readiness.probe import Outcome, Probe
-from health.readiness.work import Finding, Work
+from health.readiness.work import FINE, Finding, Work
+from videos.queue.heartbeats import STALE_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Checker:
         broker = self._broker.outcome()
         found: dict[str, Finding | None] = {
             "repository": _finding(repository),
-            **self._of_work(repository.value, broker),
+            **self._of_work(repository, broker),
             "storage": _finding(self._storage.outcome()),
             "memory": _finding(self._memory.outcome()),
         }
@@ -66,14 +67,19 @@ class Checker:
         )
         return Readiness(ready, said)
 
-    def _of_work(self, work: Work | None, broker: Outcome[None]) -> dict[str, Finding | None]:
-        found: dict[str, Finding | None] = {
-            "soraClient": work.sora_client() if work else None,
-            "worker": work.worker(broker_is_fine=not broker.problem) if work else None,
-        }
+    def _of_work(self, repository: Outcome[Work], broker: Outcome[None]) -> dict[str, Finding | None]:
+        found: dict[str, Finding | None] = {"soraClient": None, "worker": None}
         if checks.uses_broker():
-            found["broker"] = _finding(broker)
-            found["beat"] = work.beat(broker_well_for=broker.well_for) if work else None
+            found |= {"broker": _finding(broker), "beat": None}
+        if repository.value is None:
+            return found
+        work = repository.value
+        # Of those that could not report while the database was away, nothing is known until they could.
+        could_report = repository.well_for > STALE_AFTER.total_seconds()
+        found["soraClient"] = work.sora_client()
+        found["worker"] = work.worker(broker_is_fine=not broker.problem) if could_report else FINE
+        if "beat" in found:
+            found["beat"] = work.beat(broker_well_for=broker.well_for) if could_report else FINE
         return found
 
     def _say(self, name: str, finding: Finding) -> str:

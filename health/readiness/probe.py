@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Final, Generic, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Outcome(Generic[T]):
     value: T | None
     problem: str = ""
     since: datetime | None = None
-    # For how many seconds it has been without a problem.
+    # For how many seconds it has been without a problem; for ever if this process has seen none.
     well_for: float = 0.0
 
 
@@ -47,7 +48,7 @@ class Probe(Generic[T]):
         self._problem = ""
         # Since when there has been a problem, and since when there has been none.
         self._since: datetime | None = None
-        self._well_since = time.monotonic()
+        self._well_since = -inf
 
     def begin(self) -> None:
         """Starts the check, unless it runs or its last answer is fresh; returns at once."""

@@ -17,7 +17,7 @@ from videos.queue.heartbeats import STALE_AFTER, WORKERS
 # noticed first.
 IDLE_AFTER: Final = timedelta(seconds=20)
 # What a worker needs to notice a silent upstream: its turn to ask, and the answer.
-_CONTACT_SLACK_SECONDS: Final = 5.0
+_CONTACT_SLACK_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class Work:
     def sora_client(self) -> Finding:
         """Whether jobs are sent, and the upstream answers.
 
-        Silence counts only while somebody works, and not while the upstream wants to be left alone.
+        Silence counts only as long as somebody is known to have worked, and not while the upstream wants to
+        be left alone.
         """
         provider = self.provider
         if provider is None:
@@ -90,16 +91,29 @@ class Work:
         if provider.backoff_until is not None and provider.backoff_until > self.now:
             return FINE
         patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
-        since = [row.working_since for row in self._of(WORKERS) if self._fresh(row.worked_at)]
-        asked_since = min((at for at in since if at is not None), default=None)
-        # Nobody works, or nobody has them ask.
-        if asked_since is None or not (self._has_work_command() or self._beat_publishes()):
+        worked = self._worked_between()
+        if worked is None:
             return FINE
+        asked_since, asked_until = worked
         resumed = provider.backoff_until or asked_since
         silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
-        if self.now - silent_since > patience:
+        if asked_until - silent_since > patience:
             return Finding("the upstream gives no usable answer", provider.answered_at or silent_since)
         return FINE
+
+    def _worked_between(self) -> tuple[datetime, datetime] | None:
+        """Since when somebody works without a gap, and until when that is known."""
+        rows = [row for row in self._of(WORKERS) if row.worked_at and row.working_since]
+        if not rows:
+            return None
+        last = max(rows, key=lambda row: row.worked_at or row.alive_at)
+        assert last.working_since is not None
+        assert last.worked_at is not None
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        if last.role == Heartbeat.Role.WORK or beat is None or beat.worked_at is None:
+            return last.working_since, last.worked_at
+        # Without beat nobody has a worker ask.
+        return last.working_since, min(last.worked_at, beat.worked_at)
 
     def _beat_has_long_published(self) -> bool:
         beat = self.heartbeats.get(Heartbeat.Role.BEAT)

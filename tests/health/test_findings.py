@@ -49,7 +49,7 @@ def test_nothing_is_wrong_when_all_report() -> None:
 
 def test_a_dead_worker_is_named_alone() -> None:
     gone = row("worker", alive=11, worked=12)
-    assert named(work(gone, row("beat"), answered_at=ago(60))) == {"worker": "no worker runs"}
+    assert named(work(gone, row("beat"), answered_at=ago(20))) == {"worker": "no worker runs"}
     assert work(gone).worker(broker_is_fine=True).since == ago(11)
 
 
@@ -97,7 +97,9 @@ def test_a_beat_that_turns_and_publishes_nothing_is_named() -> None:
 
 def test_the_work_command_needs_no_beat_and_counts_as_a_worker() -> None:
     assert named(work(row("work"))) == {}
-    assert named(work(row("work"), row("beat", alive=99, worked=99), row("worker", alive=99, worked=99))) == {}
+    assert (
+        named(work(row("work"), row("beat", alive=99, worked=99), row("worker", alive=99, worked=99))) == {}
+    )
     assert named(work(row("work", worked=21), answered_at=ago(21))) == {
         "worker": "a worker runs and does no task"
     }
@@ -108,11 +110,21 @@ def test_a_silent_upstream_is_named(settings: Settings) -> None:
     rows = row("worker"), row("beat")
     assert named(work(*rows, answered_at=ago(10))) == {}
     silent = work(*rows, answered_at=ago(11))
+    assert named(work(row("work"), answered_at=ago(11))) == named(silent)
     assert named(silent) == {"soraClient": "the upstream gives no usable answer"}
     assert silent.sora_client().since == ago(11)
     assert named(work(*rows, answered_at=None)) == {"soraClient": "the upstream gives no usable answer"}
     settings.SORA_CONTACT_SECONDS = 60
     assert named(silent) == {}
+
+
+@pytest.mark.parametrize("gone", ["worker", "beat"])
+@pytest.mark.parametrize("seconds", [3, 6, 9.9, 60])
+def test_silence_does_not_count_from_when_nobody_asked(gone: str, seconds: float) -> None:
+    rows = [
+        row(each, alive=seconds, worked=seconds) if each == gone else row(each) for each in ("worker", "beat")
+    ]
+    assert "soraClient" not in named(work(*rows, answered_at=ago(seconds + 8)))
 
 
 def test_silence_before_the_workers_began_again_does_not_count() -> None:

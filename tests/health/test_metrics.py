@@ -270,7 +270,10 @@ def test_calls_to_the_upstream_are_shown(anybody: Client) -> None:
     observations.called(call="create", seconds=0.3, error="")
     observations.called(call="create", seconds=70, error="OutcomeUnknown")
     Provider.objects.create(
-        name="simulator", failures=2, answered_at=database_now() - timedelta(seconds=30), paused_at=database_now()
+        name="simulator",
+        failures=2,
+        answered_at=database_now() - timedelta(seconds=30),
+        paused_at=database_now(),
     )
     found = scrape(anybody)
     assert found["takeone_upstream_requests_total"] == {
@@ -351,7 +354,10 @@ def test_without_a_token_in_the_settings_nobody_sees_money(
         ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
         ("text/plain", "text/plain"),
         (PROMETHEUS, "text/plain"),
-        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1", "application/openmetrics-text"),
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text",
+        ),
         ("text/plain;q=0.2,application/json;q=0.9", "application/json"),
         ("text/plain;q=nonsense", "text/plain"),
         ("nonsense", "application/json"),

@@ -133,5 +133,3 @@ def test_all_checks_together_take_no_longer_than_one(
     assert not readiness.ready
     assert set(readiness.checks) == {"repository", "broker", "storage", "memory"}
     assert all("does not answer within" in said for said in readiness.checks.values())
-
-

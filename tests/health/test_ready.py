@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from health import checks
-from health.readiness import migrations_applied
+from health.readiness import checker, migrations_applied
 from health.readiness.probe import CheckFailed
 from health.readiness.work import read_work
 from health.rules import monitoring_is_configured
@@ -105,6 +106,20 @@ def test_without_a_database_that_alone_is_said(
     assert said == {"broker": "healthy", "storage": "healthy", "memory": "healthy"}
 
 
+def test_after_the_database_was_away_nobody_is_missed_who_could_not_report(
+    anybody: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ago = database_now() - timedelta(minutes=5)
+    for role in ("worker", "beat"):
+        Heartbeat.objects.create(role=role, alive_at=long_ago, worked_at=long_ago, working_since=long_ago)
+    assert {name for name, said in ready(anybody)[1].items() if said != "healthy"} == {"worker", "beat"}
+    repository = checker.checker._repository
+    repository._well_since = time.monotonic() - 9
+    assert set(ready(anybody)[1].values()) == {"healthy"}
+    repository._well_since = time.monotonic() - 11
+    assert {name for name, said in ready(anybody)[1].items() if said != "healthy"} == {"worker", "beat"}
+
+
 @pytest.mark.usefixtures("everybody_works")
 def test_pending_migrations_are_a_503_that_says_so(anybody: Client) -> None:
     recorder = MigrationRecorder(connection)
@@ -118,9 +133,7 @@ def test_pending_migrations_are_a_503_that_says_so(anybody: Client) -> None:
     assert "soraClient" not in said
 
 
-def test_an_empty_database_is_a_503_that_says_so(
-    anybody: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_database_is_a_503_that_says_so(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MigrationRecorder, "has_table", lambda self: False)
     status, said = ready(anybody)
     assert status == 503
@@ -176,6 +189,7 @@ def test_a_redis_that_does_not_speak_is_noticed_in_time(settings: Settings) -> N
 
 def test_a_redis_that_takes_no_write_is_noticed(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
+
         def refuse() -> None:
             connection, _ = server.accept()
             with connection:
