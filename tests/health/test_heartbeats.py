@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from health.tasks import heartbeat
 from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
 from videos.models import Heartbeat
 from videos.queue import celery_pulse, heartbeats
 from videos.queue.celery_pulse import PulsedScheduler, WorkerPulse, has_running_task
@@ -52,19 +53,22 @@ def test_a_task_that_came_by_a_message_is_a_workers_and_one_that_was_called_the_
     assert all(row.worked_at for row in Heartbeat.objects.all())
 
 
-def test_nobody_works_once_all_that_did_are_silent() -> None:
-    now = database_now()
-    assert not nobody_works(now), "nobody has ever worked, and nothing was measured"
-    record(WORKER, worked=True)
-    record(WORK, worked=True)
+def test_the_last_work_is_that_of_any_worker_and_not_of_beat(upstream: Upstream) -> None:
+    provider = upstream.provider()
+    now, last = clock_and_last_work(provider)
+    assert last is None
+    assert abs(now - database_now()) < timedelta(seconds=5)
     record(BEAT, worked=True)
-    later = now + STALE_AFTER + timedelta(seconds=5)
-    assert not nobody_works(now)
-    assert nobody_works(later), "beat is no worker"
-    Heartbeat.objects.filter(role=WORKER).update(alive_at=later)
-    assert nobody_works(later), "a worker that only lives does no work"
-    Heartbeat.objects.filter(role=WORK).update(worked_at=later)
-    assert not nobody_works(later)
+    record(WORKER, worked=False)
+    assert clock_and_last_work(provider)[1] is None, "a worker that only lives does no work"
+    record(WORKER, worked=True)
+    first = Heartbeat.objects.get(role=WORKER).worked_at
+    assert clock_and_last_work(provider)[1] == first
+    with shifted(timedelta(seconds=60)):
+        record(WORK, worked=True)
+        now, last = clock_and_last_work(provider)
+    assert last == Heartbeat.objects.get(role=WORK).worked_at
+    assert abs(now - last) < timedelta(seconds=5)
 
 
 def test_a_pulse_reports_what_its_process_says_and_survives_the_database(

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import DatabaseError, connections
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Subquery, Value, When
 
-from upstreams.clock import database_now
+from upstreams.clock import database_now, in_database
+from upstreams.models import Provider
 from videos.models import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,13 @@ def record(role: Heartbeat.Role, *, worked: bool) -> None:
         Heartbeat.objects.get_or_create(role=role, defaults=first)
 
 
-def nobody_works(now: datetime) -> bool:
-    """Whether work was once done here, and none has been for STALE_AFTER: there is nothing to estimate by."""
-    worked = Heartbeat.objects.filter(role__in=WORKERS, worked_at__isnull=False)
-    times = list(worked.values_list("worked_at", flat=True))
-    return bool(times) and all(at is not None and now - at > STALE_AFTER for at in times)
+def clock_and_last_work(provider: Provider) -> tuple[datetime, datetime | None]:
+    """The database's time, and when work was last done here, in one statement; None if it never was."""
+    worked = Heartbeat.objects.filter(role__in=WORKERS, worked_at__isnull=False).order_by("-worked_at")
+    found: tuple[datetime, datetime | None] = Provider.objects.values_list(
+        in_database(), Subquery(worked.values("worked_at")[:1])
+    ).get(pk=provider.pk)
+    return found
 
 
 class Pulse:

@@ -15,11 +15,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 
-from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
 from videos.queue.backlog import Backlog, backlog, sent_jobs
-from videos.queue.heartbeats import nobody_works
+from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.render_times import RenderTimes
 from videos.queue.selection import Lane, effective_priority
 from videos.states import LIVE, JobStatus
@@ -65,10 +64,11 @@ class _Estimator:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._now = database_now()
         self._provider = upstream.provider()
+        self._now, worked_at = clock_and_last_work(self._provider)
         self._renders = RenderTimes(self._provider.pk)
-        self._is_worked = not nobody_works(self._now)
+        # Where nobody has ever worked, nothing was measured either.
+        self._is_worked = worked_at is None or self._now - worked_at <= STALE_AFTER
 
     @cached_property
     def _backlog(self) -> Backlog:

@@ -75,7 +75,7 @@ class _Periodic:
         # As a worker does: the tasks of each app are known once their modules are there.
         autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-        self._entries = [entry for name, entry in schedule.items() if name != "dispatch"]
+        self._entries = [entry for entry in schedule.values() if entry["task"] != "videos.dispatch"]
         self._next: dict[str, float] = {}
 
     def due(self) -> dict[Work | str, Callable[[], Any]]:
