@@ -39,6 +39,11 @@ class MeantAnswersFilter(logging.Filter):
         return getattr(record, "status_code", None) != 503
 
 
+def usable_request_id(given: str) -> str:
+    """The caller's own id if it is usable, else a new one."""
+    return given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex
+
+
 class RequestIdMiddleware:
     """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
 
@@ -46,8 +51,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-Id", "")
-        token = request_id.set(given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex)
+        token = request_id.set(usable_request_id(request.headers.get("X-Request-Id", "")))
         request.META["TAKEONE_REQUEST_ID"] = request_id.get()
         try:
             response = self.get_response(request)

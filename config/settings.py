@@ -260,7 +260,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Reopening the database connection for each task costs a factor of four.
 CELERY_DB_REUSE_MAX = 1000
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "videos.queue.celery_pulse:PulsedScheduler"
 DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
@@ -275,6 +275,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5 * DISPATCH_SECONDS,
         "options": {"expires": 25 * DISPATCH_SECONDS},
     },
+    # What shows that messages are published and tasks done; /ready misses it after ten seconds.
+    "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
+    # An upstream that nobody has called is asked whether it is there.
+    "contact": {"task": "upstreams.contact", "schedule": 1.0, "options": {"expires": 3.0}},
+    # The figures of /metrics; the task itself keeps to its share of time.
+    "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
 WAKE_MESSAGES_ENABLED = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
@@ -309,6 +315,8 @@ SORA_RECONCILE_SECONDS = env.numbers(
     "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
 )
 SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
+# After so many seconds without an answer a worker asks whether the upstream is there.
+SORA_CONTACT_SECONDS = env.number("SORA_CONTACT_SECONDS", 5, least=1, most=3600)
 # How often renders are asked after: a fifth of their age, within these bounds, in seconds.
 SORA_SYNC_SECONDS_MIN = env.number("SORA_SYNC_SECONDS_MIN", 1 if _SIMULATED else 5, least=0.2, most=3600)
 SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=3600)
@@ -339,6 +347,15 @@ BATCH_UPLOAD_MAX_BYTES = env.integer("BATCH_UPLOAD_MAX_BYTES", 67_108_864, least
 BATCH_CONCURRENCY = env.integer("BATCH_CONCURRENCY", 3, least=1, most=10_000)
 # The environment gives milliseconds; past it a batch that goes on is flagged as overdue.
 BATCH_TIMEOUT = env.number("BATCH_TIMEOUT", 300_000, least=1, most=31_536_000_000) / 1000
+
+# Monitoring --------------------------------------------------------------------------------------------
+# The checks without which /ready is 503; health.checks has their names.
+READY_REQUIRES = env.words("READY_REQUIRES") or ["repository", "soraClient"]
+# Below these, in bytes, storage and memory are said to run out.
+MIN_FREE_STORAGE_BYTES = env.integer("MIN_FREE_STORAGE_BYTES", 1_073_741_824, least=0, most=1 << 50)
+MIN_FREE_MEMORY_BYTES = env.integer("MIN_FREE_MEMORY_BYTES", 67_108_864, least=0, most=1 << 50)
+# What a bearer shows to be told of money by /metrics; without one nobody is.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 # REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 from typing import Any
 
 from django.db import models, transaction
@@ -13,6 +15,7 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.models.event import JobEvent
 from videos.models.job import Job
+from videos.signals import submission_moved
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -155,6 +158,9 @@ class Submission(models.Model):
             self._move_money()
         if won:
             JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+            transaction.on_commit(
+                partial(submission_moved.send_robust, Submission, submission=copy(self), before=before)
+            )
         return bool(won)
 
     def _move_money(self) -> None:
