@@ -1,14 +1,18 @@
 """Real processes for the tests of this folder, ended after each."""
 
+import os
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from psycopg import sql
 
 from tests.e2e.caller import Caller, is_healthy, sourced
 from tests.e2e.processes import Program, eventually, run
-from tests.services import free_port
+from tests.services import connect, free_port
 
 _START_SECONDS = 30
 
@@ -25,6 +29,17 @@ def pytest_runtest_makereport(
         for program in item.stash.get(_programs, []):
             report.sections.append(("a process of this test", program.report()))
     return report
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """The address of a fresh database on the run's PostgreSQL."""
+    server = os.environ["DATABASE_URL"]
+    name = f"{urlsplit(server).path.strip('/')}_e2e_{uuid.uuid4().hex[:8]}"
+    with connect(server) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

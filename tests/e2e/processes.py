@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests import runtime
 from tests.services import ROOT, environment_without_settings
 
 T = TypeVar("T")
@@ -66,9 +66,11 @@ class Program:
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [runtime.interpreter(), *arguments],
                 cwd=ROOT,
-                env=environment_without_settings() | {"PYTHONUNBUFFERED": "1"} | dict(settings),
+                env=runtime.environment(environment_without_settings())
+                | {"PYTHONUNBUFFERED": "1"}
+                | dict(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -131,9 +133,9 @@ class Program:
 def run(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
     """Runs a program to its end and returns what it printed; fails the test where it fails."""
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [runtime.interpreter(), *arguments],
         cwd=ROOT,
-        env=environment_without_settings() | dict(settings),
+        env=runtime.environment(environment_without_settings()) | dict(settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
