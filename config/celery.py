@@ -7,6 +7,8 @@ from celery import Celery
 from celery.signals import import_modules, task_prerun
 from django.db import close_old_connections
 
+# Connects itself to Celery's signals.
+from config import pulse as pulse
 from config.start import read_settings, refuse_bad_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

@@ -152,7 +152,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-_DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
+_DATABASE_URL = env.url_with_password("DATABASE_URL", "DATABASE_PASSWORD", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
     DATABASES = {
         "default": {
@@ -178,7 +178,7 @@ else:
     }
 
 # Redis and Celery --------------------------------------------------------------------------------------
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss"))
+REDIS_URL = env.url_with_password("REDIS_URL", "REDIS_PASSWORD", schemes=("redis", "rediss"))
 if REDIS_URL:
     CACHES = {
         "default": {

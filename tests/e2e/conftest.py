@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tests.e2e.caller import Caller, is_healthy, sourced
 from tests.e2e.processes import Program, eventually, run
-from tests.services import connect, free_port
+from tests.services import ROOT, connect, free_port
 
 _START_SECONDS = 30
 
@@ -47,8 +47,8 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     """Starts `python arguments` with these settings and no others."""
     programs: list[Program] = request.node.stash.setdefault(_programs, [])
 
-    def begin(arguments: Sequence[str], settings: Mapping[str, str]) -> Program:
-        programs.append(Program(arguments, settings, tmp_path / f"output-{len(programs)}"))
+    def begin(arguments: Sequence[str], settings: Mapping[str, str], folder: Path = ROOT) -> Program:
+        programs.append(Program(arguments, settings, tmp_path / f"output-{len(programs)}", folder))
         return programs[-1]
 
     yield begin

@@ -61,13 +61,15 @@ def resident_bytes(session: int) -> dict[str, int]:
 class Program:
     """A started program and all that it starts, which share its session."""
 
-    def __init__(self, arguments: Sequence[str], settings: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], settings: Mapping[str, str], output: Path, folder: Path = ROOT
+    ) -> None:
         self.name = " ".join(arguments)
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
                 [runtime.interpreter(), *arguments],
-                cwd=ROOT,
+                cwd=folder,
                 env=runtime.environment(environment_without_settings())
                 | {"PYTHONUNBUFFERED": "1"}
                 | dict(settings),
@@ -130,11 +132,11 @@ class Program:
         self.kill()
 
 
-def run(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
+def run(arguments: Sequence[str], settings: Mapping[str, str], folder: Path = ROOT) -> str:
     """Runs a program to its end and returns what it printed; fails the test where it fails."""
     done = subprocess.run(
         [runtime.interpreter(), *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=runtime.environment(environment_without_settings()) | dict(settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
