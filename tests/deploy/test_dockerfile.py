@@ -62,9 +62,8 @@ def test_each_package_of_ours_is_copied_and_nothing_that_is_not_there() -> None:
         assert (ROOT / source).exists()
         assert image.is_sent(source)
         # A folder's content is copied, so its own name must be said again.
-        assert target == (
-            f"{source}/" if (ROOT / source).is_dir() else f"{source.rpartition('/')[0] or '.'}/"
-        )
+        folder = source if (ROOT / source).is_dir() else source.rpartition("/")[0] or "."
+        assert target == f"{folder}/"
 
 
 @pytest.mark.parametrize(
@@ -94,10 +93,8 @@ def test_what_it_needs_is_sent() -> None:
 
 
 def test_no_secret_is_in_it() -> None:
-    names = [
-        *image.environment(),
-        *(each.value for stage in (INSTALL, FINAL) for each in stage if each.name == "ARG"),
-    ]
+    arguments = [each.value for each in (*INSTALL, *FINAL) if each.name == "ARG"]
+    names = [*image.environment(), *arguments]
     assert [name for name in names if re.search("KEY|SECRET|PASSWORD|TOKEN|CREDENTIAL", name)] == []
 
 
@@ -129,9 +126,8 @@ def test_it_is_the_web_service_unless_it_is_told_otherwise() -> None:
     assert command.words == web["command"]
     assert not image.final("ENTRYPOINT")
     (port,) = image.final("EXPOSE")
-    assert (
-        image.environment()["TAKEONE_BIND"] == web["environment"]["TAKEONE_BIND"] == f"0.0.0.0:{port.value}"
-    )
+    assert image.environment()["TAKEONE_BIND"] == f"0.0.0.0:{port.value}"
+    assert web["environment"]["TAKEONE_BIND"] == f"0.0.0.0:{port.value}"
     (check,) = image.final("HEALTHCHECK")
     probe = Instruction("CMD", check.value.partition(" CMD ")[2]).words
     assert ["CMD", *probe] == web["healthcheck"]["test"]
