@@ -99,7 +99,8 @@ def test_secrets_are_in_files_that_are_in_no_history_and_no_image() -> None:
 
 @pytest.mark.parametrize("name", composition.OURS)
 def test_the_settings_are_known(name: str) -> None:
-    given = set(SERVICES[name].get("environment", {})) - {"TAKEONE_SIMULATOR_URL"}
+    # What tells our own processes of each other is no setting of a person.
+    given = set(SERVICES[name].get("environment", {})) - {"TAKEONE_SIMULATOR_URL", "TAKEONE_BIND"}
     assert {each for each in given if each not in KNOWN and each.removesuffix("_FILE") not in KNOWN} == set()
 
 
