@@ -11,18 +11,20 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import DatabaseError, connections
 from django.utils.module_loading import autodiscover_modules
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos import tasks
+from videos.queue import slots
 from videos.queue.dispatch import Work, due_work
 
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Looks for due work and does it, in threads, until it is interrupted."""
 
     help = "Submit, follow, store and reconcile jobs without a broker, until interrupted."
@@ -39,6 +41,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
+        slots.share_out(threads)
         running: set[Work | str] = set()
         periodic = _Periodic()
         with ThreadPoolExecutor(threads, "work") as pool:
@@ -69,7 +72,7 @@ class _Periodic:
         # As a worker does: the tasks of each app are known once their modules are there.
         autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-        self._entries = [entry for name, entry in schedule.items() if name != "dispatch"]
+        self._entries = [entry for name, entry in schedule.items() if name != "look"]
         self._next: dict[str, float] = {}
 
     def due(self) -> dict[Work | str, Callable[[], Any]]:
