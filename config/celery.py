@@ -7,6 +7,8 @@ from celery import Celery
 from celery.signals import import_modules, task_postrun, task_prerun, worker_init, worker_process_shutdown
 from django.db import close_old_connections
 
+# Connects itself to Celery's signals.
+from config import pulse as pulse
 from config.start import read_settings, refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

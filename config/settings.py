@@ -179,7 +179,7 @@ DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
 DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
 # A process that is frozen in a transaction holds its locks for so long; then PostgreSQL ends it.
 DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
-_DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
+_DATABASE_URL = env.url_with_password("DATABASE_URL", "DATABASE_PASSWORD", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
     DATABASES = {
         "default": {
@@ -205,7 +205,7 @@ else:
     }
 
 # Redis and Celery --------------------------------------------------------------------------------------
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss"))
+REDIS_URL = env.url_with_password("REDIS_URL", "REDIS_PASSWORD", schemes=("redis", "rediss"))
 if REDIS_URL:
     CACHES = {
         "default": {

@@ -148,7 +148,9 @@ def test_the_example_of_the_environment_names_every_setting() -> None:
     root = Path(__file__).resolve().parents[2]
     import re
 
-    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (root / "config/settings.py").read_text()))
+    code = (root / "config/settings.py").read_text() + (root / "config/pulse.py").read_text()
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', code))
+    read |= set(re.findall(r'url_with_password\(\s*"[A-Z_]+",\s*"([A-Z_]+)"', code))
     shown = set(re.findall(r"^#([A-Z_]+)=", (root / ".env.example").read_text(), re.M))
     # These two are what `make up` tells its own processes.
     assert read - shown == {"TAKEONE_SIMULATOR_URL", "TAKEONE_EMBEDDED"}
