@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 VAR_DIR = Path(env.text("TAKEONE_VAR", str(BASE_DIR / "var")))
 
 
