@@ -328,6 +328,8 @@ SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = env.integer(
     "SORA_DOWNLOAD_MIN_BYTES_PER_SECOND", 16_384, least=0, most=1 << 30
 )
 SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
+# Hosts beside the upstream's own that a download may be sent on to.
+SORA_CONTENT_HOSTS = env.words("SORA_CONTENT_HOSTS")
 # Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
 AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)
 AUDIT_PAGES = env.integer("AUDIT_PAGES", 20, least=1, most=1_000)

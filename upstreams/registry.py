@@ -40,6 +40,7 @@ def configured() -> Upstream:
         retries=settings.SORA_MAX_RETRIES,
         retry_delay=settings.SORA_RETRY_DELAY,
         deadline=settings.SORA_TIMEOUT,
+        content_hosts=settings.SORA_CONTENT_HOSTS,
     )
     return Upstream(
         name=settings.SORA_PROVIDER,

@@ -21,7 +21,7 @@ def log_in_by_link(request: HttpRequest) -> HttpResponseBase:
     user = login_link.redeem(request.GET.get(login_link.PARAMETER, ""))
     if user is not None:
         login(request, user, backend=_BACKEND)
-    elif not (request.user.is_active and request.user.is_staff):  # type: ignore[union-attr]
+    elif not (request.user.is_active and request.user.is_staff):
         response: HttpResponseBase = respond(
             request,
             403,

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +15,7 @@ from upstreams.client.downloads import open_content
 from upstreams.client.errors import Busy, NotPaged, NotSent, OutcomeUnknown, Unavailable
 from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, read, send
 from upstreams.client.redaction import Redactor
+from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
 from upstreams.client.types import Content, CreateRequest, Unreadable, Video, VideoPage, usable_id
@@ -34,8 +35,8 @@ class SoraClient:
     `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
     silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
     `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
-    and deletes only, which share one RetryBudget: a create is never repeated. Raises ValueError for a URL or
-    key that cannot be used.
+    and deletes only, which share one RetryBudget: a create is never repeated. A download may be sent on to
+    `content_hosts`, as ContentHosts takes them. Raises ValueError for what cannot be used.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SoraClient:
         retries: int,
         retry_delay: float,
         deadline: float | None = None,
+        content_hosts: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -65,6 +67,7 @@ class SoraClient:
         self._deadline = connect_timeout + timeout if deadline is None else deadline
         self._clock = clock
         self._sleep = sleep
+        self._content_hosts = ContentHosts(content_hosts)
         self._budget = RetryBudget()
         self._session = Session()
 
@@ -156,6 +159,7 @@ class SoraClient:
                     seconds=left,
                     timeouts=self._timeouts,
                     redactor=Redactor(self._api_key),
+                    hosts=self._content_hosts,
                     stack=stack,
                 ),
                 seconds=self._deadline if deadline is None else deadline,
