@@ -46,7 +46,7 @@ def entry(video: Video) -> dict[str, Any]:
 
 
 class Server:
-    """The list of a scripted upstream over HTTP, without has_more, as told: how many fit, whether it pages."""
+    """The list of a scripted upstream over HTTP, without has_more: how many fit, and whether it pages."""
 
     def __init__(self, sora: ScriptedClient, *, cap: int = 100, pages: bool = True) -> None:
         self.sora, self.cap, self.pages = sora, cap, pages
