@@ -10,7 +10,7 @@ def header(name: str, statuses: list[int], description: str) -> OpenApiParameter
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]{1,255}$"},
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters, such as a UUID; kept for 24 hours. The same "
     "request under the same key is carried out once and answered alike.",

@@ -47,8 +47,13 @@ class Provider(models.Model):
     probe_due_at = models.DateTimeField(null=True)
     # Failures since the last accepted create; sets how long the next hold lasts.
     failures = models.PositiveIntegerField(default=0)
+    # The last usable answer to any call; the next time a worker asks if there was none for a while.
+    answered_at = models.DateTimeField(null=True)
+    contact_due_at = models.DateTimeField(null=True)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
+    # Behind which video of the list the next sweep goes on; "" for the beginning.
+    sweep_after = models.CharField(max_length=255, blank=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.
     audit_due_at = models.DateTimeField(null=True)
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its

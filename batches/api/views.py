@@ -70,7 +70,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
         shown = shown_batch(batch, tallies([batch.pk])[batch.pk])
         shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
-        context = self.get_serializer_context() | {"standings": queue_positions(jobs, configured())}
+        context = self.get_serializer_context() | {"positions": queue_positions(jobs, configured())}
         return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
 
     @extend_schema(

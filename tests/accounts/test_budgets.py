@@ -180,7 +180,7 @@ def test_a_reservation_ends_in_the_period_in_which_it_was_made(
     held = reserve(owner, None, ONE)
     with pytest.raises(BudgetExceeded) as refused:
         reserve(owner, None, ONE)
-    assert refused.value.extra["renewsAt"] == "2026-02-01T00:00:00Z"
+    assert refused.value.extra["renewsAt"] == "2026-02-01T00:00:00.000Z"
     monkeypatch.setattr(reservations.timezone, "now", lambda: datetime(2026, 2, 1, tzinfo=UTC))
     # The new day has all of its budget, before and after the old reservation ends.
     reserve(owner, None, ONE)

@@ -321,5 +321,6 @@ def test_a_caller_is_told_how_a_missing_file_comes_back(api: Client, completed: 
     answer = api.get(address)
     assert answer.status_code == 410
     assert "/sync" in answer.json()["error"]["message"]
-    assert api.post(f"/api/v1/videos/{completed.pk}/sync").json()["data"]["status"] == "completed"
+    answer = api.post(f"/api/v1/videos/{completed.pk}/sync", content_type="application/json")
+    assert answer.json()["data"]["status"] == "completed", answer.content
     assert only(completed).due_at is not None

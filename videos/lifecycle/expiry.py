@@ -10,6 +10,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import fail
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
+from videos.queue.isolation import isolated
 from videos.states import CostState, SubmissionState
 
 # Between attempts at a render that was given up, which may finish after all.
@@ -56,7 +57,7 @@ def give_up_expired(upstream: Upstream) -> None:
     not_ours_to_ask = ~Q(provider__name=upstream.name)
     past = Submission.objects.filter(state__in=_WAITING, give_up_at__lte=in_database())
     for late in past.filter(silent | unlisted | not_ours_to_ask):
-        with locked(late) as (job, submission):
+        with isolated(late), locked(late) as (job, submission):
             give_up_if_expired(job, submission)
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 from typing import Any
 
 from django.db import models, transaction
@@ -13,6 +15,7 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.models.event import JobEvent
 from videos.models.job import Job
+from videos.signals import submission_moved
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -65,6 +68,9 @@ class Submission(models.Model):
     missing_polls = models.PositiveIntegerField(default=0)
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
+    # How often in a row a journey raised on it unexpectedly, and what: videos.queue.isolation.
+    faults = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
 
     created_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
@@ -108,6 +114,8 @@ class Submission(models.Model):
             models.Index(
                 fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
             ),
+            # `manage.py undecided` lists those that a journey raises on.
+            models.Index(fields=["faults"], condition=Q(faults__gt=0), name="submission_faults"),
             # The claim counts the live ones of a provider; the sweep reads them.
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
@@ -150,6 +158,9 @@ class Submission(models.Model):
             self._move_money()
         if won:
             JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+            transaction.on_commit(
+                partial(submission_moved.send_robust, Submission, submission=copy(self), before=before)
+            )
         return bool(won)
 
     def _move_money(self) -> None:

@@ -17,6 +17,7 @@ from videos.lifecycle.poll import ask_late
 from videos.lifecycle.sweep import can_sweep, swept_by
 from videos.lifecycle.working_time import record_working
 from videos.models import Job, Submission
+from videos.queue.isolation import isolated
 from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
@@ -81,6 +82,11 @@ def advance(submission: Submission, upstream: Upstream) -> None:
     waits = must_wait(upstream.provider())
     if Submission.objects.filter(waits, pk=submission.pk).exists():
         return
+    with isolated(submission):
+        _advance(submission, upstream)
+
+
+def _advance(submission: Submission, upstream: Upstream) -> None:
     match submission.state:
         case SubmissionState.UNKNOWN:
             reconcile(submission, upstream)

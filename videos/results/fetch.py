@@ -21,6 +21,7 @@ from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.results.probe import Unplayable, jpeg_of_first_frame
+from videos.results.signatures import picture_suffix
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -129,16 +130,14 @@ def thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[b
                 respecting_retry_after(upstream, Call.DOWNLOAD),
                 upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
             ):
-                suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
-                    content.content_type
-                )
                 picture = bytearray()
-                for chunk in content.chunks:
+                for chunk in content.chunks if content.content_type.startswith("image/") else ():
                     picture += chunk
                     if len(picture) > _PICTURE_MAX_BYTES:
-                        suffix = None
+                        picture.clear()
                         break
-                if suffix:
+                # It is served as what it is, not as what the upstream calls it.
+                if suffix := picture_suffix(bytes(picture[:12])):
                     return bytes(picture), suffix
         except errors.SoraError as error:
             logger.info("No thumbnail from upstream for %s: %s", submission, error)
