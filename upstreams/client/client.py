@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -120,7 +121,9 @@ class SoraClient:
         params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
         page = self._repeat(
             self._request("GET", "/videos", params=params),
-            lambda answer: VideoPage.parse(answers.decoded(answer)),
+            lambda answer: replace(
+                VideoPage.parse(answers.decoded(answer)), dated_at=answers.date_of(answer.headers)
+            ),
             cap=MAX_PAGE_BODY_BYTES,
             deadline=deadline,
         )
