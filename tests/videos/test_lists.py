@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def entry(video: Video) -> dict[str, Any]:
 
 
 class Server:
-    """The list of a scripted upstream over HTTP, without has_more, as told: how many fit, whether it pages."""
+    """The list of a scripted upstream over HTTP, without has_more: `cap` to a page, with a cursor or not."""
 
     def __init__(self, sora: ScriptedClient, *, cap: int = 100, pages: bool = True) -> None:
         self.sora, self.cap, self.pages = sora, cap, pages
@@ -352,10 +353,10 @@ def test_a_walk_ends_with_its_time(
         now[0] += 1
         return now[0]
 
-    monkeypatch.setattr(listing.time, "monotonic", monotonic)
+    monkeypatch.setattr(listing, "time", SimpleNamespace(monotonic=monotonic))
     monkeypatch.setattr(sora, "list", endless(1, datetime.now(UTC)))
     pages = list(walk(upstream))
-    assert len(pages) == upstream.lease
+    assert len(pages) == upstream.lease + 1
     assert "to read" in pages[-1].fault
     assert not pages[-1].ended
 
