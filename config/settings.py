@@ -163,6 +163,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
+# With less room left nothing is fetched until there is more.
+MEDIA_MIN_FREE_BYTES = env.integer("MEDIA_MIN_FREE_BYTES", 268_435_456, least=0, most=1 << 50)
 
 # Bodies ------------------------------------------------------------------------------------------------
 # A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.

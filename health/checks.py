@@ -5,7 +5,8 @@ Each raises CheckFailed with what is wrong. None calls the upstream: its own con
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from health.readiness import migrations_applied
 from health.readiness.probe import CheckFailed
 from health.readiness.work import Work, read_work
 from upstreams.registry import configured
+from videos.results.media import media_problem
 
 HEALTHY: Final = "healthy"
 NAMES: Final = ("repository", "soraClient", "broker", "worker", "beat", "storage", "memory")
@@ -31,11 +33,17 @@ def repository() -> Work:
 
     Uses a connection of its own, made anew, so that a lost network is noticed and nobody's is in the way.
     """
+    with _own_connection():
+        migrations_applied.require()
+        return read_work(configured().name)
+
+
+@contextmanager
+def _own_connection() -> Iterator[None]:
     before = connections[DEFAULT_DB_ALIAS]
     connections[DEFAULT_DB_ALIAS] = _impatient_connection()
     try:
-        migrations_applied.require()
-        return read_work(configured().name)
+        yield
     except DatabaseError as error:
         raise CheckFailed("the database does not answer") from error
     finally:
@@ -81,6 +89,18 @@ def uses_broker() -> bool:
     return bool(settings.WAKE_MESSAGES_ENABLED)
 
 
+def is_mounted(folder: Path) -> None:
+    """Whether it is the folder that the database knows, with room for results."""
+    try:
+        with _own_connection():
+            problem = media_problem()
+    except CheckFailed:
+        # The repository's check says so.
+        return
+    if problem:
+        raise CheckFailed(problem)
+
+
 def is_writable(folder: Path) -> None:
     """Whether a file can be made there."""
     try:
@@ -106,7 +126,7 @@ def has_room(folder: Path) -> None:
 
 
 # In this order; what raises first is said. A check of the mount belongs before those that write to it.
-STORAGE_CHECKS: list[Callable[[Path], None]] = [is_writable, has_room]
+STORAGE_CHECKS: list[Callable[[Path], None]] = [is_mounted, is_writable, has_room]
 
 
 def storage() -> None:

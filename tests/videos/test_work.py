@@ -115,7 +115,7 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     periodic = command._Periodic()
     others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
     due = periodic.due()
-    assert set(due) == others == {"batches.sweep"}
+    assert set(due) == others >= {"batches.sweep"}
     due["batches.sweep"]()
     assert periodic.due() == {}
     now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]

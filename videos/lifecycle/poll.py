@@ -19,6 +19,7 @@ from videos.lifecycle.observe import observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
 ASK_AGAIN_SECONDS = 5
@@ -77,8 +78,11 @@ def ask_now(job: Job, upstream: Upstream) -> float | None:
     """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
 
     A caller waits for the answer, and no longer than a second. What takes longer is left to a worker, which
-    asks at once: then it returns after how many seconds it is worth looking again.
+    asks at once: then it returns after how many seconds it is worth looking again. So is a completed job's
+    file that is missing here: a worker fetches it again.
     """
+    if request_refetch(job, upstream):
+        return ASK_AGAIN_SECONDS
     if job.status not in JOB_OPEN:
         raise NotSyncable(job)
     submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
