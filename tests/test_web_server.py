@@ -305,6 +305,28 @@ def test_a_body_that_is_too_long_is_not_kept(start: Callable[..., Web], path: st
     assert refusal(web.ask(head.encode())) == (413, "payload_too_large")
 
 
+def received(web: Web) -> int:
+    unfinished = [each.request for each in list(web.server.active_channels.values())]
+    return sum(each.body_bytes_received for each in unfinished if each is not None)
+
+
+def test_unfinished_uploads_do_not_fill_the_disk(
+    start: Callable[..., Web], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNFINISHED_BYTES", 8_000_000)
+    web = start()
+    head = b"POST /api/v1/batches HTTP/1.1\r\nContent-Type: text/csv\r\nContent-Length: 60000000\r\n\r\n"
+    clients += [web.connect(head + b"x" * 2_500_000) for _ in range(3)]
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < ends and received(web) < 7_500_000:
+        time.sleep(0.02)
+    answer = web.ask(head + b"x" * 2_000_000)
+    assert refusal(answer) == (503, "too_many_uploads")
+    assert int(answer[1]["Retry-After"]) > 0
+    # What is short is taken all the same.
+    assert web.ask(b"POST /api HTTP/1.1\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")[0] == 200
+
+
 def test_a_client_that_waits_to_be_told_is_told(start: Callable[..., Web]) -> None:
     head = b"POST /api HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
     with start().connect(head) as client:

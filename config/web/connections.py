@@ -10,7 +10,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from config.web.request import Refusal, Request, RequestTimeout
+from config.web.request import Refusal, Request, RequestTimeout, TooManyUploads
 
 # A client that sends a byte now and then has no more time than one that sends nothing.
 HEADER_SECONDS: Final = 10.0
@@ -20,6 +20,9 @@ SLOWEST_BYTES_PER_SECOND: Final = 32_768
 # A connection on which nothing is asked, or whose answer nobody reads.
 IDLE_SECONDS: Final = 30.0
 UNREAD_SECONDS: Final = 60.0
+# Bodies that are not there as a whole yet, on disk. Only uploads are told to come later.
+UNFINISHED_BYTES: Final = 1 << 30
+LARGE_BYTES: Final = 1 << 20
 # A large one does not pay: a client that reads slowly takes little of it, and the rest is read again.
 _CHUNK_BYTES: Final = 65_536
 _ALIVE: Final = "/health"
@@ -44,7 +47,27 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Takes bytes of one request or several."""
         if self.request is None:
             self.request_began = time.time()
-        return bool(super().received(data))
+        taken = bool(super().received(data))
+        request = self.request
+        if request is not None and request.body_bytes_received > LARGE_BYTES and self.server.is_full():
+            self._refuse(request, TooManyUploads(""))
+        return taken
+
+    def _refuse(self, request: Request, error: Any) -> None:
+        with self.requests_lock:
+            request.error = error
+            request.completed = True
+            self.request = None
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                self.server.add_task(self)
+
+    def handle_close(self) -> None:
+        """The client is gone, or is sent away, and what it has sent so far with it."""
+        # The lock may be held by who comes here, and it stays the request of who is just reading it.
+        if self.request is not None:
+            self.request.close()
+        super().handle_close()
 
     def end_if_late(self, now: float) -> None:
         """Refuses a request that does not come to its end, and closes what is idle."""
@@ -62,14 +85,8 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         if request.headers_finished:
             allowed += BODY_SECONDS + request.content_length / SLOWEST_BYTES_PER_SECOND
         if now - self.request_began > allowed:
-            with self.requests_lock:
-                request.error = RequestTimeout(
-                    f"The request did not come to its end within {allowed:.0f} s; send it again."
-                )
-                request.completed = True
-                self.request = None
-                self.requests.append(request)
-                self.server.add_task(self)
+            late = f"The request did not come to its end within {allowed:.0f} s; send it again."
+            self._refuse(request, RequestTimeout(late))
 
 
 class _Server:
@@ -102,6 +119,12 @@ class _Server:
         last = max(waiting, key=lambda each: (by_address[str(each.addr[0])], -each.request_began))
         last.handle_close()
         return True
+
+    def is_full(self) -> bool:
+        """Whether so much of unfinished bodies is kept that no more may come."""
+        unfinished = (each.request for each in self.active_channels.values())
+        kept: int = sum(each.body_bytes_received for each in unfinished if each is not None)
+        return kept > UNFINISHED_BYTES
 
     def maintenance(self, now: float) -> None:
         """Once a second."""
