@@ -3,8 +3,10 @@
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
@@ -73,13 +75,15 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Refuses a request that does not come to its end, and closes what is idle."""
         silent = now - self.last_activity
         if self.total_outbufs_len:
-            self.will_close = self.will_close or silent > UNREAD_SECONDS
+            if silent > UNREAD_SECONDS:
+                self.handle_close()
             return
         if self.requests:
             return
         request = self.request
         if request is None:
-            self.will_close = self.will_close or silent > IDLE_SECONDS
+            if silent > IDLE_SECONDS:
+                self.handle_close()
             return
         allowed = HEADER_SECONDS
         if request.headers_finished:
@@ -95,6 +99,9 @@ class _Server:
     channel_class = Connection
     most: int
     alive_dispatcher: ThreadedTaskDispatcher
+    # Those that are closed for others.
+    leaving: list[Connection]
+    _tidy_at = 0.0
     # Of waitress:
     active_channels: dict[int, Connection]
 
@@ -107,17 +114,19 @@ class _Server:
 
     def handle_accept(self) -> None:
         """Takes a client, in the place of another where there are too many."""
-        if len(self.active_channels) < self.most or self._make_room():
+        if len(self.active_channels) - len(self.leaving) < self.most or self._make_room():
             super().handle_accept()  # type: ignore[misc]
 
     def _make_room(self) -> bool:
         """Closes one that waits for its client: of the address that has most, the one that came first."""
-        waiting = [each for each in self.active_channels.values() if not each.requests]
+        waiting = [
+            each for each in self.active_channels.values() if not each.requests and each not in self.leaving
+        ]
         if not waiting:
             return False
         by_address = Counter(str(each.addr[0]) for each in waiting)
         last = max(waiting, key=lambda each: (by_address[str(each.addr[0])], -each.request_began))
-        last.handle_close()
+        self.leaving.append(last)
         return True
 
     def is_full(self) -> bool:
@@ -127,9 +136,21 @@ class _Server:
         return kept > UNFINISHED_BYTES
 
     def maintenance(self, now: float) -> None:
-        """Once a second."""
-        for connection in list(self.active_channels.values()):
-            connection.end_if_late(now)
+        """waitress calls this in the midst of a turn; see tidy."""
+
+    def tidy(self) -> None:
+        """Between two turns: within one, a new connection may get the number of one that is closed, and what
+        has come for that."""
+        for connection in self.leaving:
+            # Unless its request has come to its end meanwhile.
+            if not connection.requests:
+                connection.handle_close()
+        self.leaving = []
+        now = time.time()
+        if now >= self._tidy_at:
+            self._tidy_at = now + 1
+            for connection in list(self.active_channels.values()):
+                connection.end_if_late(now)
 
 
 class TCPServer(_Server, TcpWSGIServer):  # type: ignore[misc]
@@ -149,14 +170,13 @@ def listen(
     alive_thread: ThreadedTaskDispatcher,
     most: int,
 ) -> _Server:
-    """Serves an application to the clients of a listening socket. Who loops over `sockets` has it done."""
+    """Serves an application to the clients of a listening socket. Who takes `turn`s has it done."""
     adjustments = Adjustments(
         # The application judges forwarded headers by TRUSTED_PROXIES.
         clear_untrusted_proxy_headers=False,
         ident=None,
         # Room is made for those beyond `most`.
         connection_limit=1 << 30,
-        cleanup_interval=1,
         max_request_header_size=MAX_HEADER_BYTES,
         # By path, in config.web.request.
         max_request_body_size=1 << 62,
@@ -178,5 +198,13 @@ def listen(
         bind_socket=False,
     )
     server.most = most
+    server.leaving = []
     server.alive_dispatcher = alive_thread
     return server
+
+
+def turn(servers: Sequence[_Server], sockets: dict[int, Any], *, within: float) -> None:
+    """Does what there is to do, and waits for something for so many seconds at most."""
+    for server in servers:
+        server.tidy()
+    wasyncore.loop(timeout=within, use_poll=True, map=sockets, count=1)
