@@ -10,4 +10,6 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from accounts import schema  # noqa: F401  (importing it registers the extension)
+        # Importing them registers their extensions.
+        from accounts import schema  # noqa: F401
+        from api import schema as requests_schema  # noqa: F401

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 
 from accounts.budgets.reservations import dollars
+from api.moments import written
 from videos.api.job_serializers import JobView
 from videos.models import Job, Submission
 
@@ -20,7 +21,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 _TOGETHER: Final = 500
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
@@ -73,7 +74,7 @@ def _row(number: int, job: Job, view: JobView) -> dict[str, Any]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return at.isoformat().replace("+00:00", "Z") if at else None
+    return written(at) if at else None
 
 
 def _cell(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The plain face of jobs: four fields in, a flat job with four statuses out. docs/access.md says for whom."""
 
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
+from api.moments import MomentField, written
 from upstreams.registry import configured
 from upstreams.request import ASPECT_RATIOS, STYLES, VideoRequest
 from videos.lifecycle.create import create
@@ -71,8 +71,8 @@ class FlatJob(serializers.Serializer[Any]):
     style = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     duration = serializers.FloatField(allow_null=True)
     aspectRatio = serializers.CharField(allow_null=True)
-    createdAt = serializers.DateTimeField()
-    updatedAt = serializers.DateTimeField()
+    createdAt = MomentField()
+    updatedAt = MomentField()
 
 
 def _answer(data: object, status_code: str) -> OpenApiExample:
@@ -159,8 +159,8 @@ def _flat(job: Job, request: Request) -> dict[str, Any]:
         # As it was sent: a whole number without a fraction.
         "duration": int(job.duration) if job.duration and job.duration.is_integer() else job.duration,
         "aspectRatio": job.aspect_ratio or None,
-        "createdAt": _moment(job.created_at),
-        "updatedAt": _moment(job.updated_at),
+        "createdAt": written(job.created_at),
+        "updatedAt": written(job.updated_at),
     }
 
 
@@ -172,8 +172,3 @@ def _error_message(job: Job) -> str | None:
         by = moves.values_list("detail", flat=True).first() or {}
         return f"It was cancelled by {_CANCELLED_BY.get(by.get('by', ''), 'somebody else')}."
     return None
-
-
-def _moment(at: datetime) -> str:
-    """Milliseconds and Z, as JavaScript has it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,10 +4,16 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, task_postrun, task_prerun, worker_process_shutdown
+from celery.signals import (
+    import_modules,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_shutdown,
+)
 from django.db import close_old_connections
 
-from config.start import read_settings, refuse_bad_settings
+from config.start import read_settings, refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -27,7 +33,15 @@ def read(**_: Any) -> None:
 @import_modules.connect
 def refuse(**_: Any) -> None:
     """Before the tasks are loaded, which only a worker and beat do."""
-    refuse_bad_settings()
+    refuse_to_start_badly()
+
+
+@worker_init.connect
+def share_out(sender: Any, **_: Any) -> None:
+    """Before the pool is started, whose processes share what is opened here."""
+    from videos.queue import slots
+
+    slots.share_out(sender.concurrency)
 
 
 @task_prerun.connect

@@ -53,9 +53,10 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else Non
 SECURE_SSL_REDIRECT = _HTTPS
 # A container's own health check speaks plain HTTP to the port behind the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
-SECURE_HSTS_SECONDS = 31_536_000 if _HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _HTTPS
-SECURE_HSTS_PRELOAD = _HTTPS
+# Of this host alone, unless its operator speaks for the whole domain: browsers remember it for a year.
+SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 31_536_000 if _HTTPS else 0, least=0, most=63_072_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS")
+SECURE_HSTS_PRELOAD = env.flag("HSTS_PRELOAD")
 SESSION_COOKIE_SECURE = _HTTPS
 CSRF_COOKIE_SECURE = _HTTPS
 # A page of a neighbouring host can set no cookie of this name. Answers carry the token, too, as csrfToken.
@@ -212,9 +213,13 @@ else:
 
 # django-ratelimit knows the backends that processes share by name, and ours is a Redis under another one; the
 # one process of the embedded default has none.
-SILENCED_SYSTEM_CHECKS = (
-    ["django_ratelimit.W001"] if REDIS_URL else ["django_ratelimit.E003", "django_ratelimit.W001"]
-)
+SILENCED_SYSTEM_CHECKS = [
+    "django_ratelimit.W001",
+    *([] if REDIS_URL else ["django_ratelimit.E003"]),
+    # HSTS for subdomains and for preload lists is the operator's choice.
+    "security.W005",
+    "security.W021",
+]
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "takeone"
@@ -289,6 +294,10 @@ SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=
 # What signs the upstream's webhooks; without one, /hooks/sora is not there.
 SORA_WEBHOOK_SECRET = env.signing_secrets("SORA_WEBHOOK_SECRET")
 SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)
+# A fetch that is slower over ten seconds ends, and is tried again later; 0 sets no limit.
+SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = env.integer(
+    "SORA_DOWNLOAD_MIN_BYTES_PER_SECOND", 16_384, least=0, most=1 << 30
+)
 SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
 # Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
 AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)

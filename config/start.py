@@ -1,15 +1,18 @@
-"""What a process does before it serves or works: it refuses settings that cannot be used, by one line.
+"""What a process does before it serves or works: it refuses settings and databases that it cannot use, by one
+line.
 
 Django itself attempts at the rules between settings in `manage.py` alone. They carry the tag `settings`, are
 quick, and ask no database.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import django
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 
 RULES: Final = "settings"
 # By this gunicorn knows a worker that cannot boot, and starts no other in its place.
@@ -26,13 +29,32 @@ def read_settings() -> None:
         _end(str(error))
 
 
+def refuse_to_start_badly() -> None:
+    """Loads the apps; ends the process if a setting cannot be used or the database has another schema."""
+    refuse_bad_settings()
+    from config.schema import schema_fault
+
+    if fault := schema_fault():
+        _end(fault)
+
+
 def refuse_bad_settings() -> None:
-    """Loads the apps; ends the process where a setting is nonsense or breaks a rule."""
+    """Loads the apps; ends the process if a setting is nonsense or breaks a rule."""
     read_settings()
     django.setup()
     broken = [each for each in run_checks(tags=[RULES]) if each.is_serious() and not each.is_silenced()]
     if broken:
         _end(" ".join(f"{each.msg} {each.hint or ''}".strip() for each in broken))
+
+
+def refuse_command(arguments: Sequence[str]) -> None:
+    """As refuse_to_start_badly, for `manage.py` with a command of ours; Django's own work on any schema."""
+    read_settings()
+    django.setup()
+    from config.schema import own_apps
+
+    if arguments and get_commands().get(arguments[0]) in own_apps():
+        refuse_to_start_badly()
 
 
 def _end(line: str) -> NoReturn:

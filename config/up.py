@@ -10,9 +10,11 @@ import os
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -114,7 +116,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
     try:
         django.setup()
         call_command("check", stdout=io.StringIO())
-        call_command("migrate", verbosity=0, interactive=False)
+        _migrate()
     except (ImproperlyConfigured, SystemCheckError, ValueError) as error:
         fail(f"the settings cannot be used. {error}")
     except DatabaseError as error:
@@ -134,6 +136,31 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     server = [sys.executable, "-m", "gunicorn", "-c", "python:config.server", "config.wsgi"]
     os.execv(sys.executable, server)
+
+
+def _migrate() -> None:
+    """Brings the database to this version; one that holds anything is copied first."""
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection
+
+    from config.schema import read_schema
+
+    schema = read_schema()
+    if schema.unknown:
+        fail(schema.fault)
+    if not schema.pending:
+        return
+    name = settings.DATABASES["default"]["NAME"]
+    if connection.vendor == "sqlite" and connection.introspection.table_names():
+        copy = Path(f"{name}.before-{settings.VERSION}")
+        with (
+            closing(sqlite3.connect(name)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+        print(f"make up: the database is brought to version {settings.VERSION}; its copy is {copy}.")
+    call_command("migrate", verbosity=0, interactive=False)
 
 
 def _env_file() -> Path:

@@ -4,10 +4,10 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from config.start import refuse_bad_settings
+from config.start import refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-refuse_bad_settings()
+refuse_to_start_badly()
 django_application = get_wsgi_application()
 
 from health.metrics import observations  # noqa: E402 - the apps are loaded by now

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from simulator.http.server import CannotStart, Simulator
-from simulator.store import StateTaken, Store
+from simulator.state.store import StateTaken, Store
 from simulator.webhooks import Endpoint
 
 _STOP_SECONDS = 0.8
@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     add("--webhook-retry-seconds", type=_seconds, default=1.0, help="until the first retry, then doubling")
     add("--ready-file", type=Path, help="gets the URL when the simulator is ready")
     add("--exit-with-parent", action="store_true", help="end when the process that started it ends")
+    add("--clock-offset", type=float, default=0.0, help="seconds that its clock is ahead")
     add("--verbose", action="store_true", help="one line per request on standard error")
     options = parser.parse_args()
     options.parent = os.getppid()

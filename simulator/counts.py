@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from simulator.faults import OPERATIONS
+from simulator.fault_kinds import OPERATIONS
 
 
 class Counts:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from simulator.faults import Armed
 from simulator.jobs import Fate, Job
-from simulator.store import Store
+from simulator.state.store import Store
 
 
 def fate_of(faults: Sequence[Armed], start: Fate | None = None) -> Fate:

@@ -21,6 +21,7 @@ class Fate:
     vanished: bool = False
     unlisted: bool = False
     listed_after: float = 0  # seconds after the creation
+    clock_offset: float = 0  # of the clock that dated it
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -95,16 +96,17 @@ class Job:
     def video(self, now: float, *, just_created: bool = False) -> dict[str, Any]:
         """The 13 keys of a `Video`, in upstream's order; a create always answers `queued`."""
         completed = self.completed(now) and not just_created
-        settles_at = self.settles_at
+        settles_at, off = self.settles_at, self.fate.clock_offset
+        expires_at = self.expires_at()
         queued = just_created and self.fate.runs_as is None
         return {
             "id": self.id,
             "object": "video",
-            "created_at": int(self.created_at),
+            "created_at": int(self.created_at + off),
             "status": "queued" if queued else self.status(now),
-            "completed_at": int(settles_at) if completed and settles_at is not None else None,
+            "completed_at": int(settles_at + off) if completed and settles_at is not None else None,
             "error": self.fate.error if not self.running(now) and not just_created else None,
-            "expires_at": self.expires_at() if completed else None,
+            "expires_at": int(expires_at + off) if completed and expires_at is not None else None,
             "model": self.model,
             "progress": 0 if queued else self.progress(now),
             "prompt": self.prompt,

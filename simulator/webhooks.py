@@ -14,8 +14,8 @@ import aiohttp
 
 from simulator.faults import Faults
 from simulator.jobs import Job
-from simulator.records import Event
-from simulator.store import Store
+from simulator.state.records import Event
+from simulator.state.store import Store
 
 _TYPES = {"completed": "video.completed", "failed": "video.failed"}
 _USER_AGENT = "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)"

@@ -69,6 +69,13 @@ class Server:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def processes(self) -> list[int]:
+        """Its process and the children of it, which may have sessions of their own."""
+        assert self.process is not None
+        first = self.process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
+
     def stop(self, number: signal.Signals | None = None) -> None:
         """Ends it, politely unless told how, and waits for the end."""
         if self.process is None or self.process.poll() is not None:

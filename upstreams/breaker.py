@@ -12,7 +12,7 @@ from django.db.models import F, Q
 
 from upstreams.client import errors
 from upstreams.clock import in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 
 logger = logging.getLogger(__name__)
@@ -67,10 +67,11 @@ def back_off(provider: Provider, wait: float, reason: str) -> None:
 
 
 @contextmanager
-def respecting_retry_after(upstream: Upstream) -> Iterator[None]:
-    """Reads, fetches and deletes: keeps for how long they were told to leave the upstream alone.
+def respecting_retry_after(upstream: Upstream, call: Call) -> Iterator[None]:
+    """Keeps for how long the upstream asked to wait with calls of this kind. What they raise goes on.
 
-    What they raise goes on. Creates have a hold of their own, because limits on them are others.
+    Other kinds go on: a limit on the list must not cost a file that is about to expire. Creates have a hold
+    of their own, because limits on them are others.
     """
     try:
         yield
@@ -78,9 +79,10 @@ def respecting_retry_after(upstream: Upstream) -> Iterator[None]:
         if error.retry_after:
             wait = with_jitter(error.retry_after)
             until = in_database(wait)
-            shorter = Q(backoff_until__isnull=True) | Q(backoff_until__lt=until)
-            Provider.objects.filter(shorter, name=upstream.name).update(backoff_until=until)
-            logger.warning("%s is asked nothing for %.1f s: %s", upstream.name, wait, error)
+            field = call.backoff_field
+            shorter = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lt": until})
+            Provider.objects.filter(shorter, name=upstream.name).update(**{field: until})
+            logger.warning("No %s call to %s for %.1f s: %s", call, upstream.name, wait, error)
         raise
 
 

@@ -1,8 +1,25 @@
 """The upstreams that jobs are sent to, as rows."""
 
+from datetime import datetime
+from enum import StrEnum
+
 from django.db import models
 
 from upstreams.clock import database_now
+
+
+class Call(StrEnum):
+    """The kinds of calls besides creates. Each is backed off from by itself."""
+
+    LIST = "list"
+    RETRIEVE = "retrieve"
+    DOWNLOAD = "download"
+    DELETE = "delete"
+
+    @property
+    def backoff_field(self) -> str:
+        """The column of Provider that says until when no such call is made."""
+        return f"{self.value}_backoff_until"
 
 
 class Provider(models.Model):
@@ -14,8 +31,11 @@ class Provider(models.Model):
     # Nothing is sent before this: the upstream was busy or could not be reached.
     sending_backoff_until = models.DateTimeField(null=True)
     sending_backoff_reason = models.TextField(blank=True)
-    # Nothing is asked, fetched or deleted before this: the upstream wants to be left alone.
-    backoff_until = models.DateTimeField(null=True)
+    # No such call is made before these: the upstream asked for it in its answer to one.
+    list_backoff_until = models.DateTimeField(null=True)
+    retrieve_backoff_until = models.DateTimeField(null=True)
+    download_backoff_until = models.DateTimeField(null=True)
+    delete_backoff_until = models.DateTimeField(null=True)
     # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
     next_token_at = models.DateTimeField(null=True)
     # Nothing is sent until an operator says so.
@@ -32,11 +52,15 @@ class Provider(models.Model):
     contact_due_at = models.DateTimeField(null=True)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
+    # Behind which video of the list the next sweep goes on; "" for the beginning.
+    sweep_after = models.CharField(max_length=255, blank=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.
     audit_due_at = models.DateTimeField(null=True)
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
     # list does not show may then be there all the same.
     proves_absence = models.BooleanField(default=True)
+    # When our workers last noted that they work (videos.lifecycle.working_time).
+    worked_at = models.DateTimeField(default=database_now)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -46,11 +70,15 @@ class Provider(models.Model):
         """Whether nothing may be sent yet."""
         return self.sending_backoff_until is not None and self.sending_backoff_until > database_now()
 
-    def backoff_seconds(self) -> float:
-        """Seconds for which it is asked nothing yet."""
-        if self.backoff_until is None:
-            return 0.0
-        return max(0.0, (self.backoff_until - database_now()).total_seconds())
+    def backoff_until(self, call: Call) -> datetime | None:
+        """Until when no call of this kind is made, if it was ever asked to wait with one."""
+        until: datetime | None = getattr(self, call.backoff_field)
+        return until
+
+    def backoff_seconds(self, call: Call) -> float:
+        """Seconds for which no call of this kind is made yet."""
+        until = self.backoff_until(call)
+        return 0.0 if until is None else max(0.0, (until - database_now()).total_seconds())
 
     def takes_creates(self) -> bool:
         """Whether nothing holds it back: no operator, no pause, no hold."""

@@ -28,6 +28,7 @@ class JobAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "priority",
         "estimated_cost",
         "error_code",
+        "faults",
         "created_at",
     )
     list_filter = ("status", "priority", "error_code")
@@ -59,6 +60,7 @@ class SubmissionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "price",
         "cost_state",
         "due_at",
+        "faults",
     )
     list_filter = ("state", "cost_state", "provider")
     search_fields = ("upstream_id", "job__id")

@@ -9,6 +9,7 @@ from videos.lifecycle.send import submit_next
 from videos.lifecycle.sweep import sweep as sweep_provider
 from videos.models import Submission
 from videos.queue import dispatch as dispatching
+from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 
@@ -26,9 +27,10 @@ def dispatch(**_: Any) -> None:
 @shared_task(name="videos.submit")
 def submit(**_: Any) -> None:
     """Submits pending jobs until none may be submitted."""
-    for _number in range(_MAX_SUBMITS):
-        if not submit_next(configured()):
-            break
+    with slot(Kind.SEND) as free:
+        for _number in range(_MAX_SUBMITS if free else 0):
+            if not submit_next(configured()):
+                break
 
 
 @shared_task(name="videos.sweep")
@@ -41,8 +43,12 @@ def sweep(**_: Any) -> None:
 def advance(*, submission_id: int, **_: Any) -> None:
     """Reconciles, stores or drops one submission."""
     submission = Submission.objects.select_related("job").filter(pk=submission_id).first()
-    if submission is not None:
-        dispatching.advance(submission, configured())
+    if submission is None:
+        return
+    kind = Kind.DOWNLOAD if dispatching.is_fetch(submission) else Kind.CALL
+    with slot(kind, repeated=submission.attempts > 0) as free:
+        if free:
+            dispatching.advance(submission, configured())
 
 
 @shared_task(name="videos.probe")
@@ -54,4 +60,6 @@ def probe(**_: Any) -> None:
 @shared_task(name="videos.audit")
 def audit(**_: Any) -> None:
     """Compares the upstream's list with our rows, if that is due."""
-    audit_if_due(configured())
+    with slot(Kind.CALL) as free:
+        if free:
+            audit_if_due(configured())

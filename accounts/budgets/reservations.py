@@ -12,6 +12,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
+from api.moments import written
 
 NOTHING: Final = Decimal(0)
 _UNITS: Final = Decimal(10_000)
@@ -36,7 +37,7 @@ class BudgetExceeded(APIException):
             "limit": dollars(budget.limit),
             "left": dollars(left),
             "price": dollars(amount),
-            "renewsAt": renews_at.isoformat().replace("+00:00", "Z"),
+            "renewsAt": written(renews_at),
         }
 
 
@@ -186,7 +187,7 @@ def left_of(budget: Budget) -> dict[str, Any]:
         "reserved": dollars(counter.reserved / _UNITS),
         "settled": dollars(counter.settled / _UNITS),
         "left": dollars(_left(budget, counter)),
-        "renewsAt": renews_at(budget.period, today).isoformat().replace("+00:00", "Z"),
+        "renewsAt": written(renews_at(budget.period, today)),
     }
 
 

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from accounts.keys.key_format import DAYS_MAX, printable
 from accounts.models import ApiKey
 from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
+from api.moments import MomentField
 
 _KEY: Final[dict[str, Any]] = {
     "id": 7,
@@ -37,7 +38,7 @@ class NewKey(StrictSerializer):
         help_text="read: look. write: also ask for videos, cancel and retry. admin: also manage keys.",
     )
     expiresInDays = StrictIntegerField(min_value=1, max_value=DAYS_MAX, required=False)
-    expiresAt = serializers.DateTimeField(required=False, help_text="ISO 8601, in the future.")
+    expiresAt = MomentField(required=False, help_text="ISO 8601, in the future.")
 
     def validate_expiresAt(self, value: datetime) -> datetime:
         if value <= timezone.now():
@@ -71,12 +72,10 @@ class KeyView(serializers.ModelSerializer[ApiKey]):
     prefix = serializers.CharField(help_text="The key's first characters.")
     scope = serializers.ChoiceField(choices=ApiKey.Scope.choices)
     status = serializers.ChoiceField(choices=ApiKey.Status.choices)
-    createdAt = serializers.DateTimeField(source="created_at")
-    expiresAt = serializers.DateTimeField(source="expires_at", allow_null=True)
-    revokedAt = serializers.DateTimeField(source="revoked_at", allow_null=True)
-    lastUsedAt = serializers.DateTimeField(
-        source="last_used_at", allow_null=True, help_text="May be a minute behind."
-    )
+    createdAt = MomentField(source="created_at")
+    expiresAt = MomentField(source="expires_at", allow_null=True)
+    revokedAt = MomentField(source="revoked_at", allow_null=True)
+    lastUsedAt = MomentField(source="last_used_at", allow_null=True, help_text="May be a minute behind.")
 
     class Meta:
         model = ApiKey

@@ -16,6 +16,7 @@ from accounts.budgets.reservations import dollars, remaining
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from api.fields import StrictSerializer
+from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
@@ -25,7 +26,6 @@ from batches.uploads import Upload, typed
 from upstreams import pricing
 from upstreams.registry import configured
 from videos.api.create_serializers import CreateVideo
-from videos.api.views import IDEMPOTENCY_KEY, REPLAYED, header
 from videos.lifecycle.create import price_of
 
 LOCATION: Final = header("Location", [201], "The batch's address.")

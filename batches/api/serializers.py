@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from api.json_field import JSONObjectField
+from api.moments import MomentField
 from batches.progress import BatchStatus
 from upstreams.request import MAX_PROMPT_LENGTH
 from videos.api.create_serializers import Adjustment, BudgetLeft, CreateVideo, Sent
@@ -67,12 +68,17 @@ class CreateBatch(_Settings):
     defaults = Defaults(required=False, partial=True, help_text="For each video that does not say otherwise.")
 
 
+@extend_schema_field({"type": "string", "example": '{"createdBy": "ada"}'})
+class MetadataText(JSONObjectField):
+    """Metadata in an address, where it is written as JSON text."""
+
+
 class UploadQuery(_Settings, CreateVideo):
     """The batch's name, concurrency and metadata (JSON), and what holds for each item that does not say
     otherwise."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
-    metadata = JSONObjectField(required=False, help_text="Of the batch, as JSON; at most 16 KB.")
+    metadata = MetadataText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
 
 
 class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
@@ -137,9 +143,9 @@ class BatchSummary(serializers.Serializer):  # type: ignore[type-arg]
     metadata = JSONObjectField()
     cost = Cost()
     overdue = serializers.BooleanField(help_text="Past BATCH_TIMEOUT, and going on.")
-    createdAt = serializers.DateTimeField()
-    updatedAt = serializers.DateTimeField()
-    completedAt = serializers.DateTimeField(allow_null=True, help_text="When the round's last job ended.")
+    createdAt = MomentField()
+    updatedAt = MomentField()
+    completedAt = MomentField(allow_null=True, help_text="When the round's last job ended.")
 
 
 @extend_schema_serializer(component_name="Batch")

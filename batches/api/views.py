@@ -1,7 +1,6 @@
 """The REST face of batches: each action parses, makes one call, and renders."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from django.http import StreamingHttpResponse
 from drf_spectacular.helpers import forced_singular_serializer
@@ -12,37 +11,27 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
-from accounts.budgets.reservations import dollars
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned, owned_by
 from api.fields import StrictSerializer
-from batches import manifest
+from api.headers import IDEMPOTENCY_KEY, REPLAYED
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.api.create_views import LOCATION, accept, estimate_of, query_of, upload_of
+from batches.api.formats import MANIFEST_FORMATS, UPLOAD_FORMATS
+from batches.api.shown import shown_batch
 from batches.lifecycle.cancel import cancel_batch
 from batches.lifecycle.hold import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
-from batches.progress import Tally, tallies
+from batches.progress import tallies
 from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
-from upstreams import pricing
 from upstreams.registry import configured
 from videos.api.job_serializers import JobView
 from videos.api.list_serializers import JobPage, PageQuery
 from videos.api.queries import owned_jobs, paginate
-from videos.api.views import IDEMPOTENCY_KEY, REPLAYED
 from videos.queue.positions import queue_positions
-
-_FILES: Final = {
-    media_type: {"type": "string", "format": "binary"}
-    for media_type in ("text/csv", "application/x-ndjson", "application/jsonl")
-}
-_MANIFESTS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
-    "csv": ("text/csv; charset=utf-8", manifest.csv_lines),
-    "jsonl": ("application/x-ndjson", manifest.json_lines),
-}
 
 
 class BatchViewSet(GenericViewSet[Batch]):
@@ -79,15 +68,15 @@ class BatchViewSet(GenericViewSet[Batch]):
 
     def _batch(self, batch: Batch) -> Response:
         jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
-        shown = _shown(batch, tallies([batch.pk])[batch.pk])
+        shown = shown_batch(batch, tallies([batch.pk])[batch.pk])
         shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
-        context = self.get_serializer_context() | {"standings": queue_positions(jobs, configured())}
+        context = self.get_serializer_context() | {"positions": queue_positions(jobs, configured())}
         return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
 
     @extend_schema(
         operation_id="uploadBatch",
         summary="Ask for many videos by a file",
-        request=_FILES,
+        request=UPLOAD_FORMATS,
         parameters=[wire.UploadQuery, IDEMPOTENCY_KEY, REPLAYED, LOCATION],
         responses={201: wire.BatchAccepted},
         examples=examples.UPLOAD,
@@ -107,7 +96,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     @extend_schema(
         operation_id="estimateUpload",
         summary="What a file of videos would cost",
-        request=_FILES,
+        request=UPLOAD_FORMATS,
         parameters=[wire.UploadQuery],
         responses={200: wire.BatchEstimate},
         examples=examples.UPLOAD_ESTIMATE,
@@ -132,7 +121,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         query.is_valid(raise_exception=True)
         page = paginate(self.get_queryset(), query.validated_data)
         counted = tallies(batch.pk for batch in page.rows)
-        shown = [_shown(batch, counted[batch.pk]) for batch in page.rows]
+        shown = [shown_batch(batch, counted[batch.pk]) for batch in page.rows]
         data = wire.BatchSummary(shown, many=True).data
         return Response({"success": True, "data": data, "pagination": page.pagination})
 
@@ -248,33 +237,9 @@ class BatchViewSet(GenericViewSet[Batch]):
         query.is_valid(raise_exception=True)
         batch = self.get_object()
         kind = query.validated_data["type"]
-        content_type, lines = _MANIFESTS[kind]
+        content_type, lines = MANIFEST_FORMATS[kind]
         response = StreamingHttpResponse(
             lines(batch.pk, self.get_serializer_context()), content_type=content_type
         )
         response["Content-Disposition"] = f'attachment; filename="{batch.pk}.{kind}"'
         return response
-
-
-def _shown(batch: Batch, tally: Tally) -> dict[str, Any]:
-    """A batch for the wire, without its jobs."""
-    times = [batch.opened_at, batch.completed_at, batch.cancelled_at, tally.updated_at]
-    return {
-        "id": batch.pk,
-        "name": batch.name or None,
-        "status": tally.status(cancelled=batch.cancelled_at is not None),
-        "paused": batch.paused,
-        "concurrency": batch.group.limit,
-        "round": batch.round,
-        "progress": tally.progress(),
-        "metadata": batch.metadata,
-        "cost": {
-            "estimated": dollars(tally.estimated),
-            "settled": dollars(tally.settled),
-            "currency": pricing.CURRENCY,
-        },
-        "overdue": batch.overdue,
-        "createdAt": batch.created_at,
-        "updatedAt": max(at for at in times if at is not None),
-        "completedAt": batch.completed_at,
-    }

@@ -88,14 +88,14 @@ class Work:
         if is_tripped(provider):
             problem = f"{provider.failures} creates in a row have failed, and one is tried at a time"
             return Finding(problem)
-        if provider.backoff_until is not None and provider.backoff_until > self.now:
+        if provider.list_backoff_until is not None and provider.list_backoff_until > self.now:
             return FINE
         patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
         worked = self._worked_between()
         if worked is None:
             return FINE
         asked_since, asked_until = worked
-        resumed = provider.backoff_until or asked_since
+        resumed = provider.list_backoff_until or asked_since
         silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
         if asked_until - silent_since > patience:
             return Finding("the upstream gives no usable answer", provider.answered_at or silent_since)

@@ -16,7 +16,7 @@ import av
 from PIL import Image
 
 from simulator.clips.scene import Scene
-from simulator.wish import ClipSpec
+from simulator.clips.spec import ClipSpec
 
 FPS = 24
 _SHEET_COLUMNS, _SHEET_ROWS = 4, 2

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from simulator.catalogue import dimensions
+from simulator.clips.spec import ClipSpec
 from simulator.jobs import Job
-from simulator.wish import ClipSpec
 
 _SUFFIXES = {"video": ".mp4", "thumbnail": ".webp", "spritesheet": ".jpg"}
 _TRIES = 2

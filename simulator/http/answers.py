@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -75,6 +76,8 @@ def changed(fault: Armed, answer: Answer) -> Answer:
     if fault.fault == "given_id":
         given = params["id"] if params["length"] is None else "video_".ljust(params["length"], "x")
         return replace(answer, body=json.dumps(answer.document() | {"id": given}).encode())
+    if fault.fault == "jumbled":
+        return replace(answer, body=json.dumps(_jumbled(answer.document(), params)).encode())
     if fault.fault == "altered":
         return replace(answer, body=json.dumps(_altered(answer.document(), params)).encode())
     return answer
@@ -169,3 +172,16 @@ def _altered(document: dict[str, Any], params: Mapping[str, Any]) -> dict[str, A
         for name in params["drop"]:
             video.pop(name, None)
     return document
+
+
+def _jumbled(page: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    videos = [video for video in page["data"] if random.random() >= params["omitted"]]
+    if params["doubled"]:
+        videos = [video for video in videos for _ in range(2)]
+    if params["shuffled"]:
+        random.shuffle(videos)
+    page["data"] = videos
+    if params["bare"]:
+        for name in ("has_more", "first_id", "last_id"):
+            page.pop(name, None)
+    return page

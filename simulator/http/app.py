@@ -12,9 +12,11 @@ from aiohttp import web
 
 from simulator.calls import Call
 from simulator.clips.rendering import RenderFailed
+from simulator.clock import Clock
 from simulator.counts import Counts
 from simulator.faults import Armed, Faults
 from simulator.http.answers import Answer, changed, instead, reset, send
+from simulator.http.characters import Characters
 from simulator.http.control import Control
 from simulator.http.errors import ApiError
 from simulator.http.videos import Videos
@@ -32,6 +34,7 @@ class Gate:
     faults: Faults
     webhooks: Webhooks
     counts: Counts
+    clock: Clock
     api_key: str | None
     poll_after_ms: int | None
     verbose: bool
@@ -56,6 +59,7 @@ class Gate:
             self.counts.answered[operation][str(answer.status)] += 1
             elapsed = round((time.monotonic() - started) * 1000)
             headers = {"x-request-id": f"req_{secrets.token_hex(16)}", "openai-processing-ms": str(elapsed)}
+            headers["Date"] = self.clock.date()
             if self.poll_after_ms is not None and operation != "content":
                 headers["openai-poll-after-ms"] = str(self.poll_after_ms)
             if self.verbose:
@@ -115,7 +119,7 @@ class Gate:
         return web.Response()
 
 
-def application(gate: Gate, videos: Videos, control: Control) -> web.Application:
+def application(gate: Gate, videos: Videos, characters: Characters, control: Control) -> web.Application:
     """All routes, with the static segments ahead of the ids."""
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_enveloped])
     routes: list[tuple[str, str, str, Handler]] = [
@@ -123,8 +127,8 @@ def application(gate: Gate, videos: Videos, control: Control) -> web.Application
         ("GET", "/v1/videos", "list", videos.list),
         ("POST", "/v1/videos/edits", "edit", videos.edit),
         ("POST", "/v1/videos/extensions", "extend", videos.extend),
-        ("POST", "/v1/videos/characters", "create_character", videos.create_character),
-        ("GET", "/v1/videos/characters/{character_id}", "retrieve_character", videos.retrieve_character),
+        ("POST", "/v1/videos/characters", "create_character", characters.create),
+        ("GET", "/v1/videos/characters/{character_id}", "retrieve_character", characters.retrieve),
         ("GET", "/v1/videos/{video_id}", "retrieve", videos.retrieve),
         ("DELETE", "/v1/videos/{video_id}", "delete", videos.delete),
         ("GET", "/v1/videos/{video_id}/content", "content", videos.content),

@@ -7,15 +7,18 @@ from typing import Any
 
 from aiohttp import web
 
+from simulator.clock import Clock
 from simulator.counts import Counts
 from simulator.fates import decide
-from simulator.faults import OPERATIONS, BadFault, Faults
+from simulator.fault_kinds import OPERATIONS
+from simulator.faults import BadFault, Faults
 from simulator.http.errors import invalid, video_not_found
-from simulator.ledger import entry
-from simulator.store import Store
+from simulator.state.ledger import entry
+from simulator.state.store import Store
 from simulator.webhooks import Endpoint, Webhooks
 
 _LEDGER_PIECE = 200
+_MAX_OFFSET = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Control:
     faults: Faults
     webhooks: Webhooks
     counts: Counts
+    clock: Clock
     bill_failed: bool
 
     def routes(self) -> list[web.RouteDef]:
@@ -37,6 +41,7 @@ class Control:
             web.get("/_simulator/requests", self.requests),
             web.delete("/_simulator/requests", self.clear_requests),
             web.post("/_simulator/webhook", self.set_webhook),
+            web.post("/_simulator/clock", self.set_clock),
         ]
 
     async def show_faults(self, request: web.Request) -> web.Response:
@@ -110,6 +115,14 @@ class Control:
             raise invalid(None, str(error)) from None
         self.webhooks.look()
         return web.json_response({"url": url})
+
+    async def set_clock(self, request: web.Request) -> web.Response:
+        """`{"offset"}` in seconds: steps the clock that is shown."""
+        offset = (await _object(request)).get("offset")
+        if isinstance(offset, bool) or not isinstance(offset, int | float) or abs(offset) > _MAX_OFFSET:
+            raise invalid("offset", f"'offset' must be seconds, up to {_MAX_OFFSET} either way.")
+        self.clock.offset = float(offset)
+        return web.json_response({"offset": self.clock.offset})
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -73,3 +73,7 @@ def _article(value: Any) -> str:
         return "null"
     names = {bool: "a boolean", int: "an integer", float: "a decimal", str: "a string", list: "an array"}
     return names.get(type(value), "an object")
+
+
+def character_not_found(character_id: str) -> ApiError:
+    return ApiError(404, f"Character with id '{character_id}' not found.")

@@ -13,13 +13,15 @@ from aiohttp import web
 
 from simulator.catalogue import Catalogue
 from simulator.clips.rendering import Clips, RenderFailed
+from simulator.clock import Clock
 from simulator.counts import Counts
 from simulator.faults import Faults
 from simulator.http.app import Gate, application
+from simulator.http.characters import Characters
 from simulator.http.control import Control
 from simulator.http.videos import Videos
 from simulator.jobs import Fate, Job
-from simulator.store import Store
+from simulator.state.store import Store
 from simulator.webhooks import Webhooks
 
 _PARENT_POLL_SECONDS = 0.5
@@ -37,7 +39,7 @@ class Simulator:
     def __init__(self, options: argparse.Namespace, store: Store) -> None:
         self._options = options
         self._store = store
-        faults, counts = Faults(), Counts()
+        faults, counts, clock = Faults(), Counts(), Clock(options.clock_offset)
         self._webhooks = Webhooks(store, faults, options.webhook)
         media = options.state.with_name(options.state.name + ".media")
         self._clips = Clips(
@@ -53,12 +55,15 @@ class Simulator:
             Catalogue(strict=options.strict),
             options.render_seconds,
             options.expires_seconds,
+            clock,
             self._webhooks.look,
         )
-        gate = Gate(faults, self._webhooks, counts, options.api_key, options.poll_after_ms, options.verbose)
-        control = Control(store, faults, self._webhooks, counts, options.bill_failed)
+        gate = Gate(
+            faults, self._webhooks, counts, clock, options.api_key, options.poll_after_ms, options.verbose
+        )
+        control = Control(store, faults, self._webhooks, counts, clock, options.bill_failed)
         self._runner = web.AppRunner(
-            application(gate, videos, control),
+            application(gate, videos, Characters(store, self._clips), control),
             access_log=None,
             shutdown_timeout=0.1,
             max_line_size=_MAX_LINE_BYTES,

@@ -1,21 +1,22 @@
 """The operations of `/v1/videos`: what each is asked, checks and answers."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from simulator.calls import Call, Order
 from simulator.catalogue import MAX_EXTENDED_SECONDS, MAX_EXTENSIONS, Catalogue, price
 from simulator.clips import images
 from simulator.clips.rendering import Clips
+from simulator.clock import Clock
 from simulator.fates import fate_of, settles_at
 from simulator.http import validation
 from simulator.http.answers import Answer
 from simulator.http.bodies import Body, Upload
+from simulator.http.characters import Characters
 from simulator.http.errors import (
-    ApiError,
     content_expired,
     invalid,
     invalid_value,
@@ -24,9 +25,10 @@ from simulator.http.errors import (
     still_processing,
     video_not_found,
 )
+from simulator.http.uploads import size_and_seconds
 from simulator.jobs import Job, new_id
-from simulator.ledger import receipt
-from simulator.store import Store
+from simulator.state.ledger import receipt
+from simulator.state.store import Store
 
 _VARIANTS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
@@ -41,13 +43,16 @@ class Videos:
         catalogue: Catalogue,
         render_seconds: float,
         expires_seconds: float,
+        clock: Clock,
         made: Callable[[], None],
     ) -> None:
         self._store = store
+        self._characters = Characters(store, clips)
         self._clips = clips
         self._catalogue = catalogue
         self._render_seconds = render_seconds
         self._expires_seconds = expires_seconds
+        self._clock = clock
         self._made = made
 
     async def create(self, call: Call) -> Answer:
@@ -57,7 +62,7 @@ class Videos:
         seconds = validation.seconds(body, self._catalogue)
         size = validation.size(body, model, self._catalogue)
         reference = await self._reference(body, size)
-        self._check_characters(validation.characters(body), prompt)
+        self._characters.check(validation.characters(body), prompt)
         return self._make(call, Order("create", prompt, model, size, seconds, seconds, reference=reference))
 
     async def remix(self, call: Call) -> Answer:
@@ -75,7 +80,7 @@ class Videos:
         if isinstance(video, Upload):
             if not validation.has_model(body):
                 raise missing("model")
-            size, seconds = await self._uploaded(video)
+            size, seconds = await size_and_seconds(self._clips, video)
             return self._make(call, Order("edit", prompt, validation.model(body), size, seconds, seconds))
         source = self._finished(video)
         return self._make(
@@ -88,7 +93,7 @@ class Videos:
         seconds = validation.seconds(body, Catalogue(), required=True)
         video = validation.source(body)
         if isinstance(video, Upload):
-            size, before = await self._uploaded(video)
+            size, before = await size_and_seconds(self._clips, video)
             model, source_id, extensions = validation.model(body), None, 1
         else:
             source = self._finished(video)
@@ -151,31 +156,9 @@ class Videos:
         path = await self._clips.fetch(job, variant)
         return Answer(200, path, _VARIANTS[variant])
 
-    async def create_character(self, call: Call) -> Answer:
-        body = call.body
-        if body.is_json:
-            raise invalid(None, "Characters are created with 'multipart/form-data'.")
-        name = validation.character_name(body)
-        clip = await self._clips.probe(validation.character_clip(body).data)
-        if clip is None or not clip.fits_character():
-            raise invalid(
-                "video", "A character is a clip of 2 to 4 seconds in 16:9 or 9:16, from 720p to 1080p."
-            )
-        now = time.time()
-        character_id = f"char_{int(now):08x}{secrets.token_hex(20)}"
-        self._store.add_character(character_id, name, now)
-        return Answer.of({"id": character_id, "name": name, "created_at": int(now)})
-
-    async def retrieve_character(self, call: Call) -> Answer:
-        character_id = call.request.match_info["character_id"]
-        found = self._store.character(character_id)
-        if found is None:
-            raise _character_not_found(character_id)
-        return Answer.of({"id": character_id, "name": found[0], "created_at": int(found[1])})
-
     def _make(self, call: Call, order: Order) -> Answer:
         now = time.time()
-        fate = fate_of(call.fates)
+        fate = replace(fate_of(call.fates), clock_offset=self._clock.offset)
         has_file = self._clips.always_ready
         job = Job(
             number=0,
@@ -206,7 +189,16 @@ class Videos:
         return Answer.of(job.video(now, just_created=True))
 
     def _id(self, call: Call, now: float) -> str:
-        """An id that a test gives becomes the job's own if it is free text that no job has."""
+        """An id that a test gives becomes the job's own if it is free text that no job has.
+
+        A reused id is that of the oldest job that has ended: that job is then forgotten.
+        """
+        if call.fault is not None and call.fault.fault == "reused_id":
+            before = self._store.oldest_ended(now)
+            if before is not None:
+                self._clips.remove(before)
+                self._store.forget(before, now)
+                return before.id
         if call.fault is not None and call.fault.fault == "given_id":
             given = call.fault.params["id"]
             if isinstance(given, str) and given and self._store.job(given) is None:
@@ -235,25 +227,3 @@ class Videos:
             data = await images.fetch(given.url, given.param)
         await asyncio.to_thread(images.check_pixels, data, size, "input_reference")
         return data
-
-    async def _uploaded(self, video: Upload) -> tuple[str, int]:
-        """Size and whole seconds of an uploaded source."""
-        clip = await self._clips.probe(video.data)
-        if clip is None:
-            raise invalid("video", "The video could not be read.")
-        size, seconds = f"{clip.width}x{clip.height}", max(1, round(clip.seconds))
-        if size not in Catalogue().sizes("sora-2-pro") or seconds > MAX_EXTENDED_SECONDS:
-            raise invalid("video", f"A video of {size} and {seconds} seconds cannot be used.")
-        return size, seconds
-
-    def _check_characters(self, ids: Sequence[str], prompt: str) -> None:
-        for character_id in ids:
-            found = self._store.character(character_id)
-            if found is None:
-                raise _character_not_found(character_id)
-            if found[0] not in prompt:
-                raise invalid("prompt", f"The prompt must contain the character's name '{found[0]}'.")
-
-
-def _character_not_found(character_id: str) -> ApiError:
-    return ApiError(404, f"Character with id '{character_id}' not found.")

@@ -28,6 +28,7 @@ from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Phase
 from upstreams.clock import shifted
@@ -179,7 +180,7 @@ def test_a_reservation_ends_in_the_period_in_which_it_was_made(
     held = reserve(owner, None, ONE)
     with pytest.raises(BudgetExceeded) as refused:
         reserve(owner, None, ONE)
-    assert refused.value.extra["renewsAt"] == "2026-02-01T00:00:00Z"
+    assert refused.value.extra["renewsAt"] == "2026-02-01T00:00:00.000Z"
     monkeypatch.setattr(reservations.timezone, "now", lambda: datetime(2026, 2, 1, tzinfo=UTC))
     # The new day has all of its budget, before and after the old reservation ends.
     reserve(owner, None, ONE)
@@ -493,7 +494,7 @@ def test_what_is_given_up_counts_as_spent_once(
     job: Job, owner: User, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     submission = submitted(job, upstream)
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+    with worked(settings.JOB_GIVE_UP_AFTER + 1):
         sweep(upstream)
     assert only(job).state == "given_up"
     assert counted(owner) == (0, ONE)

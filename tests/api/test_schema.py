@@ -1,12 +1,17 @@
 """What the service answers is what its schema says."""
 
+import re
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 from django.test import Client
+from django.utils import timezone
 
+from accounts.models import ApiKey, Budget, User
 from tests.api.test_read import URL, completed, post
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
@@ -120,3 +125,63 @@ def test_every_example_is_as_the_schema_says(schema: dict[str, Any]) -> None:
                     jsonschema.Draft202012Validator(found).validate(example)
                     seen += 1
     assert seen > 30
+
+
+def requests_of(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schema of each JSON body that a call takes, by operation."""
+    found = {}
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None and operation["operationId"] != "receiveProviderEvent":
+                name = body["schema"]["$ref"].rpartition("/")[2]
+                found[operation["operationId"]] = schema["components"]["schemas"][name]
+    return found
+
+
+def test_bodies_that_refuse_unknown_fields_say_so(schema: dict[str, Any]) -> None:
+    closed = {name: body.get("additionalProperties") for name, body in requests_of(schema).items()}
+    assert {"createVideo", "createBatch", "generateVideo", "logIn", "createKey"} <= closed.keys()
+    assert {name for name, more in closed.items() if more is not False} == set()
+
+
+def test_metadata_of_an_upload_is_shown_as_text(schema: dict[str, Any]) -> None:
+    parameters = schema["paths"]["/api/v1/batches"]["post"]["parameters"]
+    (metadata,) = (each for each in parameters if each["name"] == "metadata")
+    assert metadata["schema"]["type"] == "string"
+
+
+def test_an_idempotency_key_has_its_length_and_pattern(schema: dict[str, Any]) -> None:
+    parameters = schema["paths"]["/api/v1/videos"]["post"]["parameters"]
+    (key,) = (each["schema"] for each in parameters if each["name"] == "Idempotency-Key")
+    assert (key["minLength"], key["maxLength"]) == (1, 255)
+    assert re.fullmatch(key["pattern"], "a-key")
+    assert not re.fullmatch(key["pattern"], "a key")
+
+
+MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def moments(node: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text that begins as a moment does."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from moments(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from moments(value, name)
+    elif isinstance(node, str) and re.match(r"\d{4}-\d\d-\d\dT", node):
+        yield name, node
+
+
+def test_moments_end_in_milliseconds_on_every_face(api: Client, completed: Job, owner: User) -> None:
+    Budget.objects.create(owner=owner, period="day", limit=5)
+    ApiKey.issue(owner, "old", scope="admin", expires_at=timezone.now() + timedelta(days=1))
+    batch = api.post(f"{URL}/batch", '{"videos": [{"prompt": "a"}]}', content_type="application/json").json()
+    addresses = [
+        *(URL, f"{URL}/{completed.pk}", f"/api/videos/{completed.pk}", "/api/v1/usage", "/health", "/ready"),
+        *("/api/v1/batches", f"/api/v1/batches/{batch['data']['batchId']}"),
+    ]
+    found = [each for address in addresses for each in moments(api.get(address).json())]
+    assert len(found) > 10
+    assert [(name, text) for name, text in found if not MILLISECONDS.fullmatch(text)] == []

@@ -167,7 +167,7 @@ def test_usage_shows_what_budgets_have_left(api: Client, owner: User, make_job: 
     (left,) = usage(api)["budgets"]
     assert (left["scope"], left["period"], left["limit"], left["left"]) == ("owner", "day", "1.00", "0.60")
     midnight = datetime.now(UTC).date() + timedelta(days=1)
-    assert left["renewsAt"] == f"{midnight.isoformat()}T00:00:00Z"
+    assert left["renewsAt"] == f"{midnight.isoformat()}T00:00:00.000Z"
 
 
 def test_an_estimate_says_what_a_create_would_send_and_cost_and_creates_nothing(api: Client) -> None:

@@ -21,6 +21,7 @@ from batches.progress import BatchStatus, Tally
 from tests.batches.conftest import MakeBatch, Renders, statuses
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_races import at_once
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.clock import database_now, shifted
@@ -417,7 +418,7 @@ def test_a_retry_goes_on_with_what_still_renders(
 ) -> None:
     batch = make_batch(2)
     renders.send()
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 10)):
+    with worked(settings.JOB_GIVE_UP_AFTER + 10):
         # Asked once more, it still renders: our patience with one of the two is at its end.
         Submission.objects.filter(job__prompt="boat 1").update(give_up_at=database_now())
         Submission.objects.filter(job__prompt="boat 2").update(give_up_at=database_now() + timedelta(days=1))

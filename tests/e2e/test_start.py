@@ -9,6 +9,7 @@ from django.apps import apps
 from django.core.checks.registry import registry
 
 from config.start import RULES
+from tests.e2e.processes import run
 from tests.services import ROOT, environment_without_settings, free_port
 
 pytestmark = pytest.mark.e2e
@@ -67,6 +68,7 @@ def test_a_command_refuses_them_as_well(name: str, tmp_path: Path) -> None:
 
 
 def test_good_settings_are_taken(tmp_path: Path) -> None:
+    run(["manage.py", "migrate", "--verbosity", "0"], {"TAKEONE_VAR": str(tmp_path)})
     done = ended("wsgi", tmp_path, {})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

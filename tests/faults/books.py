@@ -52,6 +52,8 @@ class Books:
     suspected: bool = False
     # Seconds for which each create of unknown outcome stayed unknown.
     unknown_seconds: list[float] = field(default_factory=list)
+    # Seconds between two moves of any submission, at most: how long all work stood still.
+    longest_pause: float = 0.0
 
     def faults(self) -> dict[str, Any]:
         """All that is wrong; empty where nothing is."""
@@ -186,6 +188,9 @@ def _judge_histories(stack: Stack, books: Books) -> None:
         if before == "unknown":
             books.unknown_seconds.append((at - since[which]).total_seconds())
         since[which] = at
+    moments = sorted(event[-1] for event in stack.ask(_EVENTS) if event[1] == "submission")
+    pauses = (after - before for before, after in itertools.pairwise(moments))
+    books.longest_pause = max(pauses, default=timedelta()).total_seconds()
     stored = stack.ask("SELECT job_id, number, state FROM videos_submission")
     told = itertools.chain(
         ((job, number, state) for job, number, state in stored),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
 from typing import Any, Final, NoReturn
 from unittest.mock import patch
 from uuid import UUID
@@ -15,10 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine
 from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
 from tests.faults.machine_ledger import Ledger, Terms
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
-from upstreams.clock import database_now, shifted
-from upstreams.models import Provider
+from upstreams.clock import database_now
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.retry import NotRetryable, retry
@@ -90,7 +90,8 @@ class World(RuleBasedStateMachine):
         self.asked.add(job_id)
 
     def _pass(self, seconds: float) -> None:
-        self.stack.enter_context(shifted(timedelta(seconds=seconds)))
+        """Time in which the workers work."""
+        self.stack.enter_context(worked(seconds))
 
     def _cancel(self, job: Job) -> None:
         try:
@@ -293,7 +294,7 @@ class World(RuleBasedStateMachine):
         now, provider = database_now(), self.upstream.provider()
         moments = [
             provider.sending_backoff_until,
-            provider.backoff_until,
+            *(provider.backoff_until(call) for call in Call),
             provider.probe_due_at,
             provider.sweep_due_at,
         ]

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,55 +22,33 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 import psycopg
-import requests
 
 from tests.e2e.processes import eventually
+from tests.faults.blows import SECRET, Blows
 from tests.faults.books import Books, is_quiet, judge
+from tests.faults.operator import Operator
 from tests.faults.persistent import NoAnswer, ask_for, ask_for_batch, insist
-from tests.faults.stack import SIMULATOR, WEB, Stack, running
+from tests.faults.stack import Stack, running
+from tests.faults.waiting import wait
 from tests.servers import Absent
 
-_SECRET: Final = "whsec_c29hayBmb3IgbWludXRlcw=="
 _CALLERS: Final = 4
 _MAX_OPEN: Final = 100
 _REST_SECONDS: Final = 240
-_FROZEN_SECONDS: Final = 3.0
-# What the upstream does to a fifth of its calls, and to the renders and webhooks besides.
-_UPSTREAM: Final[tuple[dict[str, Any], ...]] = (
-    {"operation": "create", "fault": "created_then_drop", "share": 0.05},
-    {"operation": "create", "fault": "created_then_500", "share": 0.05},
-    {"operation": "create", "fault": "error", "status": 500, "share": 0.04},
-    {"operation": "create", "fault": "refuse", "share": 0.03},
-    {"operation": "create", "fault": "error", "status": 429, "retry_after": 1, "share": 0.03},
-    {"operation": "create", "fault": "failed", "share": 0.03},
-    {"operation": "create", "fault": "lagging_list", "seconds": 2, "share": 0.1},
-    {"operation": "list", "fault": "error", "status": 503, "share": 0.1},
-    {"operation": "list", "fault": "slow", "seconds": 0.5, "share": 0.1},
-    {"operation": "retrieve", "fault": "error", "status": 502, "share": 0.2},
-    {"operation": "delete", "fault": "deleted_then_drop", "share": 0.2},
-    {"operation": "content", "fault": "truncated", "share": 0.1},
-    {"operation": "content", "fault": "refuse", "share": 0.1},
-    {"operation": "webhook", "fault": "lost", "share": 0.1},
-    {"operation": "webhook", "fault": "doubled", "share": 0.1},
-)
 
 
-class Soak:
+class Soak(Blows):
     """One run: what was promised to callers, and what was done to the deployment meanwhile."""
 
     def __init__(self, stack: Stack, seed: int) -> None:
-        self._stack = stack
+        super().__init__(stack, random.Random(seed))
         self._seed = seed
-        self._chance = random.Random(seed)
-        self._ends = threading.Event()
         self._lock = threading.Lock()
         self.accepted: set[str] = set()
         self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
-        self.blows: Counter[str] = Counter()
-        self.ended: Counter[str] = Counter()
         self.unanswered = 0
-        self.kills = 0
+        self.decided: Counter[str] = Counter()
 
     def run(self, seconds: float, pause: tuple[float, float]) -> Books:
         """Asks and strikes for so long, a blow after each pause; then waits for rest, and judges."""
@@ -95,8 +73,15 @@ class Soak:
                 return is_quiet(self._stack)
             return False
 
-        # What does not come to rest is found by the judge.
-        _wait(at_rest, _REST_SECONDS)
+        # What the list cannot tell, a person decides by the upstream's bill. What does not come to rest even
+        # then is found by the judge.
+        operator = Operator(self._stack)
+
+        def decided() -> bool:
+            return at_rest() or (operator.decide() and False)
+
+        wait(decided, _REST_SECONDS)
+        self.decided = operator.decided
         return judge(self._stack, self.accepted, self.retried)
 
     # What callers do.
@@ -168,102 +153,6 @@ class Soak:
                     with self._lock:
                         self.retried[job] -= 1
 
-    # What is done to the deployment.
-
-    def _strikes(self, pause: tuple[float, float]) -> Callable[[], None]:
-        """A function that waits and strikes: each kind of blow comes once before any comes again."""
-        kinds = [getattr(self, name) for name in dir(self) if name.startswith("blow_")]
-        left: list[Callable[[], None]] = []
-
-        def strike() -> None:
-            self._ends.wait(self._chance.uniform(*pause))
-            if not left:
-                left.extend(kinds)
-                self._chance.shuffle(left)
-            blow = left.pop()
-            self.blows[blow.__name__.removeprefix("blow_")] += 1
-            blow()
-            self.ended.update(self._stack.mend())
-
-        return strike
-
-    def _kill(self, name: str) -> None:
-        self.kills += 1
-        self._stack.kill(name)
-
-    def _kill_child(self, name: str) -> None:
-        self.kills += self._stack.kill_child(name, self._chance.randrange(16))
-
-    def blow_worker_of_threads(self) -> None:
-        self._kill("worker-threads")
-
-    def blow_worker_with_children(self) -> None:
-        self._kill("worker-prefork")
-
-    def blow_child_of_the_worker(self) -> None:
-        self._kill_child("worker-prefork")
-
-    def blow_beat(self) -> None:
-        self._kill(self._chance.choice(["beat-1", "beat-2"]))
-
-    def blow_child_of_the_web_server(self) -> None:
-        self._kill_child(WEB)
-
-    def blow_web_server(self) -> None:
-        self._kill(WEB)
-
-    def blow_upstream(self) -> None:
-        self._kill(SIMULATOR)
-        _wait(self._mistreat, 20)
-
-    def blow_postgresql_restarted(self) -> None:
-        # "Immediate": no backend may end what it is doing.
-        self.kills += 1
-        self._stack.postgresql.stop(signal.SIGQUIT)
-        self._stack.postgresql.start()
-
-    def blow_backends_terminated(self) -> None:
-        self._stack.terminate_backends()
-
-    def blow_redis_killed(self) -> None:
-        self.kills += 1
-        self._stack.redis.stop(signal.SIGKILL)
-        self._ends.wait(self._chance.uniform(0, 2))
-        self._stack.redis.start()
-
-    def blow_redis_flushed(self) -> None:
-        self._stack.flush_redis()
-
-    def blow_redis_frozen(self) -> None:
-        self._stack.redis.send(signal.SIGSTOP)
-        self._ends.wait(_FROZEN_SECONDS)
-        self._stack.redis.send(signal.SIGCONT)
-
-    def blow_worker_frozen(self) -> None:
-        frozen = self._stack.parts["worker-threads"].process
-        frozen.send_signal(signal.SIGSTOP)
-        # Not for as long as the lease and the whole reconciling window: that is what no promise covers.
-        self._ends.wait(_FROZEN_SECONDS)
-        frozen.send_signal(signal.SIGCONT)
-
-    def _mistreat(self) -> bool:
-        """Arms the upstream's faults, which it forgets when it is killed. True once it has them."""
-        try:
-            for fault in _UPSTREAM:
-                self._stack.arm(**fault, seed=self._chance.randrange(1 << 30))
-            url = f"{self._stack.settings['TAKEONE_URL']}/hooks/sora"
-            self._stack.webhook(url, _SECRET)
-        except requests.RequestException:
-            return False
-        return True
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    ends = time.monotonic() + seconds
-    while not (met := condition()) and time.monotonic() < ends:
-        time.sleep(0.3)
-    return met
-
 
 def summary(soak: Soak, books: Books) -> dict[str, Any]:
     """The run's figures."""
@@ -282,6 +171,8 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
         "unknown_settle_p99_s": round(p99, 1),
         "kills": soak.kills,
         "blows": soak.blows.total(),
+        "decided_by_a_person": soak.decided.total(),
+        "longest_pause_s": round(books.longest_pause, 1),
         "ended_by_themselves": soak.ended.total(),
         "retried": soak.retried.total(),
         "unanswered": soak.unanswered,
@@ -294,7 +185,7 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
 
 def soak(folder: Path, *, seconds: float, seed: int, pause: tuple[float, float]) -> tuple[Soak, Books]:
     """One run on a deployment in this folder. Raises servers.Absent."""
-    settings = {"SORA_WEBHOOK_SECRET": _SECRET, "SORA_BREAKER_FAILURES": "5"}
+    settings = {"SORA_WEBHOOK_SECRET": SECRET, "SORA_BREAKER_FAILURES": "5"}
     with running(folder, settings, simulator=["--render-seconds", "1.5"]) as stack:
         run = Soak(stack, seed)
         return run, run.run(seconds, pause)

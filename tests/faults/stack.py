@@ -131,6 +131,20 @@ class Stack:
         session = self.parts[name].session
         return [process for process in members(session) if process != session]
 
+    def processes(self, name: str) -> list[int]:
+        """All processes of a part."""
+        return list(members(self.parts[name].session))
+
+    def is_healthy(self) -> bool:
+        """Whether the web server answers at all."""
+        return is_healthy(self.settings["TAKEONE_URL"])
+
+    def set_clock(self, offset: float) -> bool:
+        """Steps the clock that the simulator shows; whether it heard of it."""
+        with suppress(requests.RequestException):
+            return requests.post(f"{self.control}/clock", json={"offset": offset}, timeout=10).ok
+        return False
+
     def kill(self, name: str) -> None:
         """SIGKILL to a whole part, which is then started again, as a supervisor would."""
         self.parts[name].kill()

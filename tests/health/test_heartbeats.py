@@ -15,7 +15,7 @@ from upstreams.registry import Upstream
 from videos.models import Heartbeat
 from videos.queue import celery_pulse, heartbeats
 from videos.queue.celery_pulse import PulsedScheduler, WorkerPulse, has_running_task
-from videos.queue.heartbeats import STALE_AFTER, Pulse, nobody_works, record
+from videos.queue.heartbeats import STALE_AFTER, Pulse, clock_and_last_work, record
 
 pytestmark = pytest.mark.django_db
 WORKER, BEAT, WORK = Heartbeat.Role.WORKER, Heartbeat.Role.BEAT, Heartbeat.Role.WORK

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.clips.render import render
-from simulator.wish import ClipSpec
+from simulator.clips.spec import ClipSpec
 from tests.simulator.process import Simulator
 from tests.simulator.receiver import Receiver
 

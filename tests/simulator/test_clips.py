@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from simulator.clips.render import render
 from simulator.clips.scene import Scene
-from simulator.wish import ClipSpec
+from simulator.clips.spec import ClipSpec
 from tests.simulator.process import Simulator, eventually
 from tests.simulator.test_openai_sdk import picture
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.faults import KINDS, OPERATIONS
+from simulator.fault_kinds import KINDS, OPERATIONS
 from tests.simulator.process import Simulator, error, eventually
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from simulator.jobs import Fate, Job, new_id
-from simulator.records import Receipt
-from simulator.store import Store
+from simulator.state.records import Receipt
+from simulator.state.store import Store
 from tests.simulator.process import Simulator, error, eventually
 
 NOT_READY = "Video is not ready yet, use GET /v1/videos/{video_id} to check status."

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from simulator.clips.render import render
-from simulator.wish import ClipSpec
+from simulator.clips.spec import ClipSpec
 from tests.simulator.process import Simulator
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")

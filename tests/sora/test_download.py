@@ -223,3 +223,30 @@ def test_leaving_early_closes_the_connection(serve, make_client):
         pass
     assert fetch(client) == FILE
     assert upstream.connections == 2
+
+
+def test_what_drips_arrives_as_it_drips(serve, make_client):
+    upstream = serve(drip(HEAD + b"Content-Length: 100000\r\n\r\n", b"x"))
+    with make_client(upstream.url).download("video_1", deadline=10) as content:
+        first = next(iter(content.chunks))
+    assert 0 < len(first) < 100
+
+
+def test_headers_that_drip_get_the_time_of_a_read_and_not_that_of_a_file(serve, make_client):
+    upstream = serve(drip(HEAD + b"X-Slow: ", b"."))
+    client = make_client(upstream.url, timeout=0.5, connect_timeout=0.5, retries=0)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        fetch(client, deadline=30)
+    assert time.monotonic() - began < 5
+
+
+def test_a_file_may_take_longer_than_its_headers(serve, make_client):
+    def slowly(server, connection):
+        connection.sendall(HEAD + b"Content-Length: 6\r\n\r\n")
+        for _ in range(6):
+            server.stopping.wait(0.3)
+            connection.sendall(b"x")
+
+    client = make_client(serve(slowly).url, timeout=0.5, connect_timeout=0.5)
+    assert fetch(client, deadline=30) == b"xxxxxx"

@@ -226,8 +226,21 @@ def test_a_list_that_goes_on_without_a_way_to_go_on_is_not_whole():
     assert page(has_more=False, last_id=None).unreadable == 0
 
 
-def test_a_list_without_last_id_ends():
-    assert VideoPage.parse({"object": "list", "data": [{"id": "a"}]}).next_after is None
+@pytest.mark.parametrize("entries", [1, 20, 99, 100])
+def test_a_list_without_has_more_is_asked_for_its_rest(entries):
+    page = VideoPage.parse({"object": "list", "data": [{"id": f"v{n}"} for n in range(entries)]})
+    assert (page.next_after, page.unreadable) == (f"v{entries - 1}", 0)
+
+
+@pytest.mark.parametrize("last", [{"id": None}, 5, {"id": "a/b"}])
+def test_a_list_without_has_more_whose_last_entry_cannot_be_read_is_not_whole(last):
+    page = VideoPage.parse({"object": "list", "data": [{"id": "a"}, last]})
+    assert (page.next_after, page.unreadable) == (None, 2)
+
+
+def test_an_empty_page_ends_a_list_unless_it_says_that_there_is_more():
+    assert VideoPage.parse({"data": []}).unreadable == 0
+    assert VideoPage.parse({"data": [], "has_more": True}).unreadable == 1
 
 
 def test_unreadable_entries_are_counted():

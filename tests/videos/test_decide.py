@@ -236,8 +236,9 @@ def test_what_was_given_up_without_an_id_gets_one_and_is_stored_when_it_is_finis
     job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.list_error = errors.Unavailable("502")
-    for later in (settings.JOB_GIVE_UP_AFTER + 1, settings.JOB_GIVE_UP_AFTER + 3700):
-        look_at(job, upstream, later)
+    for minutes in range(0, 70, 10):
+        look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
+    look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
     assert only(job).state == "given_up"
     video = its_video(unknown, sora)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):

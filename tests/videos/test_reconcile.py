@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Video, VideoPage
@@ -45,7 +46,7 @@ def answered_500(video: Video) -> Video:
 
 def look_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
     """What the periodic look does for the job so many seconds after now."""
-    with shifted(timedelta(seconds=seconds)):
+    with worked(seconds):
         for work in due_work(upstream):
             if work.submission_id is not None:
                 advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
@@ -452,8 +453,9 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     sora.list_error = errors.Unavailable("502")
     submit_next(upstream)
-    for later in (settings.JOB_GIVE_UP_AFTER + 1, settings.JOB_GIVE_UP_AFTER + 3700):
-        look_at(job, upstream, later)
+    for minutes in range(0, 70, 10):
+        look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
+    look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
     lost = only(job)
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):

@@ -8,10 +8,11 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only, raising
+from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.clock import database_now, shifted
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.poll import UpstreamUnavailable, ask, ask_now
@@ -229,12 +230,12 @@ def test_an_operator_ends_a_hold(make_job: MakeJob, upstream: Upstream, sora: Sc
     make_job()
     sora.before = raising(errors.Busy("429", retry_after=600))
     submit_next(upstream)
-    Provider.objects.update(backoff_until=database_now() + timedelta(hours=1))
+    Provider.objects.update(list_backoff_until=database_now() + timedelta(hours=1))
     said = resume(upstream.name)
-    assert [each.split(" until ")[0] for each in said] == ["held", "asked nothing"]
+    assert [each.split(" until ")[0] for each in said] == ["held", "no list call"]
     provider = Provider.objects.get()
     assert provider.takes_creates()
-    assert not provider.backoff_seconds()
+    assert not provider.backoff_seconds(Call.LIST)
 
 
 def test_a_create_of_unknown_outcome_holds_the_provider_as_long_as_it_asks(
@@ -307,14 +308,16 @@ def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
     for video_id in sora.videos:
         sora.complete(video_id)
     for later in (16, 60, 610):
-        assert not {"sweep", "advance"} & {*work(upstream, later)}
+        given = {*work(upstream, later)}
+        # The list, which shows nothing of it, was not refused: other kinds of calls go on.
+        assert not given & ({"advance"} if call == "ask" else {"sweep", "advance"})
         with shifted(timedelta(seconds=later)):
             # A message that was on its way.
             advance(only(job), upstream)
             sweep(upstream)
             audit_if_due(upstream)
         assert only(job).state == before
-    assert (sora.lists, sora.retrieves) == asked
+    assert (sora.lists if call != "ask" else asked[0], sora.retrieves) == asked
     work(upstream, 700)
     assert only(job).state == after
 
@@ -327,7 +330,7 @@ def test_the_audit_and_the_probe_leave_it_alone_as_well(
     sora.list_error = alone()
     with shifted(timedelta(seconds=11)):
         audit_if_due(upstream)
-        assert Provider.objects.get().backoff_seconds() > 590
+        assert Provider.objects.get().backoff_seconds(Call.LIST) > 590
     now = database_now()
     Provider.objects.update(paused_at=now, probe_due_at=now)
     for later in (30, 600):
@@ -355,7 +358,7 @@ def test_creates_go_on_while_nothing_is_asked(
 ) -> None:
     make_job()
     submit_next(upstream)
-    sora.list_error = alone()
+    sora.list_error = sora.retrieve_error = alone()
     assert work(upstream, 2) == ["sweep"]
     make_job()
     assert work(upstream, 3) == ["submit"] * 4
@@ -369,13 +372,13 @@ def test_no_upstream_is_left_alone_for_ever_nor_for_less_than_it_asked_before(
     submit_next(upstream)
     sora.list_error = errors.Unavailable("503", retry_after=1e9)
     work(upstream, 2)
-    left = Provider.objects.get().backoff_seconds()
+    left = Provider.objects.get().backoff_seconds(Call.LIST)
     assert 3590 < left < 4000
     # One that was asked side by side.
     sora.retrieve_error = errors.Unavailable("503", retry_after=5)
     with pytest.raises(errors.Unavailable):
         ask(only(job), upstream)
-    assert Provider.objects.get().backoff_seconds() > left - 10
+    assert Provider.objects.get().backoff_seconds(Call.LIST) > left - 10
 
 
 def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
@@ -383,12 +386,13 @@ def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
 ) -> None:
     submit_next(upstream)
     job.refresh_from_db()
-    sora.list_error = alone()
+    sora.list_error = sora.retrieve_error = alone()
     work(upstream, 2)
+    asked = sora.retrieves
     with pytest.raises(UpstreamUnavailable) as raised:
         ask_now(job, upstream)
     assert raised.value.wait > 500
-    assert sora.retrieves == 0
+    assert sora.retrieves == asked
 
 
 def test_of_many_that_are_asked_one_by_one_the_first_that_is_told_so_is_the_last(
@@ -401,3 +405,76 @@ def test_of_many_that_are_asked_one_by_one_the_first_that_is_told_so_is_the_last
     sora.retrieve_error = alone()
     work(upstream, 5)
     assert sora.retrieves == 1
+
+
+def test_a_list_that_asks_to_wait_stops_no_fetch(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+    submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    sora.list_error = errors.Busy("429", retry_after=7200)
+    with pytest.raises(errors.Busy), respecting_retry_after(upstream, Call.LIST):
+        sora.list()
+    work(upstream, 1)
+    assert Job.objects.get().status == "completed"
+
+
+def test_while_the_list_asks_to_wait_renders_are_asked_after_one_by_one(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    jobs = [make_job(), make_job()]
+    for _ in jobs:
+        submit_next(upstream)
+    sora.list_error = errors.Busy("429", retry_after=7200)
+    work(upstream, 2)
+    lists = sora.lists
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    for later in (30, 60, 90):
+        work(upstream, later)
+    assert [only(each).state for each in jobs] == ["stored", "stored"]
+    assert sora.lists == lists == 1
+
+
+def test_a_wait_of_ours_is_no_silence_of_the_upstream(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    job = make_job()
+    submit_next(upstream)
+    Provider.objects.update(list_backoff_until=database_now() + timedelta(hours=1))
+    sora.retrieve_error = alone()
+    Submission.objects.update(due_at=database_now() + timedelta(hours=1))
+    with shifted(timedelta(seconds=60)):
+        sweep(upstream)
+    assert only(job).silent_since is None, "nobody has asked after it"
+
+
+@pytest.mark.parametrize(("minutes", "state"), [(5, "stored"), (65, "stored"), (180, "rendered")])
+def test_a_file_that_is_about_to_expire_is_fetched_whatever_the_upstream_asked(
+    job: Job, upstream: Upstream, sora: ScriptedClient, minutes: int, state: str
+) -> None:
+    submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    sora.content = errors.Busy("429", retry_after=3600)
+    work(upstream, 0)
+    assert only(job).state == "rendered"
+    Submission.objects.update(expires_at=database_now() + timedelta(minutes=minutes))
+    sora.content = b""
+    work(upstream, 60)
+    assert only(job).state == state
+
+
+def test_files_are_fetched_in_the_order_in_which_they_expire(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    jobs = [make_job() for _ in range(3)]
+    for _ in jobs:
+        submit_next(upstream)
+    for video_id in sora.videos:
+        sora.complete(video_id)
+    sweep(upstream)
+    for job, minutes in zip(jobs, (None, 30, 20), strict=True):
+        ends = database_now() + timedelta(minutes=minutes) if minutes else None
+        Submission.objects.filter(job=job).update(expires_at=ends)
+    due = [work.submission_id for work in due_work(upstream) if work.task == "advance"]
+    assert due == [only(job).pk for job in reversed(jobs)]

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_submit import only
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import Content, Phase
 from upstreams.clock import shifted
@@ -87,8 +88,11 @@ def test_an_expired_file_is_lost_and_stays_paid(
     rendered: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.content = errors.NotFound("Downloads expire after 1 hours.")
-    with shifted(timedelta(hours=2)):
-        store(rendered, upstream)
+    for seconds in (0, 61, 122):
+        assert Job.objects.get().status == "processing", "our clock alone loses nothing"
+        with shifted(timedelta(hours=2, seconds=seconds)):
+            rendered.refresh_from_db()
+            store(rendered, upstream)
     job = Job.objects.get()
     rendered.refresh_from_db()
     assert (job.status, job.error_code) == ("failed", "result_lost")
@@ -108,8 +112,11 @@ def test_a_file_that_does_not_come_within_our_patience_is_lost(
     rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.content = errors.Unavailable("reset")
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        store(rendered, upstream)
+    for minutes in range(0, 70, 10):
+        assert Job.objects.get().status == "processing", minutes
+        with worked(settings.JOB_GIVE_UP_AFTER + 60 * minutes):
+            rendered.refresh_from_db()
+            store(rendered, upstream)
     assert Job.objects.get().error_code == "result_lost"
 
 
@@ -229,6 +236,7 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
     upstream: Upstream,
     sora: ScriptedClient,
     monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
     cancelled: bool,
 ) -> None:
     due: list[datetime | None] = []
@@ -244,8 +252,9 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
     def slow(*_: object, **__: object) -> Iterator[Content]:
         yield Content("video/mp4", None, slowly())
 
+    settings.SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = 0
     seconds = itertools.count(step=6.0)
-    monkeypatch.setattr("videos.results.store.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("videos.results.fetch.time.monotonic", lambda: next(seconds))
     monkeypatch.setattr(sora, "download", slow)
     store(rendered, upstream)
     first, second, third = due
@@ -258,17 +267,22 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
         assert first < second < third
 
 
-def test_a_media_folder_that_cannot_be_written_is_tried_again_and_ends_with_our_patience(
+def test_a_media_folder_that_cannot_be_written_is_waited_for_and_loses_no_video(
     rendered: Submission, upstream: Upstream, settings: Settings
 ) -> None:
     Path(settings.MEDIA_ROOT).parent.mkdir(parents=True, exist_ok=True)
     Path(settings.MEDIA_ROOT).write_text("a file in its place")
     store(rendered, upstream)
+    for minutes in range(0, 130, 10):
+        with worked(settings.JOB_GIVE_UP_AFTER + 60 * minutes):
+            rendered.refresh_from_db()
+            store(rendered, upstream)
     rendered.refresh_from_db()
-    assert (rendered.state, rendered.attempts) == ("rendered", 1)
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+    assert (rendered.state, rendered.attempts) == ("rendered", 0)
+    Path(settings.MEDIA_ROOT).unlink()
+    with worked(settings.JOB_GIVE_UP_AFTER + 10_000):
         store(rendered, upstream)
-    assert Job.objects.get().error_code == "result_lost"
+    assert Job.objects.get().status == "completed"
 
 
 def test_a_video_that_is_unknown_upstream_is_lost_only_after_two_minutes(

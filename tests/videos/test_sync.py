@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only
+from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
@@ -234,7 +235,7 @@ def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_a
 
 def given_up(rendering: Submission, upstream: Upstream) -> None:
     """What the look and the sweep do with a render that outlasted our patience."""
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+    with worked(settings.JOB_GIVE_UP_AFTER + 1):
         due_work(upstream)
         sweep(upstream)
     rendering.refresh_from_db()
@@ -242,7 +243,7 @@ def given_up(rendering: Submission, upstream: Upstream) -> None:
 
 
 def test_patience_ends_and_what_was_spent_is_said(rendering: Submission, upstream: Upstream) -> None:
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 60)):
+    with worked(settings.JOB_GIVE_UP_AFTER - 60):
         _, submission = after_sweep(rendering, upstream)
         assert submission.state == "rendering"
     given_up(rendering, upstream)
@@ -267,11 +268,16 @@ def test_a_silent_upstream_is_waited_for_an_hour_longer(
 ) -> None:
     sora.list_error = sora.retrieve_error = errors.Unavailable("refused")
     past = settings.JOB_GIVE_UP_AFTER + 1
-    for seconds, state in ((past, "rendering"), (past + 3500, "rendering"), (past + 3601, "given_up")):
-        with shifted(timedelta(seconds=seconds)):
+    for minutes in range(0, 60, 10):
+        with worked(past + 60 * minutes):
             due_work(upstream)
             _, submission = after_sweep(rendering, upstream)
-        assert submission.state == state, seconds
+        assert submission.state == "rendering", minutes
+    with worked(past + 3600):
+        after_sweep(rendering, upstream)
+        due_work(upstream)
+    rendering.refresh_from_db()
+    assert rendering.state == "given_up"
 
 
 def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, sora: ScriptedClient) -> None:
@@ -305,11 +311,11 @@ def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
     )
     Job.objects.update(status=job_status)
     other = replace(upstream, name="another")
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER - 1)):
+    with worked(settings.JOB_GIVE_UP_AFTER - 1):
         due_work(other)
         submission.refresh_from_db()
         assert submission.state == state
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+    with worked(settings.JOB_GIVE_UP_AFTER + 1):
         due_work(other)
     submission.refresh_from_db()
     assert (submission.state, submission.cost_state, Job.objects.get().status) == (
@@ -500,7 +506,7 @@ def test_a_render_revived_in_the_same_moment_is_not_given_up(
         return locked(submission)
 
     monkeypatch.setattr("videos.lifecycle.expiry.locked", revived_first)
-    with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
+    with worked(settings.JOB_GIVE_UP_AFTER + 1):
         due_work(replace(upstream, name="another"))
     rendering.refresh_from_db()
     assert rendering.state == "rendering"
@@ -511,7 +517,9 @@ def test_late_looks_come_to_an_end(
 ) -> None:
     given_up(rendering, upstream)
     sora.retrieves = 0
-    with shifted(timedelta(seconds=2 * settings.JOB_GIVE_UP_AFTER + 3700)):
+    with worked(2 * settings.JOB_GIVE_UP_AFTER + 3700):
+        rendering.refresh_from_db()
+        rendering.provider.refresh_from_db()
         ask_late(rendering, upstream)
     rendering.refresh_from_db()
     assert (rendering.due_at, sora.retrieves) == (None, 0)

@@ -33,7 +33,7 @@ def test_the_tasks_carry_a_job_from_the_look_to_its_file(
     job: Job, sora: ScriptedClient, upstream: Upstream, published: list[tuple[str, dict[str, Any]]]
 ) -> None:
     for _ in range(4):
-        tasks.dispatch_due()
+        tasks.dispatch()
         for task, kwargs in published:
             getattr(tasks, task)(**kwargs)
         published.clear()
@@ -54,7 +54,7 @@ def test_a_doubled_or_lost_message_changes_nothing(job: Job, sora: ScriptedClien
 
 
 def test_a_task_takes_arguments_that_it_does_not_know_yet(job: Job) -> None:
-    tasks.dispatch_due(from_a_newer_release=True)
+    tasks.dispatch(from_a_newer_release=True)
     tasks.submit(from_a_newer_release=True)
     tasks.sweep(from_a_newer_release=True)
     tasks.probe(from_a_newer_release=True)
@@ -113,9 +113,10 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     now = [1000.0]
     monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     periodic = command._Periodic()
-    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "dispatch"}
+    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
     due = periodic.due()
-    assert set(due) == others == {"batches.sweep"}
+    monitoring = {"health.heartbeat", "health.measure", "upstreams.contact"}
+    assert set(due) == others == {"batches.sweep", *monitoring}
     due["batches.sweep"]()
     assert periodic.due() == {}
     now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]

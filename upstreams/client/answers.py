@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,12 @@ _CONFIGURATION = frozenset({401, 402, 403})
 _NO_QUOTA = "insufficient_quota"
 # A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
 _AMBIGUOUS = frozenset({408, 409, 425})
+# Nobody waits longer than a day, and a larger number is no time that a clock could be set to.
+RETRY_AFTER_MAX_SECONDS = 86_400.0
+# A Video has three levels, and a page of a hundred some thousand values.
+MAX_DEPTH = 32
+MAX_VALUES = 50_000
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,29 @@ def require_success(answer: Answer, redactor: Redactor) -> None:
 
 def decoded(answer: Answer) -> object:
     """The body as JSON. Raises Unreadable."""
+    return parsed(answer.body)
+
+
+def parsed(body: bytes) -> object:
+    """JSON of at most MAX_DEPTH levels and MAX_VALUES values, counted before it is built. Raises Unreadable.
+
+    A value takes up to a hundred times its own bytes as an object: the length of a body bounds no memory.
+    """
+    structure = _STRING.sub(b"", body)
+    values = structure.count(b",") + structure.count(b"[") + structure.count(b"{")
+    if values > MAX_VALUES:
+        raise Unreadable(f"its body of {len(body)} bytes has too many values")
+    depth = deepest = 0
+    for bracket in re.findall(rb"[\[\]{}]", structure):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise Unreadable(f"its body of {len(body)} bytes is nested too deep")
     try:
-        return json.loads(answer.body)
+        # UTF-8 only, in which no byte of a character looks like a bracket or a quotation mark.
+        return json.loads(body.decode("utf-8-sig", "surrogatepass"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"its body of {len(answer.body)} bytes is no JSON") from error
+        raise Unreadable(f"its body of {len(body)} bytes is no JSON") from error
 
 
 def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
@@ -91,16 +117,20 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the upstream asks to wait: `retry-after-ms`, else `Retry-After` (seconds or a date)."""
+    """Seconds that the upstream asks to wait: `retry-after-ms`, else `Retry-After` (seconds or a date).
+
+    Never more than RETRY_AFTER_MAX_SECONDS.
+    """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
-        return milliseconds / 1000
+        return min(milliseconds / 1000, RETRY_AFTER_MAX_SECONDS)
     value = headers.get("Retry-After")
     if (seconds := _number(value)) is not None:
-        return seconds
+        return min(seconds, RETRY_AFTER_MAX_SECONDS)
     try:
-        return max(parsedate_to_datetime(value or "").timestamp() - time.time(), 0.0)
-    except (ValueError, OverflowError):
+        until = parsedate_to_datetime((value or "")[:100]).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
+    return min(max(until - time.time(), 0.0), RETRY_AFTER_MAX_SECONDS)
 
 
 def _refuse_common(answer: Answer, redactor: Redactor) -> None:
@@ -124,13 +154,13 @@ def _summary(answer: Answer, complaint: Complaint | None) -> str:
 
 def _number(value: str | None) -> float | None:
     try:
-        number = float(value or "")
+        number = float((value or "")[:400])
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None
 
 
 def _label(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)[:100]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        return str(value)
     return (storable(value) or "")[:100] or None

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from urllib.parse import urljoin
 
@@ -34,7 +35,9 @@ def open_content(
     Raises as a read does, and Unavailable for what is no file.
     """
     with contextlib.ExitStack() as opened:
-        watch = opened.enter_context(Watch(seconds))
+        # Headers may drip as well: they get the time of a read, the file the rest.
+        ends = time.monotonic() + seconds
+        watch = opened.enter_context(Watch(min(seconds, timeouts.connect + timeouts.silence)))
         response = _follow(session, request, watch, timeouts, redactor, opened)
         if watch.expired:
             # Headers cut off by the deadline look like a short list of headers.
@@ -43,6 +46,7 @@ def open_content(
         if "json" in content_type or "html" in content_type:
             # Gateways send errors with a 200.
             raise Unavailable(f"{content_type} instead of a file")
+        watch.prolong(ends - time.monotonic())
         length = _length(response)
         stack.push(opened.pop_all())
         return Content(content_type, length, _chunks(response, watch))
@@ -97,8 +101,9 @@ def _length(response: requests.Response) -> int | None:
 def _chunks(response: requests.Response, watch: Watch) -> Iterator[bytes]:
     received = 0
     try:
-        # A body that is shorter than its Content-Length raises here.
-        for chunk in response.iter_content(_CHUNK_SIZE):
+        # A body that is shorter than its Content-Length raises here. read1, so that what drips arrives as it
+        # drips, and whoever reads can tell.
+        while chunk := response.raw.read1(_CHUNK_SIZE, decode_content=True):
             received += len(chunk)
             yield chunk
     except FOREIGN_ERRORS as error:

@@ -76,3 +76,7 @@ class Unavailable(SoraError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotPaged(Unavailable):
+    """The list answers a cursor with the page that ends at it: what is behind that page cannot be read."""

@@ -56,7 +56,7 @@ class Session(requests.Session):
         return None
 
     def location(self, response: requests.Response) -> str | None:
-        """Where a redirect points to, as it was sent; None where the response is none."""
+        """Where a redirect points to, as it was sent; None where the response is none. Raises ValueError."""
         return super().get_redirect_target(response)
 
     def strips_auth(self, old_url: str, new_url: str) -> bool:
@@ -123,9 +123,13 @@ def send(
                 allow_redirects=False,
                 **settings,
             )
-    except FOREIGN_ERRORS as error:
+    except Exception as error:
         reason = "deadline" if watch.expired else _name(error)
-        logger.debug("%s failed after %d ms: %s", what, _ms_since(begun), reason)
+        if isinstance(error, FOREIGN_ERRORS):
+            logger.debug("%s failed after %d ms: %s", what, _ms_since(begun), reason)
+        else:
+            # A library stumbled over what was sent. Whether the request left is judged as ever.
+            logger.warning("%s failed after %d ms: %s", what, _ms_since(begun), reason)
         # Not by the exception's type: a ConnectionError may also come after the request.
         if not watch.proves_unsent:
             raise OutcomeUnknown(f"{what}: {reason}") from error
@@ -149,8 +153,9 @@ def read(response: requests.Response, *, cap: int, redactor: Redactor) -> Answer
         # read1, because what came before a break must not be lost: an id may be in it.
         while len(body) < cap and (chunk := response.raw.read1(_CHUNK_SIZE, decode_content=True)):
             body += chunk[: cap - len(body)]
-    except FOREIGN_ERRORS as error:
-        # What the status says still counts; that the body is broken will show where it is parsed.
+    except Exception as error:
+        # What the status says still counts; that the body is broken will show where it is parsed. A decoder
+        # may raise anything.
         logger.debug("body broke off after %d bytes: %s", len(body), type(error).__name__)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("body=%s", redactor.body(bytes(body), error=response.status_code >= 400))

@@ -75,6 +75,17 @@ class Watch:
                 _shut_down(duplicate)
             return not self._expired
 
+    def prolong(self, seconds: float) -> None:
+        """Sets the deadline anew, to so many seconds from now, unless it has passed."""
+        with self._lock:
+            if self._expired:
+                return
+            self._timer.cancel()
+            self._ends = time.monotonic() + seconds
+            self._timer = threading.Timer(max(seconds, 0), self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+
     def close(self) -> None:
         self._timer.cancel()
         with self._lock:

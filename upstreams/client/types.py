@@ -1,7 +1,8 @@
 """What the upstream says and what it is asked, as plain values.
 
 Servers that speak the protocol disagree about types, so parsing is tolerant: an unusable field is None, and
-only a video without a usable id is refused.
+only a video without a usable id is refused. Each field is bounded here, so that no value from outside can
+raise, or outgrow a column, further in.
 """
 
 import re
@@ -15,7 +16,13 @@ ID_MAX_LENGTH = 255
 # Codes and messages are stored and shown: nothing that an upstream sends may outgrow the column or the page.
 CODE_MAX_LENGTH = 100
 MESSAGE_MAX_LENGTH = 2000
+LABEL_MAX_LENGTH = 100
+# Five times the longest prompt that we send: what is longer is not ours.
+PROMPT_MAX_LENGTH = 10_000
 NO_CODE = "upstream_error"
+# No clock of a running upstream is outside of this, and a deadline or a skew can be added to what is inside.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 _NUMBER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
 
@@ -74,6 +81,7 @@ class Video:
     status: str
     phase: Phase
     progress: int | None = None
+    # None: not said, or not readable. A video without it may be of any time.
     created_at: datetime | None = None
     completed_at: datetime | None = None
     expires_at: datetime | None = None
@@ -90,7 +98,7 @@ class Video:
             raise Unreadable("a video must be an object")
         if (video_id := usable_id(payload.get("id"))) is None:
             raise Unreadable("a video must have an id")
-        status = storable(payload.get("status")) or ""
+        status = _stored(payload.get("status"), LABEL_MAX_LENGTH)
         return cls(
             id=video_id,
             status=status,
@@ -100,9 +108,9 @@ class Video:
             created_at=_moment(payload.get("created_at")),
             completed_at=_moment(payload.get("completed_at")),
             expires_at=_moment(payload.get("expires_at")),
-            model=storable(payload.get("model")),
-            prompt=storable(payload.get("prompt")),
-            size=storable(payload.get("size")),
+            model=_echoed(payload.get("model"), LABEL_MAX_LENGTH),
+            prompt=_echoed(payload.get("prompt"), PROMPT_MAX_LENGTH),
+            size=_echoed(payload.get("size"), LABEL_MAX_LENGTH),
             seconds=canonical_seconds(payload.get("seconds")),
             error=VideoError.parse(payload.get("error")),
         )
@@ -113,7 +121,7 @@ class VideoPage:
     """One page of the list. `next_after` is None where the list ends.
 
     `unreadable` counts entries that could not be read, and a rest of the list that cannot be asked for:
-    a page that has any proves no video's absence.
+    a page that has any proves no video's absence, and is not the end of the list.
     """
 
     videos: tuple[Video, ...]
@@ -124,8 +132,9 @@ class VideoPage:
     def parse(cls, payload: object) -> Self:
         """Read a decoded list. Raises Unreadable where there is none.
 
-        The list goes on while `has_more` is not false, `data` is not empty and `last_id` is there, as in
-        openai-python's `ConversationCursorPage`.
+        The list ends if `has_more` is false, or if a server that leaves `has_more` out sends an empty page. A
+        page without `has_more` is never the last one by its length: its server may allow fewer to a page than
+        were asked for.
         """
         if not isinstance(payload, dict) or not isinstance(payload.get("data"), list):
             raise Unreadable("a list must be an object with data")
@@ -136,10 +145,15 @@ class VideoPage:
                 videos.append(Video.parse(entry))
             except Unreadable:
                 unreadable += 1
-        goes_on = payload.get("has_more") is not False and bool(payload["data"])
-        next_after = usable_id(payload.get("last_id")) if goes_on else None
-        if goes_on and payload.get("has_more") is True and next_after is None:
-            # There is more, and no way to it.
+        entries, has_more = payload["data"], payload.get("has_more")
+        next_after = None
+        if entries and has_more is not False:
+            next_after = usable_id(payload.get("last_id"))
+            if next_after is None and has_more is not True and isinstance(entries[-1], dict):
+                # Servers that leave has_more out leave last_id out as well.
+                next_after = usable_id(entries[-1].get("id"))
+        if next_after is None and (has_more is True or (entries and has_more is not False)):
+            # There is more, or may be, and no way to it.
             unreadable += 1
         return cls(tuple(videos), next_after, unreadable)
 
@@ -186,6 +200,8 @@ def canonical_seconds(value: object) -> str | None:
         return None
     if isinstance(value, int) and abs(value) >= 10**6:
         return None  # before str(), which refuses huge integers
+    if isinstance(value, str) and len(value) > LABEL_MAX_LENGTH:
+        return None
     if (match := _NUMBER.fullmatch(str(value).strip())) is None:
         return None
     whole, fraction = match[1].lstrip("0") or "0", (match[2] or "").rstrip("0")
@@ -199,13 +215,13 @@ def _progress(value: object) -> int | None:
 
 
 def _moment(value: object) -> datetime | None:
-    """Unix seconds; 0 and less are some servers' way to say never."""
+    """Unix seconds between EARLIEST and LATEST; 0 and less are some servers' way to say never."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return datetime.fromtimestamp(value, UTC) if value > 0 else None
-    except (OverflowError, ValueError, OSError):
+    # Compared before it is converted: no integer is too large for that, and NaN is in no range.
+    if not EARLIEST.timestamp() <= value < LATEST.timestamp():
         return None
+    return datetime.fromtimestamp(value, UTC)
 
 
 def storable(value: object) -> str | None:
@@ -216,7 +232,13 @@ def storable(value: object) -> str | None:
 
 
 def _stored(value: object, limit: int) -> str:
-    return (storable(value) or "")[:limit]
+    """For people to read: cut to the limit, before it is copied."""
+    return (storable(value[: limit + 1]) or "")[:limit] if isinstance(value, str) else ""
+
+
+def _echoed(value: object, limit: int) -> str | None:
+    """To be compared with what was sent: None if it is longer, because a part of it might be equal."""
+    return storable(value) if isinstance(value, str) and len(value) <= limit else None
 
 
 def _code(value: object) -> str:

@@ -13,6 +13,7 @@ from api.fields import (
     StrictSerializer,
 )
 from api.json_field import JSONObjectField
+from api.moments import MomentField
 from upstreams.request import ASPECT_RATIOS, MAX_PROMPT_LENGTH, PRIORITIES, RESOLUTIONS, STYLES, VideoRequest
 from videos.states import JobStatus
 
@@ -89,7 +90,7 @@ class BudgetLeft(serializers.Serializer):  # type: ignore[type-arg]
     reserved = serializers.CharField()
     settled = serializers.CharField()
     left = serializers.CharField()
-    renewsAt = serializers.DateTimeField()
+    renewsAt = MomentField()
 
 
 class Sent(serializers.Serializer):  # type: ignore[type-arg]

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from accounts.budgets.reservations import dollars
 from api.json_field import JSONObjectField
+from api.moments import MomentField, written
 from upstreams import pricing
 from upstreams.request import PRIORITIES
 from videos.api.create_serializers import Adjustment
@@ -53,15 +54,15 @@ class Failure(serializers.Serializer):  # type: ignore[type-arg]
     code = serializers.CharField()
     message = serializers.CharField()
     details = serializers.JSONField(allow_null=True)
-    timestamp = serializers.DateTimeField()
+    timestamp = MomentField()
 
 
 @extend_schema_serializer(component_name="Job")
 class JobView(serializers.ModelSerializer[Job]):
     """A job and all that is known of it."""
 
-    # Many are shown from querysets with their submissions prefetched: queries.visible_to.
-    _standings: dict[UUID, QueuePosition] | None = None
+    # Many are shown from querysets with their submissions prefetched: queries.owned_jobs.
+    _positions: dict[UUID, QueuePosition] | None = None
 
     stage = serializers.SerializerMethodField(help_text="The state of the live submission.")
     negativePrompt = serializers.SerializerMethodField()
@@ -90,10 +91,10 @@ class JobView(serializers.ModelSerializer[Job]):
         help_text="The same by their 90th percentile: nine in ten were done by then."
     )
     metadata = JSONObjectField()
-    createdAt = serializers.DateTimeField(source="created_at")
-    updatedAt = serializers.DateTimeField(source="updated_at")
-    startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
-    completedAt = serializers.DateTimeField(source="completed_at", allow_null=True)
+    createdAt = MomentField(source="created_at")
+    updatedAt = MomentField(source="updated_at")
+    startedAt = MomentField(source="started_at", allow_null=True)
+    completedAt = MomentField(source="completed_at", allow_null=True)
 
     class Meta:
         model = Job
@@ -207,7 +208,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "code": job.error_code,
             "message": job.error_message,
             "details": job.error_details,
-            "timestamp": serializers.DateTimeField().to_representation(job.failed_at),
+            "timestamp": written(job.failed_at),
         }
 
     def get_overdue(self, job: Job) -> bool:
@@ -216,28 +217,28 @@ class JobView(serializers.ModelSerializer[Job]):
     def get_ref(self, job: Job) -> str | None:
         return job.ref or None
 
-    def _standing(self, job: Job) -> QueuePosition:
+    def _position(self, job: Job) -> QueuePosition:
         """Of all that are shown together, found together. The view gives the upstream, or what it found."""
-        if self._standings is None:
-            self._standings = self.context.get("standings")
-        if self._standings is None:
+        if self._positions is None:
+            self._positions = self.context.get("positions")
+        if self._positions is None:
             together: Any = self.instance if self.parent is None else self.parent.instance
             jobs = [together] if isinstance(together, Job) else together
-            self._standings = queue_positions(jobs, self.context["upstream"])
-        return self._standings.get(job.pk, QueuePosition())
+            self._positions = queue_positions(jobs, self.context["upstream"])
+        return self._positions.get(job.pk, QueuePosition())
 
     @extend_schema_field({"type": "integer", "nullable": True})
     def get_queuePosition(self, job: Job) -> int | None:
-        return self._standing(job).position
+        return self._position(job).position
 
     @extend_schema_field({"type": "string", "format": "date-time", "nullable": True})
     def get_estimatedCompletionAt(self, job: Job) -> str | None:
-        return _written(self._standing(job).done_at)
+        return _moment(self._position(job).done_at)
 
     @extend_schema_field({"type": "string", "format": "date-time", "nullable": True})
     def get_estimatedCompletionBy(self, job: Job) -> str | None:
-        return _written(self._standing(job).done_by)
+        return _moment(self._position(job).done_by)
 
 
-def _written(at: datetime | None) -> str | None:
-    return None if at is None else str(serializers.DateTimeField().to_representation(at))
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else written(at)

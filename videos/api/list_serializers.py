@@ -5,6 +5,7 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from api.fields import StrictChoiceField, StrictSerializer
+from api.moments import MomentField
 from upstreams.request import PRIORITIES
 from videos.api.job_serializers import JobView
 from videos.api.queries import MAX_COUNT
@@ -38,8 +39,8 @@ class ListQuery(PageQuery):
     status = StrictChoiceField(choices=JobStatus.values, required=False)
     batchId = serializers.UUIDField(required=False, help_text="Jobs of this batch.")
     priority = StrictChoiceField(choices=list(PRIORITIES), required=False)
-    createdAfter = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made at or after it.")
-    createdBefore = serializers.DateTimeField(required=False, help_text="ISO 8601; jobs made before it.")
+    createdAfter = MomentField(required=False, help_text="ISO 8601; jobs made at or after it.")
+    createdBefore = MomentField(required=False, help_text="ISO 8601; jobs made before it.")
 
 
 class ContentQuery(StrictSerializer):

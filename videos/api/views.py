@@ -1,8 +1,5 @@
 """The REST face of jobs: each action parses, makes one call, and renders."""
 
-import hashlib
-import json
-import logging
 import math
 from typing import Any
 
@@ -12,7 +9,6 @@ from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -22,10 +18,13 @@ from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictSerializer
+from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
 from upstreams import pricing
 from upstreams.fitting import fit
 from upstreams.registry import configured
 from videos.api import examples
+from videos.api.conditional import etag_of, is_known
+from videos.api.content import NotCompleted, file_of
 from videos.api.create_serializers import Accepted, Cancelled, CreateVideo, Estimate
 from videos.api.job_serializers import JobView
 from videos.api.list_serializers import ContentQuery, JobPage, ListQuery
@@ -37,42 +36,6 @@ from videos.lifecycle.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
 from videos.states import JOB_OPEN, JobStatus
-
-logger = logging.getLogger(__name__)
-
-
-class NotCompleted(APIException):
-    """400: there is no result yet, or there will be none."""
-
-    status_code = status.HTTP_400_BAD_REQUEST
-    default_code = "job_not_completed"
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"The job is {job.status}; its result is there once it is completed.")
-        self.extra = {"status": job.status}
-
-
-class FileMissing(APIException):
-    """410: the file was kept, and is not there any more."""
-
-    status_code = status.HTTP_410_GONE
-    default_code = "file_missing"
-    default_detail = "The file is no longer in this service's media; ask its operator to restore it."
-
-
-def header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
-    """A header of an answer."""
-    return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
-
-
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters, such as a UUID; kept for 24 hours. The same "
-    "request under the same key is carried out once and answered alike.",
-)
-REPLAYED = header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
 
 
 class VideoViewSet(GenericViewSet[Job]):
@@ -201,14 +164,10 @@ class VideoViewSet(GenericViewSet[Job]):
         """
         job = self.get_object()
         data = self.get_serializer(job).data
-        # Estimates move with the clock, while the job itself stays as it is.
-        told = {name: value for name, value in data.items() if not name.startswith("estimatedCompletion")}
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
-        headers = {"ETag": f'"{digest}"', "Cache-Control": "private, no-cache"}
+        headers = {"ETag": etag_of(data), "Cache-Control": "private, no-cache"}
         if job.status in JOB_OPEN:
             headers["Retry-After"] = str(math.ceil(poll_interval(job.age())))
-        seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
-        if headers["ETag"] in seen or "*" in seen:
+        if is_known(request, headers["ETag"]):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
         return Response({"success": True, "data": data}, headers=headers)
 
@@ -282,14 +241,4 @@ class VideoViewSet(GenericViewSet[Job]):
         query = ContentQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         job = self.get_object()
-        if job.status != JobStatus.COMPLETED:
-            raise NotCompleted(job)
-        variant = query.validated_data["variant"]
-        kept = job.video if variant == "video" else job.thumbnail
-        if not kept:
-            raise ValidationError({"variant": f"This job has no {variant}."})
-        try:
-            return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
-        except FileNotFoundError as error:
-            logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
-            raise FileMissing from error
+        return file_of(job, query.validated_data["variant"])

@@ -12,6 +12,7 @@ from rest_framework.exceptions import APIException
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.clock import database_now
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.models import Job, Submission, locked
@@ -92,7 +93,7 @@ def drop(submission: Submission, upstream: Upstream) -> None:
                 return
     assert submission.upstream_id is not None
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.DELETE):
             upstream.client.delete(submission.upstream_id)
     except errors.NotFound:
         pass

@@ -1,53 +1,75 @@
-"""When we stop waiting: never before the upstream was asked once more, or has been silent for an hour."""
+"""When we stop waiting: after JOB_GIVE_UP_AFTER of work, and a last answer or an hour of failed attempts."""
 
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import fail
+from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
+from videos.queue.isolation import isolated
 from videos.states import CostState, SubmissionState
 
 # Between attempts at a render that was given up, which may finish after all.
 LATE_SECONDS = 3600
-_SILENCE_SECONDS = 3600
+_SILENCE = timedelta(hours=1)
+# Of the time between two failed attempts no more counts, so an hour of silence is at least five of them.
+_ATTEMPT_COUNTS_FOR = timedelta(minutes=15)
+_NOTED_EVERY = timedelta(seconds=20)
 _S = SubmissionState
 _WAITING = [_S.UNKNOWN, _S.RENDERING, _S.RENDERED, _S.DROPPING]
 
 
 def record_contact(submission: Submission, answered: bool, now: datetime) -> None:
-    """Notes whether the upstream gave an answer about the submission."""
-    if answered and submission.silent_since is not None:
-        Submission.objects.filter(pk=submission.pk).update(silent_since=None)
-    elif not answered and submission.silent_since is None:
-        Submission.objects.filter(pk=submission.pk).update(silent_since=now)
+    """Notes whether an attempt of ours got an answer about the submission, or its file."""
+    row = Submission.objects.filter(pk=submission.pk)
+    if answered:
+        if submission.silent_since is not None:
+            row.update(silent_since=None, silent_at=None)
+        return
+    since = submission.silent_since or now
+    if submission.silent_at is not None:
+        passed = now - submission.silent_at
+        if timedelta() <= passed < _NOTED_EVERY:
+            return
+        # A downtime of ours, or a clock that was set, is not the upstream's silence.
+        since += max(passed - _ATTEMPT_COUNTS_FOR, min(passed, timedelta()))
+    row.update(silent_since=since, silent_at=now)
+
+
+def is_silent(submission: Submission) -> bool:
+    """Whether our attempts have failed for an hour, in a row and with no long gap between them."""
+    since, last = submission.silent_since, submission.silent_at
+    return since is not None and last is not None and last - since >= _SILENCE
 
 
 def give_up_expired(upstream: Upstream) -> None:
     """Ends our patience with what is past its time and cannot be asked after.
 
     What still answers is asked first, and ended by who asked: after a downtime of ours, the upstream may have
-    finished long ago.
+    finished long ago. A rendered file is given up only by an attempt to fetch it that fails.
     """
-    silent = Q(state__in=[_S.UNKNOWN, _S.RENDERING], silent_since__lte=in_database(-_SILENCE_SECONDS))
+    silent = Q(state__in=[_S.UNKNOWN, _S.RENDERING], silent_at__gte=F("silent_since") + _SILENCE)
     unlisted = Q(state=_S.UNKNOWN, due_at__isnull=True)
-    fruitless = Q(
-        state__in=[_S.RENDERED, _S.DROPPING], give_up_at__lte=in_database(-_SILENCE_SECONDS - upstream.lease)
-    )
     not_ours_to_ask = ~Q(provider__name=upstream.name)
     past = Submission.objects.filter(state__in=_WAITING, give_up_at__lte=in_database())
-    for late in past.filter(silent | unlisted | fruitless | not_ours_to_ask):
-        with locked(late) as (job, submission):
+    for late in past.filter(silent | unlisted | not_ours_to_ask):
+        with isolated(late), locked(late) as (job, submission):
             give_up_if_expired(job, submission)
 
 
 def give_up_if_expired(job: Job, submission: Submission) -> None:
-    """Gives up a submission past its time; what it cost counts as paid. Called under the job's lock."""
+    """Gives up a submission past its time; what it cost counts as paid. Called under the job's lock.
+
+    Not after a gap: the next dispatch moves the deadline by it.
+    """
     now = database_now()
     if submission.state not in _WAITING or submission.give_up_at > now:
+        return
+    if not has_worked_until(submission.provider, now):
         return
     hours = f"{settings.JOB_GIVE_UP_AFTER / 3600:g} hours"
     match submission.state:

@@ -34,7 +34,9 @@ def write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
             progress=progress, updated_at=in_database()
         )
     if found:
-        Submission.objects.filter(pk__in=found).update(missing_polls=0, missing_since=None, silent_since=None)
+        Submission.objects.filter(pk__in=found).update(
+            missing_polls=0, missing_since=None, silent_since=None, silent_at=None
+        )
 
 
 def observe(job: Job, submission: Submission, video: Video) -> None:
@@ -73,6 +75,7 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
         missing_since=None,
         missing_polls=0,
         silent_since=None,
+        silent_at=None,
         give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
     ):
         wake("dispatch")

@@ -14,6 +14,7 @@ from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.models import Job, Submission, locked
+from videos.queue.isolation import isolated
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -94,8 +95,8 @@ def _enter_unknown(submission: Submission, reason: str, *, answered: bool) -> bo
 def expire_leases() -> None:
     """Submissions whose sender did not come back may have been accepted."""
     expired = Submission.objects.filter(state=SubmissionState.SENDING, due_at__lte=in_database())
-    for submission in expired:
-        with locked(submission) as (_, submission):
+    for late in expired:
+        with isolated(late), locked(late) as (_, submission):
             # Does nothing where the sender came back in between.
             _enter_unknown(submission, "The sender did not come back.", answered=False)
 

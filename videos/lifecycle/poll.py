@@ -8,9 +8,11 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
 from videos.lifecycle.observe import observe, observe_missing, write_progress
+from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.states import JOB_OPEN, SubmissionState
@@ -24,7 +26,7 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
     """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
     assert submission.upstream_id is not None
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.RETRIEVE):
             video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
     except errors.NotFound:
         with locked(submission) as (job, submission):
@@ -69,8 +71,8 @@ def ask_now(job: Job, upstream: Upstream) -> None:
         wake("dispatch")
         return
     try:
-        if left := upstream.provider().backoff_seconds():
-            raise errors.Busy("The upstream asked to be left alone.", retry_after=left)
+        if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
+            raise errors.Busy("The upstream asked to wait.", retry_after=left)
         ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
     except errors.SoraError as error:
         raise UpstreamUnavailable(error) from error
@@ -80,7 +82,9 @@ def ask_late(submission: Submission, upstream: Upstream) -> None:
     """Looks whether a given-up render finished after all, for as long again as it was waited for."""
     if not submission.claim_due(LATE_SECONDS):
         return
-    if (database_now() - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER:
+    now = database_now()
+    past = (now - submission.give_up_at).total_seconds() > settings.JOB_GIVE_UP_AFTER
+    if past and has_worked_until(submission.provider, now):
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.GIVEN_UP).update(due_at=None)
         return
     ask(submission, upstream)

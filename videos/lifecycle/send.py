@@ -15,6 +15,7 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
 from videos.models import Submission, locked
 from videos.queue.claim import claim
+from videos.queue.isolation import isolated
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ def submit_next(upstream: Upstream) -> bool:
     submission = claim(upstream)
     if submission is None:
         return False
-    send(submission, upstream)
+    # What it raises leaves the submission to its lease.
+    with isolated(submission):
+        send(submission, upstream)
     return True
 
 

@@ -1,6 +1,7 @@
 """All renders of an upstream are followed by pages of its list."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -10,43 +11,53 @@ from django.db.models import Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
-from upstreams.client.types import Phase, Video
+from upstreams.client.types import Phase, Video, VideoPage
 from upstreams.clock import database_now, in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.expiry import record_contact
 from videos.lifecycle.observe import observe, write_progress
 from videos.lifecycle.poll import ASK_AGAIN_SECONDS, ask
 from videos.models import Submission, locked
+from videos.queue.isolation import isolated
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-_MAX_PAGES = 50
-
+# Pages of one sweep; the next one goes on behind them.
+_MAX_PAGES = 10
+# Pages in a row that show nothing of what is due.
+_MAX_POOR_PAGES = 3
 # Asked for one by one in a sweep, at most.
 _MAX_STRAGGLERS = 20
+# Between sweeps, for each page beyond the first.
+_PAGE_SECONDS = 0.5
 
 
 def sweep(upstream: Upstream) -> None:
     """Asks after all renders of the provider that are due, by list pages rather than one by one."""
     provider = upstream.provider()
-    if provider.backoff_seconds():
+    if not can_sweep(upstream, provider):
         return
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
     ).update(sweep_due_at=in_database(upstream.lease))
     if not leased:
         return
-    pause = 0.0
+    # Those that have not had their turn stay due.
+    pause: float = ASK_AGAIN_SECONDS
     try:
         rendering = list(swept_by(upstream, provider).select_related("job"))
-        if rendering and not _sweep(rendering, upstream):
-            # Those that have not had their turn stay due.
-            pause = ASK_AGAIN_SECONDS
+        pause = _sweep(rendering, upstream, provider) if rendering else 0.0
     finally:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))
+
+
+def can_sweep(upstream: Upstream, provider: Provider) -> bool:
+    """Whether renders may be asked after now, by the list or else one by one."""
+    calls = [Call.LIST, Call.RETRIEVE] if upstream.dialect.lists else [Call.RETRIEVE]
+    return not all(provider.backoff_seconds(call) for call in calls)
 
 
 def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
@@ -55,33 +66,47 @@ def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
     return rendering.exclude(job__status=JobStatus.CANCELLED) if upstream.dialect.cancels else rendering
 
 
-def _sweep(rendering: Sequence[Submission], upstream: Upstream) -> bool:
-    """Whether the list could be read, if there is one."""
-    now = database_now()
+def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provider) -> float:
+    """For how many seconds the next sweep waits: longer, the more this one has cost or if it failed."""
+    now, began = database_now(), time.monotonic()
     mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
     seen: dict[str, Video] = {}
     failed = False
+    pages = 0
+    # While we wait with the list, each is asked after by itself.
+    listed = upstream.dialect.lists and not provider.backoff_seconds(Call.LIST)
     try:
-        if upstream.dialect.lists:
-            with respecting_retry_after(upstream):
-                for videos in _pages(mine, upstream):
+        if listed:
+            with respecting_retry_after(upstream, Call.LIST):
+                for videos in _pages(mine, upstream, provider, now):
                     seen |= videos
+                    pages += 1
     except errors.SoraError as error:
         # A poll that fails says nothing about the renders that it has not shown by then.
         logger.warning("%s could not be asked after its renders: %s", upstream.name, error)
         failed = True
+        _resume_behind(None, provider)
     # First what the list shows: one video that cannot be asked after must not hide the others.
-    _observe_listed(mine, seen)
+    put_off = _observe_listed(mine, seen)
     unseen = [each for each in rendering if each.upstream_id not in seen]
-    due = [each for each in unseen if (each.due_at or now) <= now]
+    due = [each for each in unseen if _is_due(each, now)]
     due.sort(key=lambda each: each.due_at or now)
     asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, away=failed)
     for submission in unseen:
         # Who was not asked after in particular is without an answer only where the list failed.
         if not asked.get(submission.pk, not failed):
             record_contact(submission, False, now)
-    _ask_again([*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)], now)
-    return not failed
+    answered = [*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)]
+    _ask_again([each for each in answered if each.pk not in put_off], now)
+    took = time.monotonic() - began
+    # As long again as it took, unless that is next to nothing.
+    cost = max(took if took > _PAGE_SECONDS else 0.0, _PAGE_SECONDS * (pages - 1))
+    whole = not failed and listed == upstream.dialect.lists
+    return max(cost, 0.0 if whole else ASK_AGAIN_SECONDS)
+
+
+def _is_due(submission: Submission, now: datetime) -> bool:
+    return submission.due_at is None or submission.due_at <= now
 
 
 def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool) -> dict[int, bool]:
@@ -91,46 +116,82 @@ def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool
     """
     answered: dict[int, bool] = {}
     for submission in due:
-        if upstream.provider().backoff_seconds():
+        if upstream.provider().backoff_seconds(Call.RETRIEVE):
             break
-        try:
-            ask(submission, upstream)
-            answered[submission.pk] = True
-        except errors.SoraError as error:
-            logger.warning("%s could not be asked after: %s", submission, error)
-            answered[submission.pk] = False
-            if away:
-                break
+        with isolated(submission):
+            try:
+                ask(submission, upstream)
+                answered[submission.pk] = True
+            except errors.SoraError as error:
+                logger.warning("%s could not be asked after: %s", submission, error)
+                answered[submission.pk] = False
+                if away:
+                    break
     return answered
 
 
-def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> None:
+def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> set[int]:
+    """Records what each page has shown; the keys of those on which that raised, now or a short while ago."""
+    put_off: set[int] = set()
     write_progress(
         (mine[video_id], video) for video_id, video in seen.items() if video.phase == Phase.RUNNING
     )
     now = database_now()
     for video_id, video in seen.items():
-        is_expired = mine[video_id].give_up_at <= now
-        if video.phase != Phase.RUNNING or is_expired:
-            with locked(mine[video_id]) as (job, submission):
+        row = mine[video_id]
+        if row.faults and not _is_due(row, now):
+            put_off.add(row.pk)
+        elif row.faults or video.phase != Phase.RUNNING or row.give_up_at <= now:
+            with isolated(row) as outcome, locked(row) as (job, submission):
                 observe(job, submission, video)
+            if outcome.failed:
+                put_off.add(row.pk)
+    return put_off
 
 
-def _pages(mine: dict[str, Submission], upstream: Upstream) -> Iterator[dict[str, Video]]:
-    """Those of our videos that each page of the list shows, back to the oldest of them. Raises SoraError."""
-    oldest = min(submission.created_at for submission in mine.values())
-    start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    seen: set[str] = set()
-    after: str | None = None
+def _pages(
+    mine: dict[str, Submission], upstream: Upstream, provider: Provider, now: datetime
+) -> Iterator[dict[str, Video]]:
+    """Those of our videos that each page of the list shows. Raises SoraError.
+
+    Reads back to the oldest render that is due, while the pages show such: few that are left are asked after
+    one by one, and for many the next sweep goes on behind the last page.
+    """
+    due = {video_id: each for video_id, each in mine.items() if _is_due(each, now)}
+    waiting = due or dict(mine)
+    after = provider.sweep_after or None
+    poor = 0
     for _ in range(_MAX_PAGES):
-        page = upstream.client.list(after=after, limit=100, order="desc")
-        videos = {video.id: video for video in page.videos if video.id in mine}
-        yield videos
-        seen |= videos.keys()
+        try:
+            page = upstream.client.list(after=after, limit=100, order="desc")
+        except errors.NotPaged:
+            after = None
+            break
+        yield {video.id: video for video in page.videos if video.id in mine}
+        shown = [waiting.pop(video.id) for video in page.videos if video.id in waiting]
         after = page.next_after
-        past = any(video.created_at is not None and video.created_at < start for video in page.videos)
-        if after is None or past or len(seen) == len(mine):
-            return
+        if after is None or not waiting or _is_past(page, waiting):
+            after = None
+            break
+        poor = 0 if shown else poor + 1
+        if poor and len(waiting) <= _MAX_STRAGGLERS:
+            after = None
+            break
+        if poor >= _MAX_POOR_PAGES:
+            break
+    _resume_behind(after, provider)
+
+
+def _is_past(page: VideoPage, waiting: dict[str, Submission]) -> bool:
+    """Whether the page goes back to before the oldest of them."""
+    oldest = min(submission.created_at for submission in waiting.values())
+    start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    return any(video.created_at is not None and video.created_at < start for video in page.videos)
+
+
+def _resume_behind(after: str | None, provider: Provider) -> None:
+    if provider.sweep_after != (after or ""):
+        Provider.objects.filter(pk=provider.pk).update(sweep_after=after or "")
 
 
 def _ask_again(rendering: Iterable[Submission], began: datetime) -> None:

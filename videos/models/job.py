@@ -85,6 +85,9 @@ class Job(models.Model):
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
     error_details = models.JSONField(null=True)
+    # How often in a row its claim raised unexpectedly, and what: videos.queue.isolation.
+    faults = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
 
     video = models.FileField(max_length=255, blank=True)
     thumbnail = models.FileField(max_length=255, blank=True)
@@ -138,6 +141,8 @@ class Job(models.Model):
             # A caller's list, newest first, by page or cursor.
             models.Index(fields=["owner", "-id"], name="job_owner_list"),
             models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
+            # `manage.py undecided` lists those whose claim raises.
+            models.Index(fields=["faults"], condition=Q(faults__gt=0), name="job_faults"),
             # /metrics counts.
             models.Index(fields=["status"], name="job_status"),
         ]

@@ -59,13 +59,18 @@ class Submission(models.Model):
     # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
     attempts = models.PositiveIntegerField(default=0)
     unknown_at = models.DateTimeField(null=True)
-    # Since when the upstream gives no answer about it.
+    # The first and the last of our attempts in a row that got no answer about it, or no file. Of the time
+    # between two of them at most a quarter of an hour counts: silent_since is moved by the rest.
     silent_since = models.DateTimeField(null=True)
+    silent_at = models.DateTimeField(null=True)
     # Since when, and in how many attempts, the upstream says that it does not know it.
     missing_since = models.DateTimeField(null=True)
     missing_polls = models.PositiveIntegerField(default=0)
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
+    # How often in a row a journey raised on it unexpectedly, and what: videos.queue.isolation.
+    faults = models.PositiveIntegerField(default=0)
+    fault = models.TextField(blank=True)
 
     created_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
@@ -109,6 +114,8 @@ class Submission(models.Model):
             models.Index(
                 fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
             ),
+            # `manage.py undecided` lists those that a journey raises on.
+            models.Index(fields=["faults"], condition=Q(faults__gt=0), name="submission_faults"),
             # The claim counts the live ones of a provider; the sweep reads them.
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"

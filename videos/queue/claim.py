@@ -10,6 +10,7 @@ from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Job, JobEvent, Submission
+from videos.queue.isolation import put_off
 from videos.queue.selection import next_job, record_claim
 from videos.states import LIVE, SubmissionState
 
@@ -18,8 +19,21 @@ def claim(upstream: Upstream) -> Submission | None:
     """Opens a submission for the next job, committed under a lease; None where there is none to open.
 
     The provider's row lock makes its concurrency a limit over all workers. A job whose match key is
-    undecided waits: the upstream's list could not tell the two apart.
+    undecided waits: the upstream's list could not tell the two apart. A job that cannot be claimed at all is
+    put off, so that the others get their turn.
     """
+    chosen: list[Job] = []
+    try:
+        return _claim(upstream, chosen)
+    except Exception as error:
+        if not chosen:
+            raise
+        put_off(chosen[0], error)
+        return None
+
+
+def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
+    """As `claim`; adds the job to `chosen` before anything of it is used."""
     provider = upstream.provider()
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().get(pk=provider.pk)
@@ -35,6 +49,7 @@ def claim(upstream: Upstream) -> Submission | None:
         job = next_job(provider)
         if job is None:
             return None
+        chosen.append(job)
         submission = Submission(
             job=job,
             number=job.submissions.count() + 1,
@@ -52,7 +67,7 @@ def claim(upstream: Upstream) -> Submission | None:
         )
         submission.due_at = submission.lease_until
         submission.save(force_insert=True)
-        Job.objects.filter(pk=job.pk).update(reservation=None)
+        Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault="")
         consume_token(provider, now)
         record_claim(provider, job.owner_id)
         JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)

@@ -8,14 +8,17 @@ from django.db.models import F
 from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.client import errors
 from upstreams.clock import in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import drop
 from videos.lifecycle.expiry import give_up_expired
 from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.poll import ask_late
-from videos.lifecycle.sweep import swept_by
+from videos.lifecycle.sweep import can_sweep, swept_by
+from videos.lifecycle.working_time import record_working
 from videos.models import Job, Submission
+from videos.queue.isolation import isolated
+from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
 from videos.results.store import store
@@ -45,6 +48,7 @@ class Work:
 def due_work(upstream: Upstream) -> list[Work]:
     """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
     the work claims it first."""
+    record_working()
     expire_leases()
     give_up_expired(upstream)
     provider = upstream.provider()
@@ -59,23 +63,29 @@ def due_work(upstream: Upstream) -> list[Work]:
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - mine.filter(state__in=LIVE).count()
         work += [Work("submit", turn=turn) for turn in range(min(free, _MAX_SUBMITTERS))]
-    if provider.backoff_seconds():
-        return work
-    due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
-    if swept.exists():
+    if swept.exists() and can_sweep(upstream, provider):
         work.append(Work("sweep"))
     if audit_due(provider).exists():
         work.append(Work("audit"))
-    attended = due.exclude(pk__in=swept).order_by("due_at").values_list("pk", flat=True)
-    work += [Work("advance", pk) for pk in attended[:_MAX_ATTENDED]]
+    due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
+    attended = due.exclude(pk__in=swept).exclude(must_wait(provider))
+    # What expires first goes first: files among themselves, and before what has no end.
+    ordered = attended.order_by(F("expires_at").asc(nulls_last=True), "due_at").values_list("pk", flat=True)
+    work += [Work("advance", pk) for pk in ordered[:_MAX_ATTENDED]]
     return work
 
 
 def advance(submission: Submission, upstream: Upstream) -> None:
-    """Does what is due for one submission, unless the upstream wants to be left alone by now."""
-    if upstream.provider().backoff_seconds():
+    """Does what is due for one submission, unless the upstream asked to wait with that kind of call."""
+    waits = must_wait(upstream.provider())
+    if Submission.objects.filter(waits, pk=submission.pk).exists():
         return
+    with isolated(submission):
+        _advance(submission, upstream)
+
+
+def _advance(submission: Submission, upstream: Upstream) -> None:
     match submission.state:
         case SubmissionState.UNKNOWN:
             reconcile(submission, upstream)
@@ -93,10 +103,15 @@ def advance(submission: Submission, upstream: Upstream) -> None:
             ask_late(submission, upstream)
 
 
+def is_fetch(submission: Submission) -> bool:
+    """Whether what is due for it is to fetch a file, which may take minutes."""
+    return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
+
+
 def probe(upstream: Upstream) -> None:
     """Asks a paused provider whether it takes us again, if that is due."""
     provider = upstream.provider()
-    if provider.backoff_seconds():
+    if provider.backoff_seconds(Call.LIST):
         return
     leased = Provider.objects.filter(
         pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
@@ -104,7 +119,7 @@ def probe(upstream: Upstream) -> None:
     if not leased:
         return
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.LIST):
             upstream.client.probe()
     except errors.SoraError as error:
         logger.warning("%s stays paused: %s", provider.name, error)

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from upstreams.breaker import is_tripped
 from upstreams.clock import in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from videos.queue.wake import wake
 from videos.reconciliation.decisions import Refused
 
@@ -42,7 +42,7 @@ def resume(name: str, *, trust_list: bool = False) -> list[str]:
             "probe_due_at": None,
             "sending_backoff_until": None,
             "sending_backoff_reason": "",
-            "backoff_until": None,
+            **{call.backoff_field: None for call in Call},
             "failures": 0,
         }
         if trust_list:
@@ -69,8 +69,10 @@ def send_blocks(provider: Provider) -> list[str]:
             f"held until {provider.sending_backoff_until:%Y-%m-%d %H:%M:%S}: "
             f"{provider.sending_backoff_reason}"
         )
-    if provider.backoff_until is not None and provider.backoff_seconds():
-        found.append(f"asked nothing until {provider.backoff_until:%Y-%m-%d %H:%M:%S}, as it wished")
+    for call in Call:
+        if provider.backoff_seconds(call):
+            until = provider.backoff_until(call)
+            found.append(f"no {call} call until {until:%Y-%m-%d %H:%M:%S}, as it asked")
     if is_tripped(provider):
         found.append(f"one create at a time after {provider.failures} failures in a row")
     if not provider.proves_absence:

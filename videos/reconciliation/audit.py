@@ -15,9 +15,10 @@ from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Submission
+from videos.reconciliation.candidates import slim
 from videos.reconciliation.listing import may_be_its, unowned, walk
 from videos.states import UNDECIDED, SubmissionState
 
@@ -81,7 +82,7 @@ def dollars(amount: Decimal | None) -> str:
 
 def audit_due(provider: Provider) -> QuerySet[Provider]:
     """The provider, if its next audit is due."""
-    if not settings.AUDIT_SECONDS or provider.backoff_seconds():
+    if not settings.AUDIT_SECONDS or provider.backoff_seconds(Call.LIST):
         return Provider.objects.none()
     first = Q(audit_due_at__isnull=True, created_at__lte=in_database(-settings.AUDIT_SECONDS))
     return Provider.objects.filter(first | Q(audit_due_at__lte=in_database()), pk=provider.pk)
@@ -104,12 +105,15 @@ def audit(upstream: Upstream) -> Audit:
     began = database_now()
     listed: dict[str, Video] = {}
     since, ended = None, False
+    # Whose video may be dated anywhere: of those alone the texts are needed.
+    undecided = Submission.objects.filter(provider__name=upstream.name, state__in=UNDECIDED)
+    match_keys = set(undecided.values_list("match_key", flat=True))
     try:
-        with respecting_retry_after(upstream):
+        with respecting_retry_after(upstream, Call.LIST):
             for page in walk(upstream, most=settings.AUDIT_PAGES):
                 if page.fault:
                     return Audit(upstream.name, page.fault)
-                listed |= {video.id: video for video in page.videos}
+                listed |= {video.id: slim(video, match_keys, upstream.dialect) for video in page.videos}
                 since, ended = page.back_to, page.ended
     except errors.SoraError as error:
         return Audit(upstream.name, f"it could not be read: {str(error).rstrip('.')}")

@@ -1,12 +1,14 @@
 """The upstream's list, walked newest first, with what the walk has shown so far."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.models import Provider
@@ -31,12 +33,22 @@ class Page:
 
 
 def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
-    """The list's pages, at most so many, up to its end or its first fault. Raises SoraError."""
+    """The list's pages, at most so many, up to its end or its first fault. Raises SoraError.
+
+    Takes no longer than the upstream's lease. Keeps one page in memory.
+    """
     before: datetime | None = None
     after: str | None = None
     passed: set[str] = set()
+    shown: set[str] = set()
+    ends = time.monotonic() + upstream.lease
     for _ in range(most):
-        page = upstream.client.list(after=after, limit=100, order="desc")
+        try:
+            page = upstream.client.list(after=after, limit=100, order="desc")
+        except errors.NotPaged:
+            # What the page before has shown stays known.
+            yield Page((), "it cannot be read beyond its first page", before, ended=False)
+            return
         dated = [video.created_at for video in page.videos if video.created_at is not None]
         fault = ""
         # What cannot be read may be what is looked for; what is not in order has no known end.
@@ -44,11 +56,17 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
             fault = f"{page.unreadable} of its entries cannot be read"
         elif page.next_after in passed:
             fault = "it runs in a circle"
+        elif shown.intersection(video.id for video in page.videos):
+            # Such as a server that ignores the cursor, while new videos move its only page on.
+            fault = "its pages overlap"
         elif not _newest_first([before, *dated] if before else dated):
             fault = "it is not newest first"
+        elif time.monotonic() > ends:
+            fault = f"it takes more than {upstream.lease:g} s to read"
         before = min([before, *dated] if before else dated, default=None)
         after = page.next_after
-        yield Page(page.videos, fault, before, ended=after is None)
+        shown = {video.id for video in page.videos}
+        yield Page(page.videos, fault, before, ended=after is None and not fault)
         if fault or after is None:
             return
         passed.add(after)

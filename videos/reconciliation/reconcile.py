@@ -10,12 +10,14 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
+from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
 from videos.lifecycle.outcomes import accept, fail
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
-from videos.reconciliation.listing import attempted, may_be_its, unowned, walk
+from videos.reconciliation.candidates import Candidates
+from videos.reconciliation.listing import attempted, walk
 from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -46,12 +48,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
         return
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
-    try:
-        with respecting_retry_after(upstream):
-            look = _look(submission, upstream)
-    except errors.SoraError as error:
-        logger.warning("The list could not be read to find %s: %s", submission, error)
-        look = _Look(complete=False, contested=False, unowned=())
+    look = _look(submission, upstream)
     match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
     with locked(submission) as (job, submission):
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
@@ -67,24 +64,34 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
-    start, _ = attempted(submission)
-    candidates: dict[str, Video] = {}
-    complete = False
-    for page in walk(upstream):
-        for video in page.videos:
-            if may_be_its(video, submission, upstream.dialect):
-                candidates[video.id] = video
-        if page.fault:
-            logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
-            break
-        if page.ended or (page.back_to is not None and page.back_to < start):
-            complete = True
-            break
-    else:
-        logger.error("The list of %s does not end.", upstream.name)
+    candidates = Candidates(submission, upstream.dialect)
+    try:
+        with respecting_retry_after(upstream, Call.LIST):
+            complete = _read_back(submission, upstream, candidates)
+    except errors.SoraError as error:
+        # What was seen before that may be adopted; it proves no absence.
+        logger.warning("The list could not be read to find %s: %s", submission, error)
+        complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, unowned(submission.provider, candidates))
+    return _Look(complete, contested, candidates.unowned())
+
+
+def _read_back(submission: Submission, upstream: Upstream, candidates: Candidates) -> bool:
+    """Whether the list was read back to the attempt's start. Raises SoraError."""
+    start, _ = attempted(submission)
+    for page in walk(upstream):
+        candidates.add(page.videos)
+        if page.fault:
+            logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
+            return False
+        if candidates.overflowed:
+            logger.error("Too many videos that nobody owns may be %s.", submission)
+            return False
+        if page.ended or (page.back_to is not None and page.back_to < start):
+            return True
+    logger.error("The list of %s does not end.", upstream.name)
+    return False
 
 
 def _contested(submission: Submission) -> bool:
@@ -111,11 +118,11 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         due = (
             submission.unknown_at + timedelta(seconds=window[attempts])
             if look.complete
-            else began + timedelta(seconds=_AGAIN_SECONDS)
+            else _next_look(began)
         )
         _again(submission, attempts, due)
     elif not look.complete:
-        _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
+        _again(submission, attempts, _next_look(began))
     elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
         if submission.give_up_at <= began:
             give_up_if_expired(job, submission)
@@ -134,6 +141,12 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         _again(submission, attempts, began + timedelta(seconds=_LINGER_SECONDS))
     else:
         _record_absent(job, submission)
+
+
+def _next_look(began: datetime) -> datetime:
+    """When to read a list again that proved nothing: later, the longer reading it took."""
+    now = database_now()
+    return now + max(now - began, timedelta(seconds=_AGAIN_SECONDS))
 
 
 def _again(submission: Submission, attempts: int, due: datetime) -> None:

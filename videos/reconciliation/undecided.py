@@ -58,7 +58,11 @@ def _listed(upstream: Upstream, waiting: list[Submission]) -> tuple[dict[str, Vi
     listed: dict[str, Video] = {}
     try:
         for page in walk(upstream, most=settings.AUDIT_PAGES):
-            listed |= {video.id: video for video in page.videos}
+            listed |= {
+                video.id: video
+                for video in page.videos
+                if any(may_be_its(video, each, upstream.dialect) for each in waiting)
+            }
             if page.fault:
                 break
             if page.ended or (page.back_to is not None and page.back_to < start):

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
+from api.escaping import EscapingCommand
 
 _MOST = Decimal(10_000_000)
 _ROW = "{:<16} {:<24} {:<6} {:>12} {:>12} {:>12} {:>12}"
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """A budget is of an owner, or of one of its keys, for each day or each month of UTC."""
 
     help = "Set, list and end budgets."

@@ -5,16 +5,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts.keys.key_format import DAYS_MAX, printable
 from accounts.models import ApiKey, User
+from api.escaping import EscapingCommand
 
 _ROW = "{:>6} {:<16} {:<24} {:<12} {:<5} {:<7} {:<16} {:<16}"
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Writes a new key's secret to the standard output alone, so that a script can take it."""
 
     help = "Make, list and revoke API keys."

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos.reconciliation import decisions
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Gives a submission its upstream id; harmless when repeated."""
 
     help = "Give a submission of unknown outcome the id of the upstream's video that it became."

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos.reconciliation.audit import audit
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Prints one line per finding and a summary; changes nothing."""
 
     help = "Compare the upstream's list with our rows. Exits 1 if anything was found, 2 if nothing is proven."

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from api.escaping import EscapingCommand
 from videos.reconciliation import decisions
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Ends an unknown submission as absent, so that its job is sent again."""
 
     help = "Say that a submission of unknown outcome was not accepted: its job is sent again."

@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from api.escaping import EscapingCommand
 from videos.queue import providers
 from videos.reconciliation import decisions
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Ends a pause, a hold and an open breaker; harmless when repeated."""
 
     help = "End a provider's pause and hold, so that jobs are sent to it again."

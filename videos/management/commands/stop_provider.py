@@ -3,14 +3,15 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos.queue import providers
 from videos.reconciliation import decisions
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Stops new submissions; harmless when repeated. `manage.py resume_provider` ends it."""
 
     help = "Send no more jobs to a provider; what was sent is followed to its end."

@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from api.escaping import EscapingCommand
 from upstreams.client.types import Video
 from upstreams.models import Provider
 from upstreams.registry import Upstream, configured
 from videos.queue import providers
+from videos.queue.isolation import faulty
 from videos.reconciliation.audit import dollars
 from videos.reconciliation.undecided import undecided
 
@@ -16,7 +16,7 @@ _PROMPT_SHOWN = 60
 _ROW = "{:<40} {:>7} {:<8} {:>12} {}"
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Lists; changes nothing."""
 
     help = "List the submissions and providers that wait for a person's decision."
@@ -49,7 +49,10 @@ class Command(BaseCommand):
         ]
         for line in restraints:
             self.stdout.write(line)
-        if not found and not restraints:
+        faults = [f"{row}: put off, failed {times} times in a row: {error}" for row, times, error in faulty()]
+        for line in faults:
+            self.stdout.write(line)
+        if not found and not restraints and not faults:
             self.stdout.write("Nothing waits for a person.")
 
 

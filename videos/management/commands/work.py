@@ -12,20 +12,22 @@ from typing import Any
 from celery import current_app
 from celery.signals import task_postrun
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.db import DatabaseError, connections
 from django.utils.module_loading import autodiscover_modules
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos import tasks
 from videos.models import Heartbeat
+from videos.queue import slots
 from videos.queue.dispatch import Work, due_work
 from videos.queue.heartbeats import Pulse
 
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Looks for due work and does it, in threads, until it is interrupted."""
 
     help = "Submit, follow, store and reconcile jobs without a broker, until interrupted."
@@ -42,6 +44,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
+        slots.share_out(threads)
         running: set[Work | str] = set()
         periodic = _Periodic()
         pulse = Pulse(Heartbeat.Role.WORK)

@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from simulator.jobs import Job
-from simulator.records import Receipt
+from simulator.state.records import Receipt
+from simulator.state.store import FORGOTTEN
 
 
 def receipt(request: web.Request, raw: bytes, seconds: int, price: Decimal | None) -> Receipt:
@@ -27,7 +28,7 @@ def entry(job: Job, kept: Receipt, *, bill_failed: bool) -> dict[str, Any]:
     status = job.status(now)
     text, encoding = _readable(kept.body)
     return {
-        "id": job.id,
+        "id": job.id.partition(FORGOTTEN)[0],
         "number": job.number,
         "created_at": job.created_at,
         "operation": job.kind,

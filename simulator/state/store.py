@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from simulator.jobs import Fate, Job
-from simulator.records import Event, Receipt
-from simulator.schema import JOB_FIELDS, SCHEMA
+from simulator.state.records import Event, Receipt
+from simulator.state.schema import JOB_FIELDS, SCHEMA
 
 _LOCK_WAIT_SECONDS = 3.0
 _MAX_NUMBER = 2**63 - 1
+# Between the id that a forgotten job had and its number.
+FORGOTTEN = "\x1f"
 
 
 class StateTaken(Exception):
@@ -97,6 +99,20 @@ class Store:
     def to_render(self) -> list[Job]:
         """Jobs whose clip is still to be made, oldest first."""
         return self._jobs("SELECT * FROM jobs WHERE awaits_file = 1 AND deleted_at IS NULL ORDER BY number")
+
+    def oldest_ended(self, now: float) -> Job | None:
+        """The first job that has ended and is not deleted."""
+        found = self._jobs(
+            "SELECT * FROM jobs WHERE deleted_at IS NULL AND settles_at <= ? ORDER BY number LIMIT 1", now
+        )
+        return found[0] if found else None
+
+    def forget(self, job: Job, now: float) -> None:
+        """Drops a job whose id goes to another; the ledger keeps both under that id."""
+        self._db.execute(
+            "UPDATE jobs SET deleted_at = ?, id = ? WHERE number = ?",
+            (now, f"{job.id}{FORGOTTEN}{job.number}", job.number),
+        )
 
     def ready(self, job: Job, now: float) -> None:
         """The clip is there: the job ends when its render time is over."""

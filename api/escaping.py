@@ -1,0 +1,50 @@
+"""Texts from outside, made harmless where people read them: terminals and log files."""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TextIO
+
+from django.core.management.base import BaseCommand, OutputWrapper
+
+# Control characters, line and paragraph separators, what changes the direction of writing, what is invisible,
+# and halves of characters. Joiners (U+200C, U+200D) stay: languages and emoji need them.
+_UNSAFE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def escaped(text: str) -> str:
+    """The text on one line, with each character that a terminal would obey written as an escape: `\\x1b`."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _EscapedOutput(OutputWrapper):
+    """Each write is one line, whatever is in it."""
+
+    def write(  # type: ignore[override]
+        self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
+    ) -> None:
+        super().write(escaped(msg), style_func, ending)
+
+
+class EscapingCommand(BaseCommand):
+    """A management command whose output shows what comes from outside as harmless text, a line per write."""
+
+    def __init__(
+        self, stdout: TextIO | None = None, stderr: TextIO | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(stdout, stderr, *args, **kwargs)
+        style = self.stderr.style_func
+        self.stdout = _EscapedOutput(stdout or sys.stdout)
+        self.stderr = _EscapedOutput(stderr or sys.stderr)
+        self.stderr.style_func = style
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """As Django's, which would wrap the streams that `call_command` gives without escaping."""
+        if (stdout := options.pop("stdout", None)) is not None:
+            self.stdout = _EscapedOutput(stdout)
+        if (stderr := options.pop("stderr", None)) is not None:
+            self.stderr = _EscapedOutput(stderr)
+        return super().execute(*args, **options)

@@ -1,0 +1,97 @@
+"""What comes from outside ends as harmless text in the log and on an operator's terminal."""
+
+import logging
+import sys
+from io import StringIO
+
+import pytest
+from django.core.management import call_command, get_commands, load_command_class
+
+from api.escaping import EscapingCommand, escaped
+from config.logs import Line
+from tests.videos.scripted import ScriptedClient
+from upstreams.models import Provider
+from upstreams.registry import Upstream
+from videos.lifecycle.send import submit_next
+from videos.models import Job, Submission
+
+HOSTILE = "x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b"
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def lines_of(record: logging.LogRecord) -> list[str]:
+    return Line(FORMAT).format(record).splitlines()
+
+
+def record(message: str, *args: object, exc_info: bool = False) -> logging.LogRecord:
+    info = sys.exc_info() if exc_info else None
+    return logging.LogRecord("x", logging.ERROR, __file__, 1, message, args, info)
+
+
+def test_a_message_is_one_line_without_control_characters() -> None:
+    (line,) = lines_of(record("refused: %s", HOSTILE))
+    assert line.isprintable()
+    assert r"x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b" in line
+
+
+@pytest.mark.parametrize("text", ["größer", "飛行機", "👩\u200d🚀", "a b", "\\n"])
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert escaped(text) == text
+
+
+def test_an_exception_that_quotes_its_cause_forges_no_line() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        first, *rest = lines_of(record("failed", exc_info=True))
+    assert first.endswith("ERROR failed")
+    assert any("test_an_exception_that_quotes" in line for line in rest), "the traceback is readable"
+    assert all(line.startswith("  | ") and line.isprintable() for line in rest)
+
+
+def test_what_another_formatter_left_on_the_record_is_not_taken() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        kept = record("failed", exc_info=True)
+    logging.Formatter(FORMAT).format(kept)
+    assert all(line.startswith("  | ") for line in lines_of(kept)[1:])
+    assert HOSTILE in (kept.exc_text or ""), "and what others show is theirs"
+
+
+def test_a_stack_is_indented() -> None:
+    made = logging.LogRecord("x", logging.ERROR, __file__, 1, "here", (), None, sinfo=f"Stack\n  {HOSTILE}")
+    assert all(line.startswith("  | ") for line in lines_of(made)[1:])
+
+
+def test_every_command_of_ours_escapes_what_it_prints() -> None:
+    ours = {
+        name: app
+        for name, app in get_commands().items()
+        if app in {"accounts", "videos", "batches", "upstreams"}
+    }
+    assert len(ours) >= 8
+    for name, app in ours.items():
+        assert isinstance(load_command_class(app, name), EscapingCommand), name
+
+
+def test_an_error_of_a_command_is_one_line(capsys: pytest.CaptureFixture[str], db: None) -> None:
+    with pytest.raises(SystemExit):
+        load_command_class("videos", "adopt").run_from_argv(["manage.py", "adopt", HOSTILE, "id"])
+    assert capsys.readouterr().err.rstrip("\n").isprintable()
+
+
+def test_a_prompt_and_a_reason_reach_the_terminal_harmless(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit_next(upstream)
+    Job.objects.update(prompt=HOSTILE.replace("\x00", ""))
+    Submission.objects.update(state="unknown", due_at=None, upstream_id=None)
+    Provider.objects.update(stopped_at="2026-01-01T00:00:00Z", stop_reason=HOSTILE.replace("\x00", ""))
+    monkeypatch.setattr("videos.management.commands.undecided.configured", lambda: upstream)
+    out = StringIO()
+    call_command("undecided", stdout=out)
+    lines = out.getvalue().split("\n")
+    assert "forged" in out.getvalue()
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("2026-01-01 ERROR") for line in lines)

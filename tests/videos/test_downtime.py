@@ -1,0 +1,203 @@
+"""What a long downtime of ours, or a clock that jumps, must not decide."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from pytest_django import Settings
+
+from tests.videos.scripted import ScriptedClient
+from tests.videos.test_submit import only, raising
+from tests.videos.working import worked
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest
+from upstreams.clock import database_now, shifted
+from upstreams.registry import Upstream
+from videos.lifecycle.send import submit_next
+from videos.lifecycle.sweep import sweep
+from videos.lifecycle.working_time import _note, record_working
+from videos.models import Job, Submission
+from videos.queue.dispatch import advance, due_work
+
+pytestmark = pytest.mark.django_db
+
+HOUR = 3600
+DAYS = 3 * 24 * HOUR
+
+
+def look(upstream: Upstream) -> None:
+    """One dispatch, and all that it gives to do."""
+    for due in due_work(upstream):
+        if due.task == "sweep":
+            sweep(upstream)
+        elif due.submission_id is not None:
+            advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+
+
+def after_downtime(seconds: float, upstream: Upstream) -> None:
+    with shifted(timedelta(seconds=seconds)):
+        look(upstream)
+
+
+@pytest.fixture
+def rendering(job: Job, upstream: Upstream) -> Submission:
+    submit_next(upstream)
+    due_work(upstream)
+    return only(job)
+
+
+@pytest.fixture
+def rendered(rendering: Submission, upstream: Upstream, sora: ScriptedClient) -> Submission:
+    sora.complete(str(rendering.upstream_id))
+    sweep(upstream)
+    rendering.refresh_from_db()
+    return rendering
+
+
+@pytest.fixture
+def unknown(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
+    """Accepted without an answer, while the list fails; looked for once."""
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    sora.list_error = errors.Unavailable("502")
+    submit_next(upstream)
+    with worked(30):
+        look(upstream)
+    assert only(job).silent_since is not None
+    return only(job)
+
+
+def test_a_file_that_waited_for_us_is_fetched_by_the_first_look(
+    rendered: Submission, upstream: Upstream
+) -> None:
+    after_downtime(DAYS, upstream)
+    assert Job.objects.get().status == "completed"
+
+
+def test_one_fetch_that_fails_after_a_downtime_loses_no_file(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.content = errors.Unavailable("reset")
+    for seconds in range(0, 3300, 300):
+        with worked(seconds):
+            look(upstream)
+    for later in (0, 120):
+        after_downtime(DAYS + later, upstream)
+        assert only(rendered.job).state == "rendered"
+    sora.content = b""
+    after_downtime(DAYS + 300, upstream)
+    assert Job.objects.get().status == "completed"
+
+
+def test_files_that_could_not_be_fetched_for_an_hour_are_lost_only_after_our_patience(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    sora.content = errors.Unavailable("reset")
+    for seconds in range(0, 2 * HOUR, 600):
+        with worked(seconds):
+            look(upstream)
+    assert only(rendered.job).state == "rendered"
+    with worked(settings.JOB_GIVE_UP_AFTER + HOUR):
+        look(upstream)
+    assert (only(rendered.job).state, Job.objects.get().error_code) == ("lost", "result_lost")
+
+
+def test_a_silent_look_before_a_downtime_is_no_hour_of_silence(
+    unknown: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    after_downtime(DAYS, upstream)
+    after_downtime(DAYS + 60, upstream)
+    assert only(unknown.job).state == "unknown"
+    video = sora.add(CreateRequest(**unknown.request), created_at=unknown.created_at)
+    sora.list_error = None
+    after_downtime(DAYS + 120, upstream)
+    assert (only(unknown.job).state, only(unknown.job).upstream_id) == ("rendering", video.id)
+
+
+@pytest.mark.parametrize("gap", [DAYS, -DAYS])
+def test_a_clock_that_is_set_counts_as_no_silence(
+    unknown: Submission, upstream: Upstream, gap: float
+) -> None:
+    for seconds in (60, 120):
+        with shifted(timedelta(seconds=gap + seconds)):
+            Submission.objects.update(due_at=database_now())
+            look(upstream)
+    for seconds in (180, 240):
+        with shifted(timedelta(seconds=seconds)):
+            Submission.objects.update(due_at=database_now())
+            look(upstream)
+    found = only(unknown.job)
+    assert found.state == "unknown"
+    assert found.silent_since is not None
+    assert found.silent_at is not None
+    assert found.silent_at - found.silent_since < timedelta(minutes=35)
+
+
+def test_a_render_that_still_answers_is_not_given_up_after_a_downtime(
+    rendering: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    after_downtime(DAYS, upstream)
+    assert only(rendering.job).state == "rendering"
+    with worked(DAYS + settings.JOB_GIVE_UP_AFTER + 60):
+        look(upstream)
+    assert only(rendering.job).state == "given_up"
+
+
+def test_nobody_judges_by_a_clock_that_has_just_jumped(rendering: Submission, upstream: Upstream) -> None:
+    with shifted(timedelta(seconds=DAYS)):
+        # A message that was on its way: no dispatch has noted the gap yet.
+        sweep(upstream)
+    assert only(rendering.job).state == "rendering"
+
+
+def test_a_clock_that_is_set_back_gives_nothing_up_and_lengthens_no_patience(
+    rendering: Submission, upstream: Upstream
+) -> None:
+    deadline = rendering.give_up_at
+    after_downtime(DAYS, upstream)
+    moved = only(rendering.job).give_up_at
+    assert abs(moved - deadline - timedelta(seconds=DAYS)) < timedelta(minutes=1)
+    look(upstream)
+    assert abs(only(rendering.job).give_up_at - deadline) < timedelta(minutes=1)
+    assert only(rendering.job).state == "rendering"
+
+
+def test_a_create_that_nobody_can_look_for_is_not_given_up_by_a_downtime(
+    unknown: Submission, upstream: Upstream, settings: Settings
+) -> None:
+    Submission.objects.update(due_at=None)
+    after_downtime(DAYS, upstream)
+    assert only(unknown.job).state == "unknown"
+    with worked(DAYS + settings.JOB_GIVE_UP_AFTER + 60):
+        look(upstream)
+    assert only(unknown.job).state == "given_up"
+
+
+def test_a_late_render_is_asked_after_once_more_after_a_downtime(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    with worked(settings.JOB_GIVE_UP_AFTER + 60):
+        look(upstream)
+    assert only(rendering.job).state == "given_up"
+    sora.complete(str(rendering.upstream_id))
+    for later in (0, 1):
+        after_downtime(settings.JOB_GIVE_UP_AFTER + DAYS + later, upstream)
+    assert Job.objects.get().status == "completed"
+
+
+def test_a_gap_is_added_once_by_whoever_notes_it_first(rendering: Submission, upstream: Upstream) -> None:
+    deadline, stale = rendering.give_up_at, upstream.provider()
+    with shifted(timedelta(seconds=DAYS)):
+        record_working()
+        record_working()
+        _note(stale, database_now())
+    passed = only(rendering.job).give_up_at - deadline
+    assert abs(passed - timedelta(seconds=DAYS)) < timedelta(minutes=1)
+
+
+def test_while_we_work_no_deadline_moves(
+    make_job: Callable[..., Job], rendering: Submission, upstream: Upstream
+) -> None:
+    for seconds in range(0, 600, 30):
+        with shifted(timedelta(seconds=seconds)):
+            due_work(upstream)
+    assert only(rendering.job).give_up_at == rendering.give_up_at

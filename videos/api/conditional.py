@@ -1,0 +1,24 @@
+"""Reads that are answered by 304 if nothing has changed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.request import Request
+
+
+def etag_of(job: Mapping[str, Any]) -> str:
+    """The ETag of a job as callers see it.
+
+    Estimates do not count: they move with the clock while the job itself stays as it is.
+    """
+    told = {name: value for name, value in job.items() if not name.startswith("estimatedCompletion")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return f'"{digest}"'
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the caller says, by If-None-Match, that it has the answer with this ETag."""
+    seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
+    return etag in seen or "*" in seen

@@ -1,0 +1,45 @@
+"""The file of a completed job."""
+
+import logging
+
+from django.http import FileResponse
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+
+from videos.models import Job
+from videos.states import JobStatus
+
+logger = logging.getLogger(__name__)
+
+
+class NotCompleted(APIException):
+    """400: there is no result yet, or there will be none."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "job_not_completed"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"The job is {job.status}; its result is there once it is completed.")
+        self.extra = {"status": job.status}
+
+
+class FileMissing(APIException):
+    """410: the file was kept, and is not there any more."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "file_missing"
+    default_detail = "The file is no longer in this service's media; ask its operator to restore it."
+
+
+def file_of(job: Job, variant: str) -> FileResponse:
+    """A file of a job: "video" or "thumbnail". Raises NotCompleted, FileMissing, ValidationError."""
+    if job.status != JobStatus.COMPLETED:
+        raise NotCompleted(job)
+    kept = job.video if variant == "video" else job.thumbnail
+    if not kept:
+        raise ValidationError({"variant": f"This job has no {variant}."})
+    try:
+        return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
+    except FileNotFoundError as error:
+        logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
+        raise FileMissing from error

@@ -1,0 +1,90 @@
+"""A row on which a journey raises is put off and shown to the operator; all others go on."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import DatabaseError
+from django.db.models import F, Q, QuerySet
+
+from upstreams.client.types import storable
+from upstreams.clock import database_now, in_database
+from videos.models import Job, Submission
+from videos.states import JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+_SHORTEST_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 3_600.0
+_SHOWN_LENGTH: Final = 500
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Whether the journey raised on the row."""
+
+    failed: bool = False
+
+
+@contextmanager
+def isolated(row: Submission) -> Iterator[Outcome]:
+    """Keeps what a journey raises on this row from the other rows.
+
+    The row is logged by its name and put off, twice as long each time, up to an hour; a run that does not
+    raise ends that. Raises only if the database cannot record it.
+    """
+    outcome = Outcome()
+    # One that is put off, and is run all the same, proves nothing by doing nothing.
+    was_due = not row.faults or row.due_at is None or row.due_at <= database_now()
+    try:
+        yield outcome
+    except Exception as error:
+        outcome.failed = True
+        put_off(row, error)
+    else:
+        if row.faults and was_due:
+            Submission.objects.filter(pk=row.pk, faults=row.faults).update(faults=0, fault="")
+
+
+def put_off(row: Submission | Job, error: Exception) -> None:
+    """Counts an unexpected error and makes the row due later. Raises the error if that cannot be written."""
+    wait = min(_SHORTEST_SECONDS * 2 ** min(row.faults, 20), _LONGEST_SECONDS)
+    text = storable(f"{type(error).__name__}: {error}"[:_SHOWN_LENGTH]) or ""
+    try:
+        counted = _counted(row, text)
+        if counted and isinstance(row, Submission):
+            _waiting(row).update(due_at=in_database(wait))
+        elif counted and isinstance(row, Job):
+            Job.objects.filter(pk=row.pk, status=JobStatus.PENDING).update(due_at=in_database(wait))
+    except DatabaseError:
+        # It is the database that is away, and not the row that is at fault.
+        raise error from None
+    logger.error(
+        "%s cannot be seen to, for the %d. time in a row, and is put off for %.0f s.",
+        row,
+        row.faults + 1,
+        wait,
+        exc_info=error,
+    )
+
+
+def _counted(row: Submission | Job, text: str) -> int:
+    if isinstance(row, Submission):
+        return Submission.objects.filter(pk=row.pk).update(faults=F("faults") + 1, fault=text)
+    return Job.objects.filter(pk=row.pk).update(faults=F("faults") + 1, fault=text)
+
+
+def _waiting(row: Submission) -> QuerySet[Submission]:
+    """The row, if it is due at some time. A lease on a create that goes on is never moved."""
+    sent = Q(state=SubmissionState.SENDING, lease_until__gt=in_database())
+    return Submission.objects.filter(pk=row.pk, due_at__isnull=False).exclude(sent)
+
+
+def faulty() -> Iterator[tuple[str, int, str]]:
+    """The rows on which a journey raised when it last ran: name, times in a row, error."""
+    for submission in Submission.objects.filter(faults__gt=0).order_by("-faults", "pk")[:100]:
+        yield str(submission), submission.faults, submission.fault
+    for job in Job.objects.filter(faults__gt=0, status=JobStatus.PENDING).order_by("-faults", "pk")[:100]:
+        yield str(job), job.faults, job.fault

@@ -1,0 +1,48 @@
+"""What the list has shown that an undecided attempt may have become, in bounded memory."""
+
+from collections.abc import Iterable, Set
+from dataclasses import replace
+from typing import Final
+
+from upstreams.client.dialects import Dialect
+from upstreams.client.types import Video
+from videos.models import Submission
+from videos.reconciliation.listing import may_be_its, unowned
+
+# More videos of one attempt's time that nobody owns are no list of ours.
+MAX_CANDIDATES: Final = 1_000
+
+
+class Candidates:
+    """The videos that may be a submission's, of all that is added.
+
+    `overflowed`: there were more than MAX_CANDIDATES that nobody owns; nothing more is kept, and what is
+    kept proves no absence.
+    """
+
+    def __init__(self, submission: Submission, dialect: Dialect) -> None:
+        self.overflowed = False
+        self._submission = submission
+        self._dialect = dialect
+        self._videos: dict[str, Video] = {}
+
+    def add(self, videos: Iterable[Video]) -> None:
+        """Keeps those that may be the submission's, until there are too many."""
+        for video in videos:
+            if self.overflowed:
+                return
+            if may_be_its(video, self._submission, self._dialect):
+                self._videos[video.id] = slim(video, {self._submission.match_key}, self._dialect)
+            if len(self._videos) > MAX_CANDIDATES:
+                self._videos = {each.id: each for each in self.unowned()}
+                # Half, so that this does not happen again with each page.
+                self.overflowed = len(self._videos) > MAX_CANDIDATES / 2
+
+    def unowned(self) -> tuple[Video, ...]:
+        """Those that no submission owns by now."""
+        return unowned(self._submission.provider, self._videos)
+
+
+def slim(video: Video, match_keys: Set[str], dialect: Dialect) -> Video:
+    """The video without its long texts, unless it matches one of the keys: then those are texts of ours."""
+    return video if dialect.match_key(video) in match_keys else replace(video, prompt=None, error=None)

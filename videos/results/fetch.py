@@ -1,0 +1,142 @@
+"""A finished render's file is streamed to the media's disk, with a picture of it."""
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from upstreams.breaker import respecting_retry_after
+from upstreams.client import errors
+from upstreams.clock import database_now, in_database
+from upstreams.models import Call
+from upstreams.registry import Upstream
+from videos.models import Submission
+from videos.results.probe import Unplayable, jpeg_of_first_frame
+from videos.states import JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+# How often a fetch that goes on renews its lease.
+_RENEW_SECONDS: Final = 5.0
+# Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
+_LEFTOVER_SECONDS: Final = 7_200
+_PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
+# A fetch is judged by its speed over so long.
+_SPEED_SECONDS: Final = 10.0
+_ABOUT_TO_EXPIRE: Final = timedelta(minutes=10)
+
+
+class _Speed:
+    """Ends a fetch that is too slow: it holds a slot that other files wait for, and is tried again later."""
+
+    def __init__(self, submission: Submission, length: int | None) -> None:
+        self._length = length
+        self._began = self._since = time.monotonic()
+        self._got_by_then = 0
+        expires_at = submission.expires_at
+        self._last_chance = expires_at is not None and expires_at <= database_now() + _ABOUT_TO_EXPIRE
+
+    def check(self, got: int) -> None:
+        """Raises Unavailable. A file that is about to expire may be slow if it will be here in time."""
+        now = time.monotonic()
+        passed = now - self._since
+        if passed < _SPEED_SECONDS:
+            return
+        speed = (got - self._got_by_then) / passed
+        if speed < settings.SORA_DOWNLOAD_MIN_BYTES_PER_SECOND and not self._ends_in_time(got, now, speed):
+            raise errors.Unavailable(f"The file comes too slowly: {speed:.0f} bytes per second.")
+        self._since, self._got_by_then = now, got
+
+    def _ends_in_time(self, got: int, now: float, speed: float) -> bool:
+        if not self._last_chance or self._length is None:
+            return False
+        left = settings.SORA_DOWNLOAD_SECONDS - (now - self._began)
+        return self._length - got <= speed * left
+
+
+@contextmanager
+def draft(submission: Submission) -> Iterator[Path]:
+    """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
+    folder = settings.MEDIA_ROOT / "unfinished"
+    folder.mkdir(parents=True, exist_ok=True)
+    oldest = time.time() - _LEFTOVER_SECONDS
+    for leftover in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if leftover.stat().st_mtime < oldest:
+                leftover.unlink()
+    number, name = tempfile.mkstemp(prefix=f"{submission.pk}-", dir=folder)
+    os.close(number)
+    path = Path(name)
+    # As the storage's own files: mkstemp's are for their owner only.
+    path.chmod(0o644)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def download(submission: Submission, upstream: Upstream, path: Path) -> int:
+    """Streams the file to the path and to the disk; its length in bytes. Raises SoraError, and OSError if the
+    disk fails."""
+    assert submission.upstream_id is not None
+    got = 0
+    renewed = time.monotonic()
+    with (
+        upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
+        path.open("wb") as file,
+    ):
+        speed = _Speed(submission, content.length)
+        for chunk in content.chunks:
+            got += len(chunk)
+            if got > settings.SORA_DOWNLOAD_MAX_BYTES:
+                raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
+            file.write(chunk)
+            speed.check(got)
+            if time.monotonic() - renewed > _RENEW_SECONDS:
+                renew(submission, upstream)
+                renewed = time.monotonic()
+        file.flush()
+        os.fsync(file.fileno())
+    return got
+
+
+def renew(submission: Submission, upstream: Upstream) -> None:
+    """Goes on with the lease; a cancel has made it due in order to drop it, and that stays."""
+    fetching = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
+    fetching.exclude(job__status=JobStatus.CANCELLED).update(due_at=in_database(upstream.lease))
+
+
+def thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:
+    """The upstream's picture, or our own; a video without a picture is still a video."""
+    assert submission.upstream_id is not None
+    if upstream.dialect.thumbnails:
+        try:
+            with (
+                respecting_retry_after(upstream, Call.DOWNLOAD),
+                upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
+            ):
+                suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
+                    content.content_type
+                )
+                picture = bytearray()
+                for chunk in content.chunks:
+                    picture += chunk
+                    if len(picture) > _PICTURE_MAX_BYTES:
+                        suffix = None
+                        break
+                if suffix:
+                    return bytes(picture), suffix
+        except errors.SoraError as error:
+            logger.info("No thumbnail from upstream for %s: %s", submission, error)
+    try:
+        return jpeg_of_first_frame(path), "jpg"
+    except Unplayable as error:
+        logger.warning("No thumbnail for %s: %s", submission, error)
+        return b"", ""
