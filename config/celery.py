@@ -4,7 +4,13 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, task_postrun, task_prerun, worker_init, worker_process_shutdown
+from celery.signals import (
+    import_modules,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_shutdown,
+)
 from django.db import close_old_connections
 
 # Connects itself to Celery's signals.

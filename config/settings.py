@@ -316,6 +316,8 @@ SORA_PRICES = env.text("SORA_PRICES")
 SORA_RECONCILE_SECONDS = env.numbers(
     "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
 )
+# After so many seconds without a comparison, our books are compared with the upstream's list before a create.
+SORA_BOOKS_GAP = env.number("SORA_BOOKS_GAP", 300, least=1, most=86_400)
 SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
 # After so many seconds without an answer a worker asks whether the upstream is there.
 SORA_CONTACT_SECONDS = env.number("SORA_CONTACT_SECONDS", 5, least=1, most=3600)

@@ -14,7 +14,7 @@ from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
 from config.web import connections
-from config.web.connections import listen
+from config.web.connections import listen, turn
 
 _THREADS = 4
 _BIG = 20_000_000
@@ -45,7 +45,7 @@ class Web:
 
     def _run(self) -> None:
         while not self._ends:
-            wasyncore.loop(timeout=0.05, use_poll=True, map=self.sockets, count=1)
+            turn([self.server], self.sockets, within=0.05)
 
     def close(self) -> None:
         self._ends = True
@@ -255,6 +255,9 @@ def test_too_many_make_room_for_others(start: Callable[..., Web], clients: list[
         clients.append(web.connect(SLOW["a body that does not end"]))
         if len(clients) % 10 == 0:
             assert web.get("/api")[0] == 200
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < ends and len(web.server.active_channels) > 20:
+        time.sleep(0.02)
     assert len(web.server.active_channels) <= 20
 
 
@@ -303,6 +306,28 @@ def test_a_body_that_is_too_long_is_not_kept(start: Callable[..., Web], path: st
     assert refusal(web.ask(head.encode())) == (413, "payload_too_large")
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\n\r\n"
     assert refusal(web.ask(head.encode())) == (413, "payload_too_large")
+
+
+def received(web: Web) -> int:
+    unfinished = [each.request for each in list(web.server.active_channels.values())]
+    return sum(each.body_bytes_received for each in unfinished if each is not None)
+
+
+def test_unfinished_uploads_do_not_fill_the_disk(
+    start: Callable[..., Web], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNFINISHED_BYTES", 8_000_000)
+    web = start()
+    head = b"POST /api/v1/batches HTTP/1.1\r\nContent-Type: text/csv\r\nContent-Length: 60000000\r\n\r\n"
+    clients += [web.connect(head + b"x" * 2_500_000) for _ in range(3)]
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < ends and received(web) < 7_500_000:
+        time.sleep(0.02)
+    answer = web.ask(head + b"x" * 2_000_000)
+    assert refusal(answer) == (503, "too_many_uploads")
+    assert int(answer[1]["Retry-After"]) > 0
+    # What is short is taken all the same.
+    assert web.ask(b"POST /api HTTP/1.1\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc")[0] == 200
 
 
 def test_a_client_that_waits_to_be_told_is_told(start: Callable[..., Web]) -> None:

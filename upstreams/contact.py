@@ -70,7 +70,7 @@ def ask_if_silent(name: str, client: SoraClient) -> bool:
     due = Provider.objects.filter(
         Q(answered_at=None) | Q(answered_at__lte=in_database(-every)),
         Q(contact_due_at=None) | Q(contact_due_at__lte=in_database()),
-        Q(backoff_until=None) | Q(backoff_until__lte=in_database()),
+        Q(list_backoff_until=None) | Q(list_backoff_until__lte=in_database()),
         name=name,
         paused_at=None,
     )

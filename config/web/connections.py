@@ -3,14 +3,16 @@
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from config.web.request import Refusal, Request, RequestTimeout
+from config.web.request import Refusal, Request, RequestTimeout, TooManyUploads
 
 # A client that sends a byte now and then has no more time than one that sends nothing.
 HEADER_SECONDS: Final = 10.0
@@ -20,6 +22,9 @@ SLOWEST_BYTES_PER_SECOND: Final = 32_768
 # A connection on which nothing is asked, or whose answer nobody reads.
 IDLE_SECONDS: Final = 30.0
 UNREAD_SECONDS: Final = 60.0
+# Bodies that are not there as a whole yet, on disk. Only uploads are told to come later.
+UNFINISHED_BYTES: Final = 1 << 30
+LARGE_BYTES: Final = 1 << 20
 # A large one does not pay: a client that reads slowly takes little of it, and the rest is read again.
 _CHUNK_BYTES: Final = 65_536
 _ALIVE: Final = "/health"
@@ -44,32 +49,48 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         """Takes bytes of one request or several."""
         if self.request is None:
             self.request_began = time.time()
-        return bool(super().received(data))
+        taken = bool(super().received(data))
+        request = self.request
+        if request is not None and request.body_bytes_received > LARGE_BYTES and self.server.is_full():
+            self._refuse(request, TooManyUploads(""))
+        return taken
+
+    def _refuse(self, request: Request, error: Any) -> None:
+        with self.requests_lock:
+            request.error = error
+            request.completed = True
+            self.request = None
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                self.server.add_task(self)
+
+    def handle_close(self) -> None:
+        """The client is gone, or is sent away, and what it has sent so far with it."""
+        # The lock may be held by who comes here, and it stays the request of who is just reading it.
+        if self.request is not None:
+            self.request.close()
+        super().handle_close()
 
     def end_if_late(self, now: float) -> None:
         """Refuses a request that does not come to its end, and closes what is idle."""
         silent = now - self.last_activity
         if self.total_outbufs_len:
-            self.will_close = self.will_close or silent > UNREAD_SECONDS
+            if silent > UNREAD_SECONDS:
+                self.handle_close()
             return
         if self.requests:
             return
         request = self.request
         if request is None:
-            self.will_close = self.will_close or silent > IDLE_SECONDS
+            if silent > IDLE_SECONDS:
+                self.handle_close()
             return
         allowed = HEADER_SECONDS
         if request.headers_finished:
             allowed += BODY_SECONDS + request.content_length / SLOWEST_BYTES_PER_SECOND
         if now - self.request_began > allowed:
-            with self.requests_lock:
-                request.error = RequestTimeout(
-                    f"The request did not come to its end within {allowed:.0f} s; send it again."
-                )
-                request.completed = True
-                self.request = None
-                self.requests.append(request)
-                self.server.add_task(self)
+            late = f"The request did not come to its end within {allowed:.0f} s; send it again."
+            self._refuse(request, RequestTimeout(late))
 
 
 class _Server:
@@ -78,6 +99,9 @@ class _Server:
     channel_class = Connection
     most: int
     alive_dispatcher: ThreadedTaskDispatcher
+    # Those that are closed for others.
+    leaving: list[Connection]
+    _tidy_at = 0.0
     # Of waitress:
     active_channels: dict[int, Connection]
 
@@ -90,23 +114,43 @@ class _Server:
 
     def handle_accept(self) -> None:
         """Takes a client, in the place of another where there are too many."""
-        if len(self.active_channels) < self.most or self._make_room():
+        if len(self.active_channels) - len(self.leaving) < self.most or self._make_room():
             super().handle_accept()  # type: ignore[misc]
 
     def _make_room(self) -> bool:
         """Closes one that waits for its client: of the address that has most, the one that came first."""
-        waiting = [each for each in self.active_channels.values() if not each.requests]
+        waiting = [
+            each for each in self.active_channels.values() if not each.requests and each not in self.leaving
+        ]
         if not waiting:
             return False
         by_address = Counter(str(each.addr[0]) for each in waiting)
         last = max(waiting, key=lambda each: (by_address[str(each.addr[0])], -each.request_began))
-        last.handle_close()
+        self.leaving.append(last)
         return True
 
+    def is_full(self) -> bool:
+        """Whether so much of unfinished bodies is kept that no more may come."""
+        unfinished = (each.request for each in self.active_channels.values())
+        kept: int = sum(each.body_bytes_received for each in unfinished if each is not None)
+        return kept > UNFINISHED_BYTES
+
     def maintenance(self, now: float) -> None:
-        """Once a second."""
-        for connection in list(self.active_channels.values()):
-            connection.end_if_late(now)
+        """waitress calls this in the midst of a turn; see tidy."""
+
+    def tidy(self) -> None:
+        """Between two turns: within one, a new connection may get the number of one that is closed, and what
+        has come for that."""
+        for connection in self.leaving:
+            # Unless its request has come to its end meanwhile.
+            if not connection.requests:
+                connection.handle_close()
+        self.leaving = []
+        now = time.time()
+        if now >= self._tidy_at:
+            self._tidy_at = now + 1
+            for connection in list(self.active_channels.values()):
+                connection.end_if_late(now)
 
 
 class TCPServer(_Server, TcpWSGIServer):  # type: ignore[misc]
@@ -126,14 +170,13 @@ def listen(
     alive_thread: ThreadedTaskDispatcher,
     most: int,
 ) -> _Server:
-    """Serves an application to the clients of a listening socket. Who loops over `sockets` has it done."""
+    """Serves an application to the clients of a listening socket. Who takes `turn`s has it done."""
     adjustments = Adjustments(
         # The application judges forwarded headers by TRUSTED_PROXIES.
         clear_untrusted_proxy_headers=False,
         ident=None,
         # Room is made for those beyond `most`.
         connection_limit=1 << 30,
-        cleanup_interval=1,
         max_request_header_size=MAX_HEADER_BYTES,
         # By path, in config.web.request.
         max_request_body_size=1 << 62,
@@ -155,5 +198,13 @@ def listen(
         bind_socket=False,
     )
     server.most = most
+    server.leaving = []
     server.alive_dispatcher = alive_thread
     return server
+
+
+def turn(servers: Sequence[_Server], sockets: dict[int, Any], *, within: float) -> None:
+    """Does what there is to do, and waits for something for so many seconds at most."""
+    for server in servers:
+        server.tidy()
+    wasyncore.loop(timeout=within, use_poll=True, map=sockets, count=1)

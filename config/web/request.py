@@ -25,6 +25,13 @@ class PayloadTooLarge(Error):  # type: ignore[misc]
     reason = "Content Too Large"
 
 
+class TooManyUploads(Error):  # type: ignore[misc]
+    """503: what is being received would fill the disk."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
 class RequestTimeout(Error):  # type: ignore[misc]
     """408: the request did not come to its end."""
 
@@ -102,6 +109,7 @@ _TOLD: Final = {
     413: ("payload_too_large", "{}"),
     431: ("headers_too_large", "The headers, or the address, are too long: send 65536 bytes at most."),
     500: ("internal_error", "This is our mistake; the log has it under the request id."),
+    503: ("too_many_uploads", "Too much is being uploaded at the moment; send it again later."),
     501: ("not_implemented", "This transfer coding is not known; send the body with a Content-Length."),
 }
 
@@ -123,6 +131,8 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         body = json.dumps({"success": False, "error": told}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.extend([("Content-Type", "application/json"), ("X-Request-Id", request_id)])
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", "10"))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)

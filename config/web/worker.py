@@ -6,10 +6,9 @@ import time
 from typing import Any, Final
 
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]
-from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
-from config.web.connections import listen
+from config.web.connections import listen, turn
 
 MAX_CONNECTIONS: Final = int(os.environ.get("WEB_CONNECTIONS", "1000"))
 # For the database, files, and bodies and answers that are kept on disk.
@@ -48,7 +47,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     def _turn(self, seconds: float = _TICK_SECONDS) -> None:
         self.notify()
-        wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
+        turn(self._servers, self._map, within=seconds)
 
     def _is_busy(self) -> bool:
         """Whether a request that was received whole is still to be answered, or its answer to be sent."""

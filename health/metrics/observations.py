@@ -1,5 +1,6 @@
 """What this process counts as it happens: answers, calls to the upstream, stages of jobs."""
 
+import logging
 import threading
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from health.metrics.counters import counters
 from upstreams import contact
 from videos.models import Submission
 from videos.states import SubmissionState
+
+logger = logging.getLogger(__name__)
 
 HTTP_SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 10)
 UPSTREAM_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
@@ -66,6 +69,8 @@ def keep_regularly() -> None:
             stopping.wait(_KEEP_SECONDS)
             try:
                 keep()
+            except Exception:
+                logger.exception("What was counted is kept until later.")
             finally:
                 connections.close_all()
 

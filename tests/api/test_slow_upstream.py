@@ -99,8 +99,10 @@ def test_of_many_only_a_few_wait() -> None:
             refused_at_once += "already" in str(raised.value)
         # Those that hang keep their places after their callers have gone.
         assert refused_at_once == 4
+        began = time.monotonic()
         with pytest.raises(TooSlow, match="already"):
             places.answer(lambda: None)
+        assert time.monotonic() - began < 0.5, "who finds no place does not wait for one"
         let_go.set()
         ends = time.monotonic() + 5
         while time.monotonic() < ends:

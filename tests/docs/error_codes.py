@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,24 +37,22 @@ def modules() -> Iterator[ModuleType]:
                 yield importlib.import_module(found.name)
 
 
-def trees() -> Iterator[ast.Module]:
-    """The source of every module of our apps."""
-    for app in APPS:
-        for path in sorted(Path(settings.BASE_DIR / app).rglob("*.py")):
-            yield ast.parse(path.read_text())
+@cache
+def nodes() -> list[ast.AST]:
+    """The source of every module of our apps, as a list of all its parts."""
+    paths = [path for app in APPS for path in sorted(Path(settings.BASE_DIR / app).rglob("*.py"))]
+    return [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def _calls() -> Iterator[tuple[str, ast.Call]]:
     """Every call of our apps, with the last part of the function's name."""
-    for tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                yield name, node
+    for node in nodes():
+        if isinstance(node, ast.Call):
+            yield getattr(node.func, "attr", getattr(node.func, "id", "")), node
 
 
-def _text(nodes: Iterable[ast.expr], at: int) -> str | None:
-    found = list(nodes)[at : at + 1]
+def _text(values: Iterable[ast.expr], at: int) -> str | None:
+    found = list(values)[at : at + 1]
     return found[0].value if found and isinstance(found[0], ast.Constant) else None  # type: ignore[return-value]
 
 
@@ -83,13 +82,11 @@ def answer_codes() -> dict[str, set[int]]:
 
 def _code_given_by(kind: type) -> str | None:
     """The code that an exception gives itself as it is made: `super().__init__(…, code="…")`."""
-    for tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
-                for call in (each for each in ast.walk(node) if isinstance(each, ast.Call)):
-                    for keyword in call.keywords:
-                        if keyword.arg == "code":
-                            return _text([keyword.value], 0)
+    for node in nodes():
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+            for keyword in (each for each in ast.walk(node) if isinstance(each, ast.keyword)):
+                if keyword.arg == "code":
+                    return _text([keyword.value], 0)
     return None
 
 
@@ -113,12 +110,11 @@ def item_codes() -> set[str]:
                 for each in call.keywords
                 if each.arg == "code" and isinstance(each.value, ast.Constant)
             }
-    for tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Dict):
-                for key, value in zip(node.keys, node.values, strict=True):
-                    if key is not None and _text([key], 0) == "code" and (code := _text([value], 0)):
-                        found.add(code)
+    for node in nodes():
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if key is not None and _text([key], 0) == "code" and (code := _text([value], 0)):
+                    found.add(code)
     # The form of the admin's log-in answers in HTML.
     return found - _NOT_FROM_TEXT - {"locked_out"}
 

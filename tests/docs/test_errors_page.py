@@ -7,8 +7,6 @@ from django.conf import settings
 
 from tests.docs import error_codes
 
-PAGE = settings.BASE_DIR / "docs" / "errors.md"
-
 
 def rows(heading: str, page: str = "errors.md") -> list[list[str]]:
     """The cells of the tables below a heading, up to the next heading."""

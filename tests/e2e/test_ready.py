@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.e2e.processes import eventually, members
 from tests.faults.stack import SIMULATOR, WORKERS, Stack, running
@@ -144,3 +145,21 @@ def test_a_part_that_stops_is_named_and_nothing_else(stack: Stack, part: str) ->
 def test_it_recovers_and_the_service_renders(stack: Stack) -> None:
     stack.caller.follow(stack.caller.ask_for("After it all"), within=60)
     assert named(stack) == {}
+
+
+def test_the_web_shows_what_the_workers_have_counted(stack: Stack) -> None:
+    stack.caller.follow(stack.caller.ask_for("To be counted"), within=60)
+
+    def stored() -> float:
+        address = f"{stack.settings['TAKEONE_URL']}/metrics?format=prometheus"
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in parse(requests.get(address, timeout=10).text)
+            for sample in family.samples
+        }
+        assert found["takeone_http_requests_total", "POST", "api/v1/videos", "201"] >= 1
+        calls = found.get(("takeone_upstream_requests_total", "create", "answered"), 0)
+        return min(calls, found.get(("takeone_submission_moves_total", "stored"), 0))
+
+    # No worker is asked: each adds what it has counted a few seconds later.
+    eventually(stored, "the workers' counts", within=15)

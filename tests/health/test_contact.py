@@ -72,7 +72,7 @@ def test_a_refusal_is_an_answer_and_silence_or_a_wrong_key_is_none(
     assert (answered_at() is not None) is is_answer
 
 
-@pytest.mark.parametrize("held", ["paused_at", "backoff_until"])
+@pytest.mark.parametrize("held", ["paused_at", "list_backoff_until"])
 def test_an_upstream_that_is_paused_or_wants_to_be_left_alone_is_not_asked(
     upstream: Upstream, sora: ScriptedClient, held: str
 ) -> None:

@@ -29,7 +29,9 @@ def row(role: str, *, alive: float = 1, worked: float | None = 1, since: float =
 
 
 def work(*rows: Heartbeat, **provider: Any) -> Work:
-    kept = Provider(name="simulator", **{"answered_at": ago(1), **provider})
+    kept = Provider(
+        **{"name": "simulator", "created_at": NOW, "worked_at": NOW, "answered_at": ago(1), **provider}
+    )
     return Work(NOW, {each.role: each for each in rows}, kept)
 
 
@@ -133,9 +135,9 @@ def test_silence_before_the_workers_began_again_does_not_count() -> None:
 
 def test_an_upstream_that_wants_to_be_left_alone_is_not_missed() -> None:
     rows = row("worker"), row("beat")
-    assert named(work(*rows, answered_at=ago(300), backoff_until=NOW + timedelta(seconds=9))) == {}
-    assert named(work(*rows, answered_at=ago(300), backoff_until=ago(9))) == {}
-    assert "soraClient" in named(work(*rows, answered_at=ago(300), backoff_until=ago(11)))
+    assert named(work(*rows, answered_at=ago(300), list_backoff_until=NOW + timedelta(seconds=9))) == {}
+    assert named(work(*rows, answered_at=ago(300), list_backoff_until=ago(9))) == {}
+    assert "soraClient" in named(work(*rows, answered_at=ago(300), list_backoff_until=ago(11)))
 
 
 @pytest.mark.parametrize(

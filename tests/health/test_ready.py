@@ -123,11 +123,11 @@ def test_after_the_database_was_away_nobody_is_missed_who_could_not_report(
 @pytest.mark.usefixtures("everybody_works")
 def test_pending_migrations_are_a_503_that_says_so(anybody: Client) -> None:
     recorder = MigrationRecorder(connection)
-    recorder.record_unapplied("videos", "0001_initial")
+    recorder.record_unapplied("videos", "0001_first_release")
     try:
         status, said = ready(anybody)
     finally:
-        recorder.record_applied("videos", "0001_initial")
+        recorder.record_applied("videos", "0001_first_release")
     assert status == 503
     assert said["repository"].endswith("1 migrations are pending; run manage.py migrate")
     assert "soraClient" not in said

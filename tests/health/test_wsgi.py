@@ -1,6 +1,8 @@
 """What the web server answers before Django does anything."""
 
+import importlib
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -87,8 +89,12 @@ def test_what_is_answered_here_is_counted() -> None:
     assert counters._pending[key] == 1
 
 
-def test_the_web_server_loads_it() -> None:
-    from config.wsgi import application
-
+def test_the_web_server_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    monkeypatch.setattr("health.metrics.observations.keep_regularly", lambda: begun.append(True))
+    monkeypatch.setattr("config.schema.schema_fault", lambda: "")
+    monkeypatch.delitem(sys.modules, "config.wsgi", raising=False)
+    application = importlib.import_module("config.wsgi").application
     assert isinstance(application, Probes)
     assert isinstance(application._application, WSGIHandler)
+    assert begun == [True]

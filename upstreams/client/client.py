@@ -3,8 +3,9 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 import tenacity
@@ -13,7 +14,7 @@ from upstreams.client import answers
 from upstreams.client.dialects import Dialect
 from upstreams.client.downloads import open_content
 from upstreams.client.errors import Busy, NotPaged, NotSent, OutcomeUnknown, Unavailable
-from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, read, send
+from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, checked_url, read, send
 from upstreams.client.redaction import Redactor
 from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
@@ -55,7 +56,7 @@ class SoraClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.dialect = dialect
-        self._base_url = _checked_url(base_url)
+        self._base_url = checked_url(base_url)
         if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
             # Here, because requests would quote the key in its own complaint.
             raise ValueError("the API key must be printable ASCII without spaces")
@@ -120,7 +121,9 @@ class SoraClient:
         params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
         page = self._repeat(
             self._request("GET", "/videos", params=params),
-            lambda answer: VideoPage.parse(answers.decoded(answer)),
+            lambda answer: replace(
+                VideoPage.parse(answers.decoded(answer)), dated_at=answers.date_of(answer.headers)
+            ),
             cap=MAX_PAGE_BODY_BYTES,
             deadline=deadline,
         )
@@ -240,16 +243,6 @@ class SoraClient:
             reraise=True,
         )
         return retrying(counted)
-
-
-def _checked_url(base_url: str) -> str:
-    # No message shows the URL: it may hold a password, and then ends in a log.
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("the base URL must be an http or https URL with a host")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("the base URL must have no user, password, query or fragment")
-    return base_url.rstrip("/")
 
 
 def _path(video_id: str) -> str:

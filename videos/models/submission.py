@@ -54,6 +54,12 @@ class Submission(models.Model):
     cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
+    # The upstream's clock minus the database's, in seconds: between these two by all that was measured from
+    # the claim on. Null while nothing was.
+    clock_low = models.FloatField(null=True)
+    clock_high = models.FloatField(null=True)
+    # False once two measurements contradicted each other: one of the clocks was set meanwhile.
+    clock_steady = models.BooleanField(default=True)
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
     # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.

@@ -101,7 +101,7 @@ class Command(EscapingCommand):
             # By its name: the jobs are of an app above this one.
             call_command("cancel", key=key.pk, apply=True, stdout=self.stdout)
         else:
-            self.stdout.write(
+            self.stderr.write(
                 "Its waiting jobs are held; --keep-jobs has them sent, --cancel-jobs cancels them."
             )
 
