@@ -113,6 +113,16 @@ def test_a_silent_look_before_a_downtime_is_no_hour_of_silence(
     assert (only(unknown.job).state, only(unknown.job).upstream_id) == ("rendering", video.id)
 
 
+def test_one_silent_look_on_either_side_of_a_downtime_is_no_hour_of_silence(
+    unknown: Submission, upstream: Upstream
+) -> None:
+    # Past its time already: only the silence is still to be judged.
+    Submission.objects.update(give_up_at=database_now())
+    for later in (0, 60, 120):
+        after_downtime(DAYS + later, upstream)
+        assert only(unknown.job).state == "unknown"
+
+
 @pytest.mark.parametrize("gap", [DAYS, -DAYS])
 def test_a_clock_that_is_set_counts_as_no_silence(
     unknown: Submission, upstream: Upstream, gap: float
