@@ -1,33 +1,45 @@
 """One render is asked after by its id."""
 
+import time
+
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
+from upstreams.brief_calls import MOST_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
+from videos.lifecycle.notification import apply_notification
 from videos.lifecycle.observe import observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
-# A caller waits for the answer.
-_ASK_NOW_SECONDS = 10
 ASK_AGAIN_SECONDS = 5
 
 
-def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:
-    """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
-    assert submission.upstream_id is not None
+def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False) -> None:
+    """Asks the upstream after one submission and records the answer. Raises SoraError without one.
+
+    Where a caller waits for it, raises TooSlow as well.
+    """
+    upstream_id = submission.upstream_id
+    assert upstream_id is not None
     try:
         with respecting_retry_after(upstream, Call.RETRIEVE):
-            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+            if is_awaited:
+                video = brief_calls.answer(
+                    lambda: upstream.client.retrieve(upstream_id, deadline=MOST_SECONDS)
+                )
+            else:
+                video = upstream.client.retrieve(upstream_id)
     except errors.NotFound:
         with locked(submission) as (job, submission):
             observe_missing(job, submission)
@@ -62,20 +74,41 @@ class UpstreamUnavailable(APIException):
         self.wait = getattr(error, "retry_after", None) or ASK_AGAIN_SECONDS
 
 
-def ask_now(job: Job, upstream: Upstream) -> None:
-    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable."""
+def ask_now(job: Job, upstream: Upstream) -> float | None:
+    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
+
+    A caller waits for the answer, and no longer than a second. What takes longer is left to a worker, which
+    asks at once: then it returns after how many seconds it is worth looking again. So is a completed job's
+    file that is missing here: a worker fetches it again.
+    """
+    if request_refetch(job, upstream):
+        return ASK_AGAIN_SECONDS
     if job.status not in JOB_OPEN:
         raise NotSyncable(job)
     submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
     if submission is None:
         wake("dispatch")
-        return
+        return None
+    began = time.monotonic()
     try:
         if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
             raise errors.Busy("The upstream asked to wait.", retry_after=left)
-        ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
+        ask(submission, upstream, is_awaited=True)
+    except TooSlow:
+        return _leave_to_worker(submission, upstream)
+    except errors.Unavailable as error:
+        # Of the client's own deadline, which ends at about the same time.
+        if error.retry_after is None and time.monotonic() - began >= MOST_SECONDS:
+            return _leave_to_worker(submission, upstream)
+        raise UpstreamUnavailable(error) from error
     except errors.SoraError as error:
         raise UpstreamUnavailable(error) from error
+    return None
+
+
+def _leave_to_worker(submission: Submission, upstream: Upstream) -> float:
+    apply_notification(str(submission.upstream_id), provider=upstream.name)
+    return ASK_AGAIN_SECONDS
 
 
 def ask_late(submission: Submission, upstream: Upstream) -> None:

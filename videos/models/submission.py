@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 from typing import Any
 
 from django.db import models, transaction
@@ -13,6 +15,7 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.models.event import JobEvent
 from videos.models.job import Job
+from videos.signals import submission_moved
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -51,6 +54,12 @@ class Submission(models.Model):
     cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
+    # The upstream's clock minus the database's, in seconds: between these two by all that was measured from
+    # the claim on. Null while nothing was.
+    clock_low = models.FloatField(null=True)
+    clock_high = models.FloatField(null=True)
+    # False once two measurements contradicted each other: one of the clocks was set meanwhile.
+    clock_steady = models.BooleanField(default=True)
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
     # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
@@ -155,6 +164,9 @@ class Submission(models.Model):
             self._move_money()
         if won:
             JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+            transaction.on_commit(
+                partial(submission_moved.send_robust, Submission, submission=copy(self), before=before)
+            )
         return bool(won)
 
     def _move_money(self) -> None:

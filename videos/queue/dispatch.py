@@ -21,6 +21,7 @@ from videos.queue.isolation import isolated
 from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.reconcile import reconcile
+from videos.results.refetch import refetch
 from videos.results.store import store
 from videos.states import LIVE, JobStatus, SubmissionState
 
@@ -93,6 +94,8 @@ def _advance(submission: Submission, upstream: Upstream) -> None:
             drop(submission, upstream)
         case SubmissionState.RENDERED:
             store(submission, upstream)
+        case SubmissionState.STORED:
+            refetch(submission, upstream)
         case SubmissionState.DROPPING:
             drop(submission, upstream)
         case SubmissionState.RENDERING if (
@@ -105,6 +108,8 @@ def _advance(submission: Submission, upstream: Upstream) -> None:
 
 def is_fetch(submission: Submission) -> bool:
     """Whether what is due for it is to fetch a file, which may take minutes."""
+    if submission.state == SubmissionState.STORED:
+        return True
     return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
 
 

@@ -10,6 +10,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
+from upstreams.clock_offset import Offset
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
@@ -17,7 +18,7 @@ from videos.lifecycle.outcomes import accept, fail
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.candidates import Candidates
-from videos.reconciliation.listing import attempted, walk
+from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
 from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class _Look:
     # Whether another attempt of that time could then still turn out to own what nobody owned.
     contested: bool
     unowned: tuple[Video, ...]
+    # What this look measured of the clocks; None if it measured nothing.
+    offset: Offset | None = None
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
@@ -49,8 +52,15 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
     look = _look(submission, upstream)
-    match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
     with locked(submission) as (job, submission):
+        record_offset(submission, look.offset)
+        start, _ = attempted(submission)
+        match = [
+            video
+            for video in look.unowned
+            if upstream.dialect.match_key(video) == submission.match_key
+            and (video.created_at is None or video.created_at >= start)
+        ]
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
         if match:
@@ -65,33 +75,44 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
     candidates = Candidates(submission, upstream.dialect)
+    offset: Offset | None = None
     try:
         with respecting_retry_after(upstream, Call.LIST):
-            complete = _read_back(submission, upstream, candidates)
+            complete, offset = _read_back(submission, upstream, candidates)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.
         logger.warning("The list could not be read to find %s: %s", submission, error)
         complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, candidates.unowned())
+    return _Look(complete, contested, candidates.unowned(), offset)
 
 
-def _read_back(submission: Submission, upstream: Upstream, candidates: Candidates) -> bool:
-    """Whether the list was read back to the attempt's start. Raises SoraError."""
-    start, _ = attempted(submission)
+def _read_back(
+    submission: Submission, upstream: Upstream, candidates: Candidates
+) -> tuple[bool, Offset | None]:
+    """Whether the list was read back to before the attempt, and what it says of the clocks.
+
+    Raises SoraError.
+    """
+    start = nearly_attempted(submission)
+    offset: Offset | None = None
     for page in walk(upstream):
+        if offset is None and page.offset is not None:
+            # The window of what is read from here on is by this clock.
+            offset = page.offset
+            start = min(start, (submission.created_at + offset.low).replace(microsecond=0) - NEAR)
         candidates.add(page.videos)
         if page.fault:
             logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
-            return False
+            return False, offset
         if candidates.overflowed:
             logger.error("Too many videos that nobody owns may be %s.", submission)
-            return False
+            return False, offset
         if page.ended or (page.back_to is not None and page.back_to < start):
-            return True
+            return True, offset
     logger.error("The list of %s does not end.", upstream.name)
-    return False
+    return False, offset
 
 
 def _contested(submission: Submission) -> bool:
@@ -123,7 +144,7 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         _again(submission, attempts, due)
     elif not look.complete:
         _again(submission, attempts, _next_look(began))
-    elif look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence:
+    elif look.unowned or (reason := _unprovable(submission, upstream)):
         if submission.give_up_at <= began:
             give_up_if_expired(job, submission)
             return
@@ -134,13 +155,37 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",
             submission,
-            f"nobody owns {', '.join(video.id for video in look.unowned)}"
-            if look.unowned
-            else "this upstream's list proves no absence",
+            f"nobody owns {', '.join(video.id for video in look.unowned)}" if look.unowned else reason,
         )
         _again(submission, attempts, began + timedelta(seconds=_LINGER_SECONDS))
     else:
         _record_absent(job, submission)
+
+
+def _unprovable(submission: Submission, upstream: Upstream) -> str:
+    """Why a list that does not show the video proves nothing; "" if it does."""
+    if not upstream.dialect.proves_absence or not submission.provider.proves_absence:
+        return "this upstream's list proves no absence"
+    if submission.clock_low is None:
+        return "nothing is known of the upstream's clock"
+    if not submission.clock_steady:
+        return "the upstream's clock or the database's was set meanwhile"
+    return ""
+
+
+def record_offset(submission: Submission, found: Offset | None) -> None:
+    """Narrows what is known of the clocks since the claim, or notes that one was set. Under the lock."""
+    if found is None:
+        return
+    known = found
+    if submission.clock_low is not None and submission.clock_high is not None:
+        before = Offset(timedelta(seconds=submission.clock_low), timedelta(seconds=submission.clock_high))
+        both = before.and_also(found)
+        submission.clock_steady = submission.clock_steady and both is not None
+        # Of two that contradict each other, all that either allows.
+        known = both or Offset(min(before.low, found.low), max(before.high, found.high))
+    submission.clock_low, submission.clock_high = known.low.total_seconds(), known.high.total_seconds()
+    submission.save(update_fields=["clock_low", "clock_high", "clock_steady"])
 
 
 def _next_look(began: datetime) -> datetime:
