@@ -8,3 +8,10 @@ class VideosConfig(AppConfig):
 
     name = "videos"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Hears of keys whose jobs may be sent."""
+        from accounts.signals import jobs_released
+        from videos.queue.holds import release_jobs
+
+        jobs_released.connect(release_jobs, dispatch_uid="videos.release_jobs")

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.keys import key_format
 from accounts.keys.key_format import printable
 from accounts.models.user import User
+from accounts.signals import jobs_released
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class ApiKey(models.Model):
     # Null: never.
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    # When an operator answered for the jobs that a revoked key left waiting. Until then they are held.
+    jobs_released_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Up to a minute older than the last use: note_use.
     last_used_at = models.DateTimeField(null=True, blank=True)
 
@@ -119,6 +122,15 @@ class ApiKey(models.Model):
         won = ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
         self.refresh_from_db(fields=["revoked_at"])
         return bool(won)
+
+    def holds_jobs(self) -> bool:
+        """Whether the jobs that it left waiting are held: it was revoked, and nobody has released them."""
+        return self.revoked_at is not None and self.jobs_released_at is None
+
+    def release_jobs(self) -> None:
+        """Has the waiting jobs of a revoked key sent all the same."""
+        ApiKey.objects.filter(pk=self.pk, jobs_released_at=None).update(jobs_released_at=timezone.now())
+        jobs_released.send(ApiKey, key=self)
 
     def note_use(self) -> None:
         """Keeps when the key was used, once a minute at most. Never raises: no request fails of it."""

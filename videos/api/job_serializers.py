@@ -64,7 +64,9 @@ class JobView(serializers.ModelSerializer[Job]):
     # Many are shown from querysets with their submissions prefetched: queries.owned_jobs.
     _positions: dict[UUID, QueuePosition] | None = None
 
-    stage = serializers.SerializerMethodField(help_text="The state of the live submission.")
+    stage = serializers.SerializerMethodField(
+        help_text="The state of the live submission; held if the key that asked was revoked."
+    )
     negativePrompt = serializers.SerializerMethodField()
     resolution = serializers.SerializerMethodField()
     aspectRatio = serializers.SerializerMethodField()
@@ -137,7 +139,10 @@ class JobView(serializers.ModelSerializer[Job]):
         return sorted(job.submissions.all(), key=lambda submission: submission.number)
 
     def get_stage(self, job: Job) -> str | None:
-        return next((str(s.state) for s in self._submissions(job) if s.state in LIVE), None)
+        live = next((str(s.state) for s in self._submissions(job) if s.state in LIVE), None)
+        if live is None and job.is_held():
+            return "held"
+        return live
 
     def get_negativePrompt(self, job: Job) -> str | None:
         return job.negative_prompt or None

@@ -28,7 +28,7 @@ class Page(Generic[T]):
 def owned_jobs(owner: User) -> QuerySet[Job]:
     """The jobs that a caller may see, with what showing them needs."""
     submissions = Prefetch("submissions", Submission.objects.select_related("provider"))
-    return owned_by(Job.objects.all(), owner).prefetch_related(submissions)
+    return owned_by(Job.objects.select_related("api_key"), owner).prefetch_related(submissions)
 
 
 def filtered(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:

@@ -44,11 +44,11 @@ class Cancellation:
     runs_on: bool = False
 
 
-def cancel(job: Job, upstream: Upstream) -> Cancellation:
+def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
     """Cancels a pending or processing job and says what that means upstream. Raises NotCancellable."""
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
-        if not job.move(JobStatus.CANCELLED, detail={"by": "caller"}, cancelled_at=database_now()):
+        if not job.move(JobStatus.CANCELLED, detail={"by": by}, cancelled_at=database_now()):
             raise NotCancellable(job)
         live = job.submissions.filter(state__in=LIVE).first()
         if live is not None and (

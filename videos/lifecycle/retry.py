@@ -85,6 +85,7 @@ def reopened_fields() -> dict[str, Any]:
     return {
         "due_at": now,
         "asked_at": now,
+        "held": False,
         "progress": 0,
         "error_code": "",
         "error_message": "",

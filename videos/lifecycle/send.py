@@ -15,6 +15,7 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
 from videos.models import Submission, locked
 from videos.queue.claim import claim
+from videos.queue.holds import ANSWERED_FOR
 from videos.queue.isolation import isolated
 from videos.states import JobStatus, SubmissionState
 
@@ -64,6 +65,7 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
     """The last check: the lease covers the call, the job wants it, and nobody holds it back."""
     return Submission.objects.filter(
         Q(job__group=None) | Q(job__group__held=False),
+        ANSWERED_FOR,
         pk=submission.pk,
         state=SubmissionState.SENDING,
         lease_until__gt=in_database(upstream.deadline),

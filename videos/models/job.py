@@ -78,6 +78,8 @@ class Job(models.Model):
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING)
+    # It waits, and nobody answers for it: the key that asked was revoked (videos.queue.holds).
+    held = models.BooleanField(default=False)
     # When a pending job may next be claimed.
     due_at = models.DateTimeField()
     progress = models.PositiveSmallIntegerField(default=0)
@@ -124,12 +126,12 @@ class Job(models.Model):
             # The claim: the lanes of waiting jobs, and the oldest jobs of each (lifecycle/choose.py).
             models.Index(
                 fields=["owner", "priority", "asked_at", "id"],
-                condition=Q(status=JobStatus.PENDING, group__isnull=True),
+                condition=Q(status=JobStatus.PENDING, held=False, group__isnull=True),
                 name="job_claim_single",
             ),
             models.Index(
                 fields=["group", "priority", "asked_at", "id"],
-                condition=Q(status=JobStatus.PENDING, group__isnull=False),
+                condition=Q(status=JobStatus.PENDING, held=False, group__isnull=False),
                 name="job_claim_group",
             ),
             # A group's progress, and its list of one status.
@@ -158,6 +160,12 @@ class Job(models.Model):
     def overdue(self) -> bool:
         """Past its expected time, and still going on: our patience is not the upstream's failure."""
         return self.status in JOB_OPEN and self.age() > settings.JOB_OVERDUE_AFTER
+
+    def is_held(self) -> bool:
+        """Whether it waits and is not sent, because the key that asked was revoked."""
+        if self.status != JobStatus.PENDING:
+            return False
+        return self.held or (self.api_key is not None and self.api_key.holds_jobs())
 
     @classmethod
     def lock(cls, **lookup: Any) -> Self:

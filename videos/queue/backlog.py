@@ -13,6 +13,7 @@ from django.db.models import Count, Min
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Group, Job, Submission
+from videos.queue.holds import deactivated
 from videos.queue.selection import effective_priority, last_claims
 from videos.states import LIVE, JobStatus
 
@@ -39,6 +40,8 @@ class Backlog:
     turns: dict[int, int]
     live_in_group: dict[UUID, int]
     live_of: dict[int, int]
+    # Accounts with waiting jobs, of which nothing is sent.
+    deactivated: frozenset[int]
 
 
 def sent_jobs() -> list[UUID]:
@@ -49,7 +52,7 @@ def sent_jobs() -> list[UUID]:
 
 def backlog(provider: Provider) -> Backlog:
     """What was counted within the last seconds, by any process, or is counted now."""
-    key = f"queue:{provider.pk}"
+    key = f"backlog:{provider.pk}"
     known: Backlog | None = cache.get(key)
     if known is not None:
         return known
@@ -67,7 +70,7 @@ def _count(provider: Provider) -> Backlog:
     of_owners = live.values_list("job__owner").annotate(Count("pk"))
     blocking: dict[int, dict[int, tuple[int, datetime]]] = defaultdict(dict)
     lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]] = defaultdict(list)
-    pending = Job.objects.filter(status=JobStatus.PENDING).exclude(pk__in=sent_jobs()).order_by()
+    pending = Job.objects.filter(status=JobStatus.PENDING, held=False).exclude(pk__in=sent_jobs()).order_by()
     counts = (Min("asked_at"), Count("pk"))
     singles = pending.filter(group=None).values_list("owner", "priority").annotate(*counts)
     grouped = list(pending.exclude(group=None).values_list("group", "priority").annotate(*counts))
@@ -82,7 +85,10 @@ def _count(provider: Provider) -> Backlog:
         for group, priority, first, count in grouped
         if group in groups
     ]
+    gone = deactivated(owner for owner, *_ in found)
     for owner, group, priority, first, count, its_part in found:
+        if owner in gone:
+            continue
         its = effective_priority(priority, first, now)
         before, oldest = blocking[its].get(owner, (0, first))
         blocking[its][owner] = before + its_part, min(oldest, first)
@@ -95,4 +101,5 @@ def _count(provider: Provider) -> Backlog:
         turns=last_claims(provider),
         live_in_group=dict(in_groups),
         live_of=dict(of_owners),
+        deactivated=frozenset(gone),
     )

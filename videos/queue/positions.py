@@ -28,9 +28,11 @@ MAX_POSITION: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where an open job stands. `position` is null once it is sent, and while its group is held; the times
-    are null until a render of its model and length has been measured, once they have passed, and while nobody
-    works: no time would be true."""
+    """Where an open job stands. `position` is null once it is sent, and while it or its group is held.
+
+    The times are null until a render of its model and length has been measured, once they have passed, and
+    while nobody works: no time would be true.
+    """
 
     position: int | None = None
     # By the median of the last renders of its kind, and by their 90th percentile.
@@ -52,6 +54,7 @@ def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Queue
         return {}
     outlook = _Estimator(upstream)
     found = {job.pk: outlook.of_sent(submission) for job, submission in sent}
+    waiting = [job for job in waiting if not job.is_held() and not outlook.is_deactivated(job)]
     groups = Group.objects.in_bulk({job.group_id for job in waiting if job.group_id})
     waiting = [job for job in waiting if job.group_id is None or not groups[job.group_id].held]
     for job, in_lane in _ahead_in_lanes(waiting):
@@ -73,6 +76,10 @@ class _Estimator:
     @cached_property
     def _backlog(self) -> Backlog:
         return backlog(self._provider)
+
+    def is_deactivated(self, job: Job) -> bool:
+        """Whether its account is, so that nothing of it is sent."""
+        return job.owner_id in self._backlog.deactivated
 
     def of_sent(self, submission: Submission) -> QueuePosition:
         """Of a job with this live submission."""

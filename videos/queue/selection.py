@@ -20,7 +20,11 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.request import Priority
 from videos.models import Group, Job, OwnerRotation, Submission
+from videos.queue.holds import deactivated, hold_some, holding_keys
 from videos.states import LIVE, UNDECIDED, JobStatus
+
+# Statements in one claim that hold jobs of one lane. The next claim goes on.
+_MAX_HOLDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Lane:
     def jobs(self) -> QuerySet[Job]:
         """All that wait in it, in their order."""
         mine = {"owner": self.owner_id, "group": None} if self.group_id is None else {"group": self.group_id}
-        waiting = Job.objects.filter(status=JobStatus.PENDING, priority=self.priority, **mine)
+        waiting = Job.objects.filter(status=JobStatus.PENDING, held=False, priority=self.priority, **mine)
         return waiting.order_by("asked_at", "id")
 
 
@@ -79,9 +83,20 @@ def next_job(provider: Provider) -> Job | None:
             ~Exists(alike),
             due_at__lte=in_database(),
         )
-        job = sendable.select_for_update(skip_locked=True, of=("self",)).first()
+        job = _first_answered_for(lane, sendable)
         if job is not None:
             heapq.heappush(heads, (rank(lane, job.asked_at), number, lane, job))
+    return None
+
+
+def _first_answered_for(lane: Lane, sendable: QuerySet[Job]) -> Job | None:
+    """The first of a lane that is not to be held, locked. After some thousand others the lane is left."""
+    for _ in range(_MAX_HOLDS):
+        job = sendable.select_for_update(skip_locked=True, of=("self",)).first()
+        if job is None or not holding_keys([job]):
+            return job
+        assert job.api_key_id is not None
+        hold_some(lane.jobs(), job.api_key_id)
     return None
 
 
@@ -103,11 +118,11 @@ def last_claims(provider: Provider) -> dict[int, int]:
 
 
 def lanes() -> list[Lane]:
-    """All lanes in which jobs wait, held ones too."""
+    """All lanes in which jobs wait, those of held groups too."""
     if connection.vendor == "postgresql":
         return [*_scanned(_SINGLES), *_scanned(_GROUPED)]
     # The embedded queue is small, and all of it is read.
-    waiting = Job.objects.filter(status=JobStatus.PENDING).order_by()
+    waiting = Job.objects.filter(status=JobStatus.PENDING, held=False).order_by()
     columns = ("owner", "group", "priority", "group__limit", "group__held")
     found = waiting.values_list(*columns).annotate(Min("asked_at"))
     return [
@@ -129,7 +144,11 @@ def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
     busy: dict[int, int] = {}
     if most:
         busy = dict(live.order_by().values_list("job__owner").annotate(Count("pk")))
-    for lane in lanes():
+    found = lanes()
+    gone = deactivated(lane.owner_id for lane in found)
+    for lane in found:
+        if lane.owner_id in gone:
+            continue
         if lane.held or (lane.limit is not None and running.get(lane.group_id, 0) >= lane.limit):
             continue
         if most and busy.get(lane.owner_id, 0) >= most:
@@ -152,7 +171,7 @@ WITH RECURSIVE lane AS (
 )
 SELECT {shown} FROM lane {joined}
 """
-_WAITING: Final = f"status = '{JobStatus.PENDING}' AND group_id IS"
+_WAITING: Final = f"status = '{JobStatus.PENDING}' AND NOT held AND group_id IS"
 _SINGLES: Final = _LOOSE_SCAN.format(
     key="owner_id",
     job=Job._meta.db_table,

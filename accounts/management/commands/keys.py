@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
@@ -40,6 +41,15 @@ class Command(EscapingCommand):
         listing.add_argument("owner", nargs="?", help="of this user only")
         revoke = verbs.add_parser("revoke", help="end a key with its next request, for good")
         revoke.add_argument("id", type=int, help="as list shows it")
+        fate = revoke.add_mutually_exclusive_group()
+        fate.add_argument(
+            "--cancel-jobs", action="store_true", help="also cancel its waiting and running jobs"
+        )
+        fate.add_argument(
+            "--keep-jobs",
+            action="store_true",
+            help="have its waiting jobs sent; else they are held",
+        )
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
         """Hands on to the subcommand."""
@@ -78,12 +88,22 @@ class Command(EscapingCommand):
             cells = (key.pk, key.owner.username, key.name, key.prefix, key.scope, key.status)
             self.stdout.write(_ROW.format(*cells, _date(key.expires_at), _date(key.last_used_at)).rstrip())
 
-    def _revoke(self, *, id: int, **options: Any) -> None:
+    def _revoke(self, *, id: int, cancel_jobs: bool, keep_jobs: bool, **options: Any) -> None:
         key = ApiKey.objects.filter(pk=id).first()
         if key is None:
             raise CommandError(f"There is no key {id}; manage.py keys list shows them.")
         done = "revoked" if key.revoke() else "was revoked already"
         self.stdout.write(f"Key {key.pk}, {key}: {done}.")
+        if keep_jobs:
+            key.release_jobs()
+            self.stdout.write("Its waiting jobs are sent.")
+        elif cancel_jobs:
+            # By its name: the jobs are of an app above this one.
+            call_command("cancel", key=key.pk, apply=True, stdout=self.stdout)
+        else:
+            self.stderr.write(
+                "Its waiting jobs are held; --keep-jobs has them sent, --cancel-jobs cancels them."
+            )
 
     def _owner(self, username: str, *, make: bool = False) -> User:
         try:

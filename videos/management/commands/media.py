@@ -3,14 +3,15 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos.results.media import accept_media, media_problem
 from videos.results.refetch import request_missing
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Looks, unless told to do something."""
 
     help = "Say whether the media is mounted, accept the folder as it is, or fetch missing files again."

@@ -1,0 +1,6 @@
+"""What accounts say to the apps above them."""
+
+from django.dispatch import Signal
+
+# A revoked key's waiting jobs may be sent all the same. Gives the `key`.
+jobs_released = Signal()
