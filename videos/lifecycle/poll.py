@@ -1,21 +1,26 @@
 """One render is asked after by its id."""
 
+import logging
+
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
-from upstreams.client.types import Phase
+from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
-from videos.lifecycle.observe import observe, observe_missing, write_progress
+from videos.lifecycle.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.reconciliation.identity import confirms_loss
 from videos.states import JOB_OPEN, SubmissionState
+
+logger = logging.getLogger(__name__)
 
 # A caller waits for the answer.
 _ASK_NOW_SECONDS = 10
@@ -24,11 +29,11 @@ ASK_AGAIN_SECONDS = 5
 
 def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:
     """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
-    assert submission.upstream_id is not None
-    try:
-        with respecting_retry_after(upstream, Call.RETRIEVE):
-            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
-    except errors.NotFound:
+    video = _retrieved(submission, upstream, deadline)
+    if video is None:
+        # A caller waits for no more than one answer.
+        if is_lost(submission) and (deadline is not None or not confirms_loss(submission, upstream)):
+            return
         with locked(submission) as (job, submission):
             observe_missing(job, submission)
         return
@@ -36,6 +41,22 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
         if video.phase == Phase.RUNNING:
             write_progress([(submission, video)])
         observe(job, submission, video)
+
+
+def _retrieved(submission: Submission, upstream: Upstream, deadline: float | None) -> Video | None:
+    """Its own video; None if the upstream does not know it, or gave its id to another. Raises SoraError."""
+    assert submission.upstream_id is not None
+    if submission.id_reused:
+        return None
+    try:
+        with respecting_retry_after(upstream, Call.RETRIEVE):
+            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+    except errors.NotFound:
+        return None
+    if not submission.owns(video):
+        logger.error("The id %s of %s names another video now.", video.id, submission)
+        return None
+    return video
 
 
 class NotSyncable(APIException):
@@ -71,6 +92,8 @@ def ask_now(job: Job, upstream: Upstream) -> None:
         wake("dispatch")
         return
     try:
+        if upstream.provider().unrecognized_at is not None:
+            raise errors.Unavailable("The upstream is not the one that we know.")
         if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
             raise errors.Busy("The upstream asked to wait.", retry_after=left)
         ask(submission, upstream, deadline=_ASK_NOW_SECONDS)

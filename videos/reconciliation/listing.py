@@ -79,12 +79,12 @@ def _newest_first(moments: list[datetime]) -> bool:
 
 
 def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
-    """Those that no submission to the provider owns."""
-    owned = set(
-        Submission.objects.filter(provider=provider, upstream_id__in=list(videos)).values_list(
-            "upstream_id", flat=True
-        )
-    )
+    """Those that no submission to the provider owns.
+
+    Among them a new video under an id that we know.
+    """
+    rows = Submission.objects.filter(provider=provider, upstream_id__in=list(videos))
+    owned = {str(row.upstream_id) for row in rows if row.owns(videos[str(row.upstream_id)])}
     return tuple(video for video in videos.values() if video.id not in owned)
 
 

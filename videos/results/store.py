@@ -22,6 +22,7 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
+from videos.reconciliation.identity import confirms_loss
 from videos.results.fetch import download, draft, renew, thumbnail
 from videos.results.probe import Probe, Unplayable, probe
 from videos.states import CostState, JobStatus, SubmissionState
@@ -32,6 +33,7 @@ _MISSING_POLLS: Final = 3
 _MISSING_SECONDS: Final = 120
 # Between two tries while the media cannot be used.
 _MEDIA_SECONDS: Final = 10
+_JUST_SEEN: Final = timedelta(seconds=60)
 
 
 class _Finished(File):  # type: ignore[type-arg]
@@ -47,6 +49,9 @@ def store(submission: Submission, upstream: Upstream) -> None:
         return
     job = Job.objects.get(pk=submission.job_id)
     if job.status == JobStatus.CANCELLED:
+        return
+    if not _names_its_video(submission, upstream):
+        _not_there(submission, upstream, "The upstream gave its id to another video.")
         return
     try:
         with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
@@ -71,6 +76,23 @@ def store(submission: Submission, upstream: Upstream) -> None:
         for kept in (video, small):
             if kept:
                 default_storage.delete(kept)
+
+
+def _names_its_video(submission: Submission, upstream: Upstream) -> bool:
+    """Whether its id still names the video that was rendered; asks again if that was seen some time ago."""
+    if submission.id_reused:
+        return False
+    rendered_at = submission.rendered_at
+    just_seen = rendered_at is not None and database_now() - rendered_at < _JUST_SEEN
+    if just_seen and not submission.provider.reused_ids:
+        return True
+    assert submission.upstream_id is not None
+    try:
+        with respecting_retry_after(upstream, Call.RETRIEVE):
+            return submission.owns(upstream.client.retrieve(submission.upstream_id))
+    except errors.SoraError:
+        # The download says what there is.
+        return True
 
 
 def _complete(submission: Submission, found: Probe, size: int, video: str, thumbnail: str) -> bool:
@@ -119,28 +141,38 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
         with respecting_retry_after(upstream, Call.RETRIEVE):
             video = upstream.client.retrieve(submission.upstream_id)
     except errors.NotFound:
-        _not_there(submission, reason)
+        _not_there(submission, upstream, reason)
         return
     except errors.SoraError as error:
         _try_again(submission, str(error))
+        return
+    if not submission.owns(video):
+        _not_there(submission, upstream, reason)
         return
     expires_at = video.expires_at or submission.expires_at
     if video.phase == Phase.EXPIRED:
         _lose(submission, reason)
     elif video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now():
         # By our clock, which may be wrong.
-        _not_there(submission, reason)
+        _not_there(submission, upstream, reason)
     else:
         _try_again(submission, reason)
 
 
-def _not_there(submission: Submission, reason: str) -> None:
-    """The upstream has no file, and no video or an old one: lost after three answers over two minutes."""
+def _not_there(submission: Submission, upstream: Upstream, reason: str) -> None:
+    """The upstream has no file, and no video or an old one: lost after three answers over two minutes.
+
+    Not if it is another upstream than the one that we know.
+    """
     now = database_now()
     since = submission.missing_since or now
     polls = submission.missing_polls + 1
     if polls >= _MISSING_POLLS and (now - since).total_seconds() >= _MISSING_SECONDS:
-        _lose(submission, reason)
+        try:
+            if confirms_loss(submission, upstream):
+                _lose(submission, reason)
+        except errors.SoraError as error:
+            _try_again(submission, str(error))
         return
     apart = _MISSING_SECONDS / (_MISSING_POLLS - 1)
     Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
