@@ -1,6 +1,7 @@
 """The one place where an error becomes an answer."""
 
 import logging
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -97,7 +98,16 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's handler for a bug; the log has the traceback under the same request id."""
+    """Django's handler for a bug; the log has the traceback under the same request id.
+
+    It comes here as well for a database that does not answer, outside of REST framework's views.
+    """
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        response = respond(
+            request, DatabaseAway.status_code, DatabaseAway.default_code, DatabaseAway.default_detail
+        )
+        response["Retry-After"] = str(int(DatabaseAway.wait))
+        return response
     return respond(
         request, 500, "internal_error", "This is our mistake; the log has it under the request id."
     )

@@ -7,7 +7,6 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import BaseContentNegotiation
@@ -15,12 +14,12 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from api.body_limits import MAX_DRAIN_BYTES, body_limit
 from api.errors import respond
 from api.strict_json import read_object
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
-_MAX_DRAIN_BYTES: Final = 33_554_432
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -40,6 +39,11 @@ class MeantAnswersFilter(logging.Filter):
         return getattr(record, "status_code", None) != 503
 
 
+def usable_request_id(given: str) -> str:
+    """The caller's own id if it is usable, else a new one."""
+    return given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex
+
+
 class RequestIdMiddleware:
     """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
 
@@ -47,8 +51,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-Id", "")
-        token = request_id.set(given if _USABLE_ID.fullmatch(given) else uuid_utils.uuid7().hex)
+        token = request_id.set(usable_request_id(request.headers.get("X-Request-Id", "")))
         request.META["TAKEONE_REQUEST_ID"] = request_id.get()
         try:
             response = self.get_response(request)
@@ -59,20 +62,13 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body over REQUEST_BODY_MAX_BYTES, an upload over BATCH_UPLOAD_MAX_BYTES, before any of it is
-    read, and one of unknown length."""
+    """Refuses a body that is too long (body_limit) before any of it is read, and one of unknown length."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # Only what is kept on disk and read line by line: JSON is parsed in memory.
-        uploading = (
-            request.method == "POST"
-            and request.path in settings.UPLOAD_PATHS
-            and request.content_type in settings.UPLOAD_TYPES
-        )
-        most = settings.BATCH_UPLOAD_MAX_BYTES if uploading else settings.REQUEST_BODY_MAX_BYTES
+        most = body_limit(request.method or "", request.path, request.content_type or "")
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:
             _drain(request, int(length))
@@ -89,7 +85,7 @@ class BodyLimitMiddleware:
 
 def _drain(request: HttpRequest, length: int) -> None:
     """Reads what a client sends anyway: most see no answer that comes before they are done."""
-    left = length if length <= _MAX_DRAIN_BYTES else 0
+    left = length if length <= MAX_DRAIN_BYTES else 0
     while left and (chunk := request.read(min(left, 65_536))):
         left -= len(chunk)
 

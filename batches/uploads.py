@@ -12,7 +12,8 @@ from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from api.strict_json import read_object
+from api.json_field import Unreadable
+from api.strict_json import BadNumber, read_object
 from batches.api.serializers import BatchItem
 from batches.items import BadItems, Raw
 
@@ -70,6 +71,8 @@ class JSONLinesUpload(Upload):
                 continue
             try:
                 yield Raw({"line": number}, read_object(line, "The line"))
+            except BadNumber as error:
+                yield Raw({"line": number}, problem=error.reason)
             except ParseError as error:
                 yield Raw({"line": number}, problem=str(error.detail))
 
@@ -148,7 +151,11 @@ def typed(name: str, text: str) -> Any:
     read = _READ.get(name)
     try:
         return read(text.strip()) if read else text
-    except (ValueError, ParseError):
+    except BadNumber as error:
+        return Unreadable(text, error.reason)
+    except ParseError as error:
+        return Unreadable(text, str(error.detail))
+    except ValueError:
         return text
 
 

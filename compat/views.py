@@ -1,4 +1,4 @@
-"""The plain face of jobs: four fields in, a flat job with four statuses out. docs/access.md says for whom."""
+"""The plain face of jobs: four fields in, a flat job out with four statuses (docs/keys-and-people.md)."""
 
 from typing import Any, Final
 from uuid import UUID

@@ -4,9 +4,17 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, task_prerun, worker_init
+from celery.signals import (
+    import_modules,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_shutdown,
+)
 from django.db import close_old_connections
 
+# Connects itself to Celery's signals.
+from config import pulse as pulse
 from config.start import read_settings, refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -14,6 +22,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 app = Celery("takeone")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# By name: the models are not there before Django is.
+app.steps["worker"].add("videos.queue.celery_pulse:WorkerPulse")
 
 
 @app.on_configure.connect
@@ -43,3 +53,12 @@ def mend_connections(**_: Any) -> None:
     With CELERY_DB_REUSE_MAX Celery itself attempts at none before it has been used that often.
     """
     close_old_connections()
+
+
+@task_postrun.connect
+@worker_process_shutdown.connect
+def keep_observations(**_: Any) -> None:
+    """What a process of the pool has counted and heard is kept between its tasks."""
+    from health.metrics import observations
+
+    observations.keep()

@@ -1,16 +1,54 @@
-"""Typed readers of environment variables; nonsense is refused at start-up, by name."""
+"""Typed readers of environment variables; nonsense is refused at start-up, by name.
+
+Each variable may also be given as NAME_FILE, the path of a file that holds the value. So a secret that a
+container engine or systemd hands over is in no environment.
+"""
 
 import base64
 import os
+import stat
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+_MAX_FILE_BYTES: Final = 65_536
+
 
 def text(name: str, default: str = "") -> str:
-    """The variable without surrounding blanks; unset and empty are the same."""
-    return os.environ.get(name, "").strip() or default
+    """The variable, or what is in the file that NAME_FILE names, without surrounding blanks.
+
+    Unset and empty are the same.
+    """
+    value = os.environ.get(name, "").strip()
+    path = os.environ.get(f"{name}_FILE", "").strip()
+    if value and path:
+        raise ImproperlyConfigured(f"{name} and {name}_FILE are both set. Set one of them.")
+    return (_content(f"{name}_FILE", path) if path else value) or default
+
+
+def _content(name: str, path: str) -> str:
+    """What is in the file, which is never quoted. Raises ImproperlyConfigured if there is no value in it."""
+    try:
+        # A pipe that nobody writes to would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImproperlyConfigured(f"{name} must name a file, and {path!r} is none.")
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImproperlyConfigured(f"{name} names {path!r}, which cannot be read: {reason}.") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise ImproperlyConfigured(f"{name} names {path!r}, which is larger than {_MAX_FILE_BYTES} bytes.")
+    try:
+        value = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{name} names {path!r}, which is not text in UTF-8.") from None
+    if not value or "\0" in value:
+        raise ImproperlyConfigured(f"{name} names {path!r}, which holds no value.")
+    return value
 
 
 def number(name: str, default: float, *, least: float, most: float) -> float:
@@ -74,6 +112,21 @@ def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "http
     # Neither has a case, and what asks whether it is https compares letters.
     user, at, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}{at}{host.lower()}").geturl()
+
+
+def url_with_password(name: str, password_name: str, *, schemes: Sequence[str]) -> str:
+    """As `url`, with the password of another variable, as it is and not percent-encoded, if that is set."""
+    address = url(name, schemes=schemes)
+    password = text(password_name)
+    if not password:
+        return address
+    if not address:
+        raise ImproperlyConfigured(f"{password_name} is set and {name} is not.")
+    parts = urlsplit(address)
+    if parts.password is not None:
+        raise ImproperlyConfigured(f"{name} has a password, and {password_name} is set. Set one of them.")
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def words(name: str) -> list[str]:

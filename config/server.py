@@ -27,15 +27,16 @@ class Log(Logger):  # type: ignore[misc]
 
 
 bind = os.environ.get("TAKEONE_BIND", "127.0.0.1:8000")
-worker_class = "gthread"
+worker_class = "config.web.worker.Worker"
 workers = 1 if _EMBEDDED else int(os.environ.get("WEB_WORKERS", "2"))
 threads = int(os.environ.get("WEB_THREADS", "8"))
 control_socket_disable = True
 errorlog = "-"
 logger_class = Log
 loglevel = os.environ.get("GUNICORN_LOG_LEVEL", "warning")
-# Longer than a slow request; a worker that does not beat for so long is replaced.
-timeout = 60
+# A process that does not say for so long that it lives is replaced. The thread that says it serves no
+# request, so none may be too long for it.
+timeout = 20
 graceful_timeout = 4 if _EMBEDDED else 30
 
 

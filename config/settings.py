@@ -2,17 +2,19 @@
 
 import hmac
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 VAR_DIR = Path(env.text("TAKEONE_VAR", str(BASE_DIR / "var")))
 
 
@@ -38,6 +40,22 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = False
+
+
+def _deployment() -> str:
+    """What names in a Redis begin with: several deployments may share one.
+
+    By default from the secret, which all processes of a deployment have in common, and no other has.
+    """
+    given = env.text("TAKEONE_NAME")
+    if given and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", given):
+        raise ImproperlyConfigured(
+            f"TAKEONE_NAME must be 1 to 40 letters, digits, hyphens and underscores, not {given!r}."
+        )
+    return f"takeone-{given or hmac.digest(SECRET_KEY.encode(), b'deployment', 'sha256').hex()[:16]}"
+
+
+DEPLOYMENT = _deployment()
 
 # The address under which callers reach this deployment. Its scheme decides whether cookies and redirects
 # demand TLS.
@@ -145,19 +163,30 @@ USE_TZ = True
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
+# With less room left nothing is fetched until there is more.
+MEDIA_MIN_FREE_BYTES = env.integer("MEDIA_MIN_FREE_BYTES", 268_435_456, least=0, most=1 << 50)
 
 # Bodies ------------------------------------------------------------------------------------------------
 # A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.
 REQUEST_BODY_MAX_BYTES = 1_048_576
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_MAX_BYTES
+# What is read before anybody is known is far shorter: a log-in, an upstream's event.
+OPEN_BODY_MAX_BYTES = {"/api/auth/": 16_384, "/admin/login/": 16_384, "/hooks/": 65_536}
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-_DATABASE_URL = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
+# How long one answer of the database is waited for: by a thread that serves callers, who are told within five
+# seconds; by workers and commands; never by a migration.
+DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
+DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
+# A process that is frozen in a transaction holds its locks for so long; then PostgreSQL ends it.
+DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
+_DATABASE_URL = env.url_with_password("DATABASE_URL", "DATABASE_PASSWORD", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
     DATABASES = {
         "default": {
             **environ.Env.db_url_config(_DATABASE_URL),
+            "ENGINE": "config.databases.postgresql",
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
         }
@@ -165,13 +194,12 @@ if _DATABASE_URL:
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "config.databases.sqlite3",
             "NAME": VAR_DIR / "takeone.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # A transaction takes the one write lock when it begins, which is what row locks do for it.
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 20,
                 # FULL: a commit that was answered for survives a power cut.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
@@ -179,12 +207,13 @@ else:
     }
 
 # Redis and Celery --------------------------------------------------------------------------------------
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss"))
+REDIS_URL = env.url_with_password("REDIS_URL", "REDIS_PASSWORD", schemes=("redis", "rediss"))
 if REDIS_URL:
     CACHES = {
         "default": {
             "BACKEND": "config.cache.RedisOrMemory",
             "LOCATION": REDIS_URL,
+            "KEY_PREFIX": DEPLOYMENT,
             # A request waits for a frozen Redis no longer than this, once in ten seconds.
             "OPTIONS": {"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
         }
@@ -192,6 +221,8 @@ if REDIS_URL:
     CELERY_BROKER_URL = REDIS_URL
     # Without these a publish to a frozen Redis blocks for over 40 s.
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
+        # Of queues, their bindings, and what is broadcast.
+        "global_keyprefix": f"{DEPLOYMENT}:",
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "retry_on_timeout": False,
@@ -231,7 +262,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Reopening the database connection for each task costs a factor of four.
 CELERY_DB_REUSE_MAX = 1000
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "videos.queue.celery_pulse:PulsedScheduler"
 DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
@@ -246,6 +277,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5 * DISPATCH_SECONDS,
         "options": {"expires": 25 * DISPATCH_SECONDS},
     },
+    # What shows that messages are published and tasks done; /ready misses it after ten seconds.
+    "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
+    # An upstream that nobody has called is asked whether it is there.
+    "contact": {"task": "upstreams.contact", "schedule": 1.0, "options": {"expires": 3.0}},
+    # The figures of /metrics; the task itself keeps to its share of time.
+    "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
 WAKE_MESSAGES_ENABLED = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))
@@ -279,7 +316,11 @@ SORA_PRICES = env.text("SORA_PRICES")
 SORA_RECONCILE_SECONDS = env.numbers(
     "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
 )
+# After so many seconds without a comparison, our books are compared with the upstream's list before a create.
+SORA_BOOKS_GAP = env.number("SORA_BOOKS_GAP", 300, least=1, most=86_400)
 SORA_CLOCK_SKEW = env.number("SORA_CLOCK_SKEW", 10, least=0, most=3600)
+# After so many seconds without an answer a worker asks whether the upstream is there.
+SORA_CONTACT_SECONDS = env.number("SORA_CONTACT_SECONDS", 5, least=1, most=3600)
 # How often renders are asked after: a fifth of their age, within these bounds, in seconds.
 SORA_SYNC_SECONDS_MIN = env.number("SORA_SYNC_SECONDS_MIN", 1 if _SIMULATED else 5, least=0.2, most=3600)
 SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=3600)
@@ -291,6 +332,8 @@ SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = env.integer(
     "SORA_DOWNLOAD_MIN_BYTES_PER_SECOND", 16_384, least=0, most=1 << 30
 )
 SORA_DOWNLOAD_MAX_BYTES = env.integer("SORA_DOWNLOAD_MAX_BYTES", 2_147_483_648, least=1, most=1 << 40)
+# Hosts beside the upstream's own that a download may be sent on to.
+SORA_CONTENT_HOSTS = env.words("SORA_CONTENT_HOSTS")
 # Between two audits of the upstream's list and our rows, 0 for none; how many pages of 100 each one reads.
 AUDIT_SECONDS = env.number("AUDIT_SECONDS", 3_600, least=0, most=31_536_000)
 AUDIT_PAGES = env.integer("AUDIT_PAGES", 20, least=1, most=1_000)
@@ -310,6 +353,15 @@ BATCH_UPLOAD_MAX_BYTES = env.integer("BATCH_UPLOAD_MAX_BYTES", 67_108_864, least
 BATCH_CONCURRENCY = env.integer("BATCH_CONCURRENCY", 3, least=1, most=10_000)
 # The environment gives milliseconds; past it a batch that goes on is flagged as overdue.
 BATCH_TIMEOUT = env.number("BATCH_TIMEOUT", 300_000, least=1, most=31_536_000_000) / 1000
+
+# Monitoring --------------------------------------------------------------------------------------------
+# The checks without which /ready is 503; health.checks has their names.
+READY_REQUIRES = env.words("READY_REQUIRES") or ["repository", "soraClient"]
+# Below these, in bytes, storage and memory are said to run out.
+MIN_FREE_STORAGE_BYTES = env.integer("MIN_FREE_STORAGE_BYTES", 1_073_741_824, least=0, most=1 << 50)
+MIN_FREE_MEMORY_BYTES = env.integer("MIN_FREE_MEMORY_BYTES", 67_108_864, least=0, most=1 << 50)
+# What a bearer shows to be told of money by /metrics; without one nobody is.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 # REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -401,5 +453,8 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        "waitress": {"level": "WARNING"},
+        # It would say for each request that it has to wait for a thread.
+        "waitress.queue": {"level": "ERROR"},
     },
 }

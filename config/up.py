@@ -122,14 +122,19 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
     except DatabaseError as error:
         fail(f"the database cannot be used: {str(error).strip()}")
     secret = _first_key()
+    login_link = _login_link()
     connection.close()
-    greeting = _write_env(secret)
+    _write_env(secret)
     from django.conf import settings
+
+    from config.greeting import greeting
 
     os.environ |= {
         "TAKEONE_EMBEDDED": "1",
         "TAKEONE_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        "TAKEONE_GREETING": greeting,
+        "TAKEONE_GREETING": greeting(
+            os.environ["TAKEONE_URL"], os.environ["SORA_BASE_URL"], _env_file(), login_link
+        ),
     }
     os.chdir(settings.BASE_DIR)
     # The simulator answers to signals by itself; the handlers of this process end with it.
@@ -197,8 +202,19 @@ def _first_key() -> str:
     return ApiKey.issue(owner, "make up", scope=ApiKey.Scope.ADMIN, secret=kept)[1]
 
 
-def _write_env(secret: str) -> str:
-    """Writes what a shell needs, and returns what to try with it."""
+def _login_link() -> str:
+    """A link into the admin for the user of _first_key; "" if it may not use the admin."""
+    from accounts.models import User
+    from accounts.sessions.login_link import NotAllowed, link_for
+
+    try:
+        return link_for(User.objects.get(username="takeone"))
+    except (NotAllowed, User.DoesNotExist):
+        return ""
+
+
+def _write_env(secret: str) -> None:
+    """Writes what a shell needs."""
     values = {
         "TAKEONE_URL": os.environ["TAKEONE_URL"],
         "TAKEONE_API_KEY": secret,
@@ -213,22 +229,6 @@ def _write_env(secret: str) -> str:
     draft.touch(mode=0o600)
     draft.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items()))
     draft.replace(path)
-    source = f". {shlex.quote(str(path))}"
-    return f"""
-Take One is up at {values["TAKEONE_URL"]} (Ctrl-C ends it). Upstream: {values["SORA_BASE_URL"]}
-
-In another shell, ask for a video:
-
-  {source}
-  curl -s "$TAKEONE_URL/api/v1/videos" -H "x-api-key: $TAKEONE_API_KEY" \\
-    -H "Content-Type: application/json" -d '{{"prompt": "A paper boat crossing a puddle at dusk"}}'
-
-Follow it until it is completed, then open its videoUrl with the same key:
-
-  curl -s "$TAKEONE_URL/api/v1/videos" -H "x-api-key: $TAKEONE_API_KEY"
-
-Docs: {values["TAKEONE_URL"]}/docs
-"""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,15 @@ from django.apps import AppConfig
 
 
 class HealthConfig(AppConfig):
-    """Has no models."""
+    """Hears of calls to the upstream and of submissions that move, and counts them."""
 
     name = "health"
+
+    def ready(self) -> None:
+        from health import rules  # noqa: F401
+        from health.metrics import observations
+        from upstreams.signals import upstream_called
+        from videos.signals import submission_moved
+
+        upstream_called.connect(observations.called, dispatch_uid="health")
+        submission_moved.connect(observations.moved, dispatch_uid="health")

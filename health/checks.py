@@ -1,62 +1,163 @@
-"""Whether what we depend on answers."""
+"""What /ready looks at: what the database says of itself and of the work, the broker, and this machine.
 
-import logging
-import threading
-import time
-from typing import Final
+Each raises CheckFailed with what is wrong. None calls the upstream: its own contact is on the provider's row.
+"""
 
-from django.db import DatabaseError, connection
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
-from upstreams.client.errors import SoraError
+import redis
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+
+from health.readiness import migrations_applied
+from health.readiness.probe import CheckFailed
+from health.readiness.work import Work, read_work
 from upstreams.registry import configured
-
-logger = logging.getLogger(__name__)
+from videos.results.media import media_problem
 
 HEALTHY: Final = "healthy"
-_PROBE_SECONDS: Final = 2.0
-# A readiness probe that comes every second must not become a request upstream every second.
-_PROBE_KEPT_SECONDS: Final = 10.0
+NAMES: Final = ("repository", "soraClient", "broker", "worker", "beat", "storage", "memory")
+_REDIS_SECONDS: Final = 0.8
+# Names no job, and is gone by itself.
+_REDIS_KEY: Final = "takeone:ready"
+_BLOCK: Final = b"\0" * 4096
 
 
-def repository() -> str:
-    """Whether the database answers."""
+def repository() -> Work:
+    """Whether the database answers and has this code's migrations; what it knows of the work.
+
+    Uses a connection of its own, made anew, so that a lost network is noticed and nobody's is in the way.
+    """
+    with _own_connection():
+        migrations_applied.require()
+        return read_work(configured().name)
+
+
+@contextmanager
+def _own_connection() -> Iterator[None]:
+    before = connections[DEFAULT_DB_ALIAS]
+    connections[DEFAULT_DB_ALIAS] = _impatient_connection()
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        yield
     except DatabaseError as error:
-        logger.warning("The database does not answer: %s", error)
-        return "unhealthy: the database does not answer"
-    return HEALTHY
+        raise CheckFailed("the database does not answer") from error
+    finally:
+        connections[DEFAULT_DB_ALIAS].close()
+        connections[DEFAULT_DB_ALIAS] = before
 
 
-class UpstreamCheck:
-    """Whether the upstream takes us; a probe's answer is kept for ten seconds."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answer = ""
-        self._asked_at = 0.0
-
-    def __call__(self) -> str:
-        with self._lock:
-            if not self._answer or time.monotonic() - self._asked_at > _PROBE_KEPT_SECONDS:
-                self._answer = self._ask()
-                self._asked_at = time.monotonic()
-            return self._answer
-
-    def forget(self) -> None:
-        """Makes the next check ask."""
-        with self._lock:
-            self._answer = ""
-
-    def _ask(self) -> str:
-        upstream = configured()
-        try:
-            upstream.client.probe(deadline=_PROBE_SECONDS)
-        except SoraError as error:
-            logger.warning("The upstream does not answer: %s", error)
-            return f"unhealthy: {type(error).__name__}"
-        return HEALTHY
+def _impatient_connection() -> Any:
+    connection: Any = connections.create_connection(DEFAULT_DB_ALIAS)
+    options = dict(connection.settings_dict["OPTIONS"])
+    if connection.vendor == "postgresql":
+        # A check that hangs on a dead network ends by itself, and the next one can begin.
+        options |= {"connect_timeout": 2, "tcp_user_timeout": 3000, "keepalives_idle": 2}
+        options |= {"keepalives_interval": 1, "keepalives_count": 2}
+    else:
+        options["timeout"] = 0.5
+    connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+    return connection
 
 
-sora_client = UpstreamCheck()
+def broker() -> None:
+    """Whether Redis takes a write: one that is full, or a replica, answers a PING and takes no message."""
+    if not settings.REDIS_URL:
+        # The embedded one is this process's memory.
+        return
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
+    )
+    try:
+        client.set(_REDIS_KEY, "1", ex=60)
+    except redis.ConnectionError as error:
+        raise CheckFailed("Redis does not answer") from error
+    except redis.TimeoutError as error:
+        raise CheckFailed("Redis does not answer") from error
+    except redis.RedisError as error:
+        raise CheckFailed("Redis refuses to store messages") from error
+    finally:
+        client.close()
+
+
+def uses_broker() -> bool:
+    """Whether tasks are published here: under `manage.py work` alone there is no broker and no beat."""
+    return bool(settings.WAKE_MESSAGES_ENABLED)
+
+
+def is_mounted(folder: Path) -> None:
+    """Whether it is the folder that the database knows, with room for results."""
+    try:
+        with _own_connection():
+            problem = media_problem()
+    except CheckFailed:
+        # The repository's check says so.
+        return
+    if problem:
+        raise CheckFailed(problem)
+
+
+def is_writable(folder: Path) -> None:
+    """Whether a file can be made there."""
+    try:
+        # As it is made when the first video is kept.
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".ready-") as file:
+            file.write(_BLOCK)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckFailed("the folder of the videos cannot be written to") from error
+
+
+def has_room(folder: Path) -> None:
+    """Whether MIN_FREE_STORAGE_BYTES are left."""
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise CheckFailed("the folder of the videos cannot be read") from error
+    free = found.f_bavail * found.f_frsize
+    if free < settings.MIN_FREE_STORAGE_BYTES:
+        raise CheckFailed(f"{free} bytes are free, and there should be {settings.MIN_FREE_STORAGE_BYTES}")
+
+
+# In this order; what raises first is said. A check of the mount belongs before those that write to it.
+STORAGE_CHECKS: list[Callable[[Path], None]] = [is_mounted, is_writable, has_room]
+
+
+def storage() -> None:
+    """Whether the folder of the videos, as this process sees it, takes another one."""
+    for check in STORAGE_CHECKS:
+        check(Path(settings.MEDIA_ROOT))
+
+
+def memory() -> None:
+    """Whether this process's machine, or its container, has MIN_FREE_MEMORY_BYTES left."""
+    free = free_memory()
+    if free is not None and free < settings.MIN_FREE_MEMORY_BYTES:
+        raise CheckFailed(f"{free} bytes are free, and there should be {settings.MIN_FREE_MEMORY_BYTES}")
+
+
+def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that can still be taken of the machine, or the container if that has fewer; None if unknown."""
+    found = []
+    meminfo = proc / "meminfo"
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in lines:
+            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        if limit != "max":
+            statistics = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+            # The kernel takes back what it keeps of files before it kills anybody.
+            used = int((cgroup / "memory.current").read_text()) - int(statistics.get("inactive_file", 0))
+            found.append(max(0, int(limit) - used))
+    except (OSError, ValueError):
+        # There is no container, or it says nothing of its memory.
+        pass
+    return min(found, default=None)

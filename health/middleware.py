@@ -1,38 +1,24 @@
-"""Counts what this process has answered."""
+"""Counts what is answered."""
 
-import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-
-@dataclass(slots=True)
-class Counts:
-    """Answers since the process started; errors are those with status 500 and above."""
-
-    requests: int = 0
-    errors: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, status: int) -> None:
-        """Counts one answer."""
-        with self.lock:
-            self.requests += 1
-            self.errors += status >= 500
-
-
-counts = Counts()
+from health.metrics import observations
 
 
 class CountRequestsMiddleware:
-    """Counts each answer by its status."""
+    """Counts each answer by its method, route and status, and how long it took until its body began."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.monotonic()
         response = self.get_response(request)
-        counts.add(response.status_code)
+        match = request.resolver_match
+        route = match.route if match is not None else "none"
+        observations.answered(request.method or "", route, response.status_code, time.monotonic() - begun)
         return response

@@ -1,36 +1,21 @@
 """For probes and monitoring; no key needed."""
 
-import os
-import resource
-import time
-from pathlib import Path
-from typing import Any
+from typing import Final
 
-from django.conf import settings
-from django.db.models import Count
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema, inline_serializer
-from rest_framework import serializers
+from django.db import DatabaseError
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from health import checks
-from health.middleware import counts
-from upstreams.breaker import is_tripped
-from upstreams.models import Provider
-from videos.models import Job
-from videos.states import JobStatus
-
-_started = time.monotonic()
-
-
-def _now() -> str:
-    return timezone.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _uptime() -> float:
-    return round(time.monotonic() - _started, 3)
+from health import liveness, schema
+from health.metrics import figures
+from health.metrics.exposition import expose
+from health.metrics.negotiation import form_of, may_see_money
+from health.readiness.checker import checker
 
 
 class _Open(APIView):
@@ -48,44 +33,12 @@ class HealthView(_Open):
         operation_id="getHealth",
         summary="Is the process alive?",
         tags=["health"],
-        responses=inline_serializer(
-            "Health",
-            {
-                "status": serializers.CharField(),
-                "timestamp": serializers.DateTimeField(),
-                "uptime": serializers.FloatField(help_text="Seconds."),
-                "version": serializers.CharField(),
-            },
-        ),
-        examples=[
-            OpenApiExample(
-                "Alive",
-                value={
-                    "status": "ok",
-                    "timestamp": "2026-11-21T10:00:00.000Z",
-                    "uptime": 3600.0,
-                    "version": "0.1.0",
-                },
-            )
-        ],
+        responses=schema.HEALTH,
+        examples=[OpenApiExample("Alive", value=schema.ALIVE)],
     )
     def get(self, request: Request) -> Response:
         """Asks nothing of the database or the upstream."""
-        return Response(
-            {"status": "ok", "timestamp": _now(), "uptime": _uptime(), "version": settings.VERSION}
-        )
-
-
-_READY = inline_serializer(
-    "Ready",
-    {
-        "ready": serializers.BooleanField(),
-        "checks": inline_serializer(
-            "ReadyChecks", {"repository": serializers.CharField(), "soraClient": serializers.CharField()}
-        ),
-        "timestamp": serializers.DateTimeField(),
-    },
-)
+        return Response(liveness.body())
 
 
 class ReadyView(_Open):
@@ -95,40 +48,22 @@ class ReadyView(_Open):
         operation_id="getReady",
         summary="Can it serve?",
         tags=["health"],
-        responses={200: _READY, 503: _READY},
+        responses={200: schema.READY, 503: schema.READY},
         examples=[
-            OpenApiExample(
-                "Ready",
-                value={
-                    "ready": True,
-                    "checks": {"repository": "healthy", "soraClient": "healthy"},
-                    "timestamp": "2026-11-21T10:00:00.000Z",
-                },
-                status_codes=["200"],
-            ),
-            OpenApiExample(
-                "Not ready",
-                value={
-                    "ready": False,
-                    "checks": {"repository": "healthy", "soraClient": "unhealthy: Unavailable"},
-                    "timestamp": "2026-11-21T10:00:00.000Z",
-                },
-                status_codes=["503"],
-            ),
+            OpenApiExample("Ready", value=schema.IS_READY, status_codes=["200"]),
+            OpenApiExample("Not ready", value=schema.IS_NOT_READY, status_codes=["503"]),
         ],
     )
     def get(self, request: Request) -> Response:
-        """200, or 503 with the check that fails."""
-        found = {"repository": checks.repository(), "soraClient": checks.sora_client()}
-        if found["repository"] == checks.HEALTHY and found["soraClient"] == checks.HEALTHY:
-            provider = Provider.objects.filter(name=settings.SORA_PROVIDER).first()
-            if provider is not None and provider.paused_at is not None:
-                found["soraClient"] = f"paused: {provider.pause_reason}"
-            elif provider is not None and is_tripped(provider):
-                failures = f"{provider.failures} creates in a row have failed"
-                found["soraClient"] = f"{failures}: {provider.sending_backoff_reason}"
-        ready = all(answer == checks.HEALTHY for answer in found.values())
-        return Response({"ready": ready, "checks": found, "timestamp": _now()}, 200 if ready else 503)
+        """200, or 503 if a check that READY_REQUIRES names fails. Each check says what is wrong, and since
+        when; one that does not apply, or cannot be made while the database is away, is left out."""
+        readiness = checker.look()
+        return Response(readiness.body(), 200 if readiness.ready else 503)
+
+
+_FORMAT: Final = OpenApiParameter(
+    "format", OpenApiTypes.STR, enum=["json", "prometheus"], description="Else the Accept header decides."
+)
 
 
 class MetricsView(_Open):
@@ -138,65 +73,27 @@ class MetricsView(_Open):
         operation_id="getMetrics",
         summary="Figures",
         tags=["health"],
-        responses=inline_serializer(
-            "Metrics",
-            {
-                "jobs": inline_serializer(
-                    "JobCounts",
-                    {name: serializers.IntegerField() for name in ("total", *JobStatus.values)},
-                ),
-                "api": inline_serializer(
-                    "ApiCounts",
-                    {"requests": serializers.IntegerField(), "errors": serializers.IntegerField()},
-                ),
-                "system": inline_serializer(
-                    "System",
-                    {
-                        "uptime": serializers.FloatField(help_text="Seconds."),
-                        "memory": inline_serializer(
-                            "Memory",
-                            {"used": serializers.IntegerField(), "total": serializers.IntegerField()},
-                        ),
-                    },
-                ),
-            },
-        ),
+        parameters=[_FORMAT],
+        responses={
+            (200, "application/json"): schema.METRICS,
+            (200, "text/plain"): OpenApiResponse(OpenApiTypes.STR, "Prometheus's text format."),
+        },
         examples=[
-            OpenApiExample(
-                "Figures",
-                value={
-                    "jobs": {
-                        "total": 1000,
-                        "pending": 50,
-                        "processing": 20,
-                        "completed": 900,
-                        "failed": 25,
-                        "cancelled": 5,
-                    },
-                    "api": {"requests": 5000, "errors": 25},
-                    "system": {"uptime": 86400.0, "memory": {"used": 256000000, "total": 512000000}},
-                },
-            )
+            OpenApiExample("Figures", value=schema.FIGURES, media_type="application/json", response_only=True)
         ],
     )
-    def get(self, request: Request) -> Response:
-        """Jobs of the whole service; requests, uptime and memory (bytes) of the process that answers."""
-        by_status = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
-        jobs: dict[str, Any] = {status: by_status.get(status, 0) for status in JobStatus.values}
-        return Response(
-            {
-                "jobs": {"total": sum(jobs.values()), **jobs},
-                "api": {"requests": counts.requests, "errors": counts.errors},
-                "system": {"uptime": _uptime(), "memory": _memory()},
-            }
-        )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Jobs and answers of the whole service, uptime and memory (bytes) of the process that answers.
 
-
-def _memory() -> dict[str, int]:
-    page = os.sysconf("SC_PAGE_SIZE")
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        used = int(statm.read_text().split()[1]) * page
-    else:
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"used": used, "total": os.sysconf("SC_PHYS_PAGES") * page}
+        What is spent is shown to a bearer of METRICS_TOKEN alone.
+        """
+        form, with_money = form_of(request._request), may_see_money(request._request)
+        if form == "json":
+            return Response(figures.as_json(with_money=with_money))
+        try:
+            found = figures.read(with_money=with_money)
+        except DatabaseError:
+            # A scrape that fails says less than one that says what fails.
+            found = figures.without_database()
+        text, content_type = expose(found, request.headers.get("Accept", ""))
+        return HttpResponse(text, content_type=content_type, headers={"Cache-Control": "no-store"})

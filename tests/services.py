@@ -46,7 +46,9 @@ def environment_without_settings() -> dict[str, str]:
     """This process's environment without settings of Take One; a sourced var/takeone.env leaves some."""
     known = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     return {
-        name: value for name, value in os.environ.items() if name not in known and not name.startswith(_OURS)
+        name: value
+        for name, value in os.environ.items()
+        if name.removesuffix("_FILE") not in known and not name.startswith(_OURS)
     }
 
 

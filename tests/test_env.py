@@ -1,7 +1,13 @@
+import os
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+import environ
 import pytest
+import redis
 from django.core.exceptions import ImproperlyConfigured
+from kombu.utils.url import parse_url
 
 from config import env
 
@@ -71,3 +77,120 @@ def test_nonsense_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, kind: str,
     with pytest.raises(ImproperlyConfigured, match="X must") as refused:
         READ[kind]()
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "value"),
+    [
+        ("number", b"2.5\n", 2.5),
+        ("flag", b"yes", True),
+        ("choice", b"\r\n b \r\n", "b"),
+        ("url", b"https://host/v1/\n", "https://host/v1"),
+        ("numbers", b"1,2", [1, 2]),
+        ("signing_secrets", b"whsec_YQ==\nplain\n", ["whsec_YQ==", "plain"]),
+    ],
+)
+def test_a_variable_may_be_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, raw: bytes, value: object
+) -> None:
+    (tmp_path / "x").write_bytes(raw)
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    for name in ("x", "link"):
+        monkeypatch.setenv("X_FILE", str(tmp_path / name))
+        assert READ[kind]() == value
+    # An empty variable counts as one that is not set.
+    monkeypatch.setenv("X", " ")
+    assert READ[kind]() == value
+
+
+def test_a_variable_and_its_file_are_not_both_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("X", "hunter2")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "missing"))
+    with pytest.raises(ImproperlyConfigured, match="X and X_FILE are both set") as refused:
+        env.text("X")
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("missing", "cannot be read: No such file"),
+        ("x/under a file", "cannot be read: Not a directory"),
+        ("folder", "cannot be read: Is a directory"),
+        ("pipe", "must name a file"),
+        ("empty", "holds no value"),
+        ("blank", "holds no value"),
+        ("nul", "holds no value"),
+        ("binary", "not text in UTF-8"),
+        ("large", "larger than 65536 bytes"),
+    ],
+)
+@pytest.mark.timeout(10)
+def test_a_file_without_a_value_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, told: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for file, content in {
+        "x": b"",
+        "empty": b"",
+        "blank": b" \n",
+        "nul": b"hunter2\0",
+        "binary": b"hunter2\xff",
+        "large": b"hunter2" * 10_000,
+    }.items():
+        (tmp_path / file).write_bytes(content)
+    monkeypatch.setenv("X_FILE", str(tmp_path / name))
+    with pytest.raises(ImproperlyConfigured, match=f"^X_FILE .*{told}") as refused:
+        env.text("X")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_largest_file_that_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("a" * 65_536)
+    monkeypatch.setenv("X_FILE", str(tmp_path / "x"))
+    assert env.text("X") == "a" * 65_536
+
+
+PASSWORD = "p@ss/w:or+d %41#?é"
+
+
+def test_an_address_takes_its_password_from_another_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    monkeypatch.setenv("PW_FILE", str(tmp_path / "password"))
+
+    def read(address: str) -> str:
+        monkeypatch.setenv("X", address)
+        return env.url_with_password("X", "PW", schemes=("postgres", "redis"))
+
+    found = read("postgres://ada@Database:5433/name")
+    assert unquote(urlsplit(found).password or "") == PASSWORD
+    assert environ.Env.db_url_config(found) == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "name",
+        "USER": "ada",
+        "PASSWORD": PASSWORD,
+        "HOST": "database",
+        "PORT": 5433,
+    }
+    # Both of those that use the broker's address read it.
+    found = read("redis://cache:6379/2")
+    assert redis.Redis.from_url(found).connection_pool.connection_kwargs["password"] == PASSWORD
+    assert parse_url(found)["password"] == PASSWORD
+    monkeypatch.delenv("PW_FILE")
+    assert read("redis://cache:6379/2") == "redis://cache:6379/2"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("", "PW is set and X is not"), ("redis://:hunter3@host", "X has a password")]
+)
+def test_a_password_without_a_place_is_refused(
+    monkeypatch: pytest.MonkeyPatch, address: str, told: str
+) -> None:
+    monkeypatch.setenv("X", address)
+    monkeypatch.setenv("PW", "hunter2")
+    with pytest.raises(ImproperlyConfigured, match=told) as refused:
+        env.url_with_password("X", "PW", schemes=("redis",))
+    assert "hunter" not in str(refused.value)

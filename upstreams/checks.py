@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from upstreams import pricing
 from upstreams.client.dialects import DIALECTS
+from upstreams.client.redirects import ContentHosts
 
 
 @register("settings")
@@ -53,6 +54,10 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
             pricing.parse(settings.SORA_PRICES)
         except ValueError as error:
             found.append(Error(f"SORA_PRICES: {error}.", id="videos.E005"))
+    try:
+        ContentHosts(settings.SORA_CONTENT_HOSTS)
+    except ValueError as error:
+        found.append(Error(f"SORA_CONTENT_HOSTS: {error}.", id="videos.E008"))
     if settings.SORA_SYNC_SECONDS_MIN > settings.SORA_SYNC_SECONDS_MAX:
         found.append(Error("SORA_SYNC_SECONDS_MIN exceeds SORA_SYNC_SECONDS_MAX.", id="videos.E006"))
     undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]

@@ -56,6 +56,9 @@ class Provider(models.Model):
     probe_due_at = models.DateTimeField(null=True)
     # Failures since the last accepted create; sets how long the next hold lasts.
     failures = models.PositiveIntegerField(default=0)
+    # The last usable answer to any call; the next time a worker asks if there was none for a while.
+    answered_at = models.DateTimeField(null=True)
+    contact_due_at = models.DateTimeField(null=True)
     # A sweep holds this as its lease.
     sweep_due_at = models.DateTimeField(null=True)
     # Behind which video of the list the next sweep goes on; "" for the beginning.
@@ -65,6 +68,12 @@ class Provider(models.Model):
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
     # list does not show may then be there all the same.
     proves_absence = models.BooleanField(default=True)
+    # Its clock minus the database's, in seconds, as measured last: between these two, at this time.
+    clock_low = models.FloatField(null=True)
+    clock_high = models.FloatField(null=True)
+    clock_at = models.DateTimeField(null=True)
+    # When its list was last compared with our books (videos.reconciliation.books).
+    books_checked_at = models.DateTimeField(null=True)
     # When our workers last noted that they work (videos.lifecycle.working_time).
     worked_at = models.DateTimeField(default=database_now)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -93,3 +102,17 @@ class Provider(models.Model):
     def takes_creates(self) -> bool:
         """Whether nothing holds it back: it is open, and there is no hold."""
         return self.is_open() and not self.is_backing_off()
+
+
+class ForeignVideo(models.Model):
+    """A video on a provider's list that an operator declared to be none of ours."""
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="foreign_videos")
+    upstream_id = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "upstream_id"], name="foreign_video_once")]
+
+    def __str__(self) -> str:
+        return self.upstream_id

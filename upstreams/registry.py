@@ -7,6 +7,7 @@ from django.conf import settings
 
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import DIALECTS, Dialect
+from upstreams.contact import ObservedClient
 from upstreams.models import Provider
 
 
@@ -31,7 +32,7 @@ class Upstream:
 def configured() -> Upstream:
     """The upstream of the settings, one per process."""
     dialect = DIALECTS[settings.SORA_DIALECT]
-    client = SoraClient(
+    client = ObservedClient(
         settings.SORA_BASE_URL,
         settings.SORA_API_KEY,
         dialect=dialect,
@@ -39,6 +40,7 @@ def configured() -> Upstream:
         retries=settings.SORA_MAX_RETRIES,
         retry_delay=settings.SORA_RETRY_DELAY,
         deadline=settings.SORA_TIMEOUT,
+        content_hosts=settings.SORA_CONTENT_HOSTS,
     )
     return Upstream(
         name=settings.SORA_PROVIDER,

@@ -1,4 +1,4 @@
-"""What other apps hear of jobs that belong to a group."""
+"""What other apps hear of jobs and their submissions."""
 
 from typing import Final
 
@@ -9,3 +9,6 @@ job_ended: Final = Signal()
 job_reopened: Final = Signal()
 """A job of the group `group_id` that had ended is open again; sent in the transaction that makes it so,
 under the job's lock. What a receiver raises ends that transaction."""
+submission_moved: Final = Signal()
+"""`submission` has left the state `before` for another one, and that is committed. Lost if the process dies
+just then."""

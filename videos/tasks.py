@@ -12,6 +12,7 @@ from videos.queue import dispatch as dispatching
 from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
+from videos.reconciliation.books import may_create
 
 # How many one message submits before it makes room for other work.
 _MAX_SUBMITS = 50
@@ -28,7 +29,8 @@ def dispatch(**_: Any) -> None:
 def submit(**_: Any) -> None:
     """Submits pending jobs until none may be submitted."""
     with slot(Kind.SEND) as free:
-        for _number in range(_MAX_SUBMITS if free else 0):
+        may_send = free and may_create(configured())
+        for _number in range(_MAX_SUBMITS if may_send else 0):
             if not submit_next(configured()):
                 break
 

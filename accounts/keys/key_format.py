@@ -26,7 +26,7 @@ _RANDOM_BITS: Final = 256
 # 62 ** 43 is the first power above 2 ** 256, and 62 ** 6 the first above 2 ** 32.
 _RANDOM_LENGTH: Final = 43
 _CHECKSUM_LENGTH: Final = 6
-# What secret scanners look for; docs/access.md quotes it.
+# What secret scanners look for; docs/keys-and-people.md quotes it.
 PATTERN: Final = rf"\b{MARK}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}\b"
 
 _WHOLE: Final = re.compile(f"{MARK}([0-9A-Za-z]{{{_RANDOM_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})")

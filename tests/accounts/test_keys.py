@@ -17,7 +17,7 @@ from accounts.models import ApiKey, User
 from tests.services import ROOT
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# The example of docs/access.md.
+# The example of docs/keys-and-people.md.
 WHOLE = "takeone_ExampleExampleExampleExampleExampleExampleE1QSUQI"
 
 
@@ -166,7 +166,7 @@ def test_other_names_of_ours_are_no_keys(text: str) -> None:
 
 
 def test_the_docs_have_the_pattern_and_an_example() -> None:
-    docs = (ROOT / "docs" / "access.md").read_text()
+    docs = (ROOT / "docs" / "keys-and-people.md").read_text()
     assert key_format.PATTERN in docs
     assert WHOLE in docs
     assert key_format.is_well_formed(WHOLE)

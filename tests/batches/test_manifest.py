@@ -49,7 +49,9 @@ def test_a_manifest_has_a_row_for_each_job_whatever_became_of_it(
             assert of_csv[name] == str("" if expected in (None, {}) else expected)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff201"]
+)
 def test_a_spreadsheet_runs_no_cell_of_a_manifest(api: Client, make_batch: MakeBatch, text: str) -> None:
     batch = make_batch(1)
     Job.objects.update(prompt=text, ref=text)

@@ -1,14 +1,18 @@
 """Real processes for the tests of this folder, ended after each."""
 
+import os
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from psycopg import sql
 
 from tests.e2e.caller import Caller, is_healthy, sourced
 from tests.e2e.processes import Program, eventually, run
-from tests.services import free_port
+from tests.services import ROOT, connect, free_port
 
 _START_SECONDS = 30
 
@@ -28,12 +32,23 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
+def database() -> Iterator[str]:
+    """The address of a fresh database on the run's PostgreSQL."""
+    server = os.environ["DATABASE_URL"]
+    name = f"{urlsplit(server).path.strip('/')}_e2e_{uuid.uuid4().hex[:8]}"
+    with connect(server) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Starts `python arguments` with these settings and no others."""
     programs: list[Program] = request.node.stash.setdefault(_programs, [])
 
-    def begin(arguments: Sequence[str], settings: Mapping[str, str]) -> Program:
-        programs.append(Program(arguments, settings, tmp_path / f"output-{len(programs)}"))
+    def begin(arguments: Sequence[str], settings: Mapping[str, str], folder: Path = ROOT) -> Program:
+        programs.append(Program(arguments, settings, tmp_path / f"output-{len(programs)}", folder))
         return programs[-1]
 
     yield begin

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests import runtime
 from tests.services import ROOT, environment_without_settings
 
 T = TypeVar("T")
@@ -61,14 +61,18 @@ def resident_bytes(session: int) -> dict[str, int]:
 class Program:
     """A started program and all that it starts, which share its session."""
 
-    def __init__(self, arguments: Sequence[str], settings: Mapping[str, str], output: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], settings: Mapping[str, str], output: Path, folder: Path = ROOT
+    ) -> None:
         self.name = " ".join(arguments)
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=ROOT,
-                env=environment_without_settings() | {"PYTHONUNBUFFERED": "1"} | dict(settings),
+                [runtime.interpreter(), *arguments],
+                cwd=folder,
+                env=runtime.environment(environment_without_settings())
+                | {"PYTHONUNBUFFERED": "1"}
+                | dict(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -128,12 +132,12 @@ class Program:
         self.kill()
 
 
-def run(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
+def run(arguments: Sequence[str], settings: Mapping[str, str], folder: Path = ROOT) -> str:
     """Runs a program to its end and returns what it printed; fails the test where it fails."""
     done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=environment_without_settings() | dict(settings),
+        [runtime.interpreter(), *arguments],
+        cwd=folder,
+        env=runtime.environment(environment_without_settings()) | dict(settings),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

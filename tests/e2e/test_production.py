@@ -2,29 +2,15 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from psycopg import sql
 
 from tests.e2e.caller import Caller, ledger
-from tests.e2e.processes import Program
-from tests.services import connect
+from tests.e2e.processes import Program, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
-
-
-@pytest.fixture
-def database() -> Iterator[str]:
-    """The address of a fresh database on the run's PostgreSQL."""
-    server = os.environ["DATABASE_URL"]
-    name = f"{urlsplit(server).path.strip('/')}_e2e_{uuid.uuid4().hex[:8]}"
-    with connect(server) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield urlsplit(server)._replace(path=f"/{name}").geturl()
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.mark.postgres
@@ -64,3 +50,29 @@ def test_separate_processes_complete_a_job(
         part.process.terminate()
         assert part.ends(within=15) == 0, part.report()
         assert "Traceback" not in part.output
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="needs Redis; this run has none")
+def test_a_create_is_published_and_wakes_a_worker(
+    database: str,
+    start: Callable[..., Program],
+    start_simulator: Callable[..., tuple[Program, str]],
+    start_web: Callable[..., tuple[Program, Caller]],
+    tmp_path: Path,
+) -> None:
+    _, upstream = start_simulator()
+    settings = {
+        "DATABASE_URL": database,
+        "REDIS_URL": os.environ["REDIS_URL"],
+        "TAKEONE_VAR": str(tmp_path / "var"),
+        "SECRET_KEY": uuid.uuid4().hex * 2,
+        "SORA_BASE_URL": upstream,
+        "SORA_PROVIDER": "rented",
+        "SORA_API_KEY": "a-key",
+    }
+    _, caller = start_web(settings)
+    # There is no beat, so nothing but the create's own message tells it of the job.
+    start(["-m", "celery", "-A", "config", "worker", "-P", "threads", "-c", "2"], settings)
+    caller.ask_for("A lighthouse in fog")
+    eventually(lambda: ledger(upstream), "the submission of the job", within=20)

@@ -1,7 +1,6 @@
 """No process starts with settings that it could not work with."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from django.apps import apps
 from django.core.checks.registry import registry
 
 from config.start import RULES
+from tests import runtime
 from tests.e2e.processes import run
 from tests.services import ROOT, environment_without_settings, free_port
 
@@ -32,9 +32,9 @@ def ended(name: str, var: Path, changed: dict[str, str]) -> subprocess.Completed
     port = str(free_port())
     settings = {"TAKEONE_VAR": str(var), "TAKEONE_BIND": f"127.0.0.1:{port}"}
     return subprocess.run(
-        [sys.executable, *PROGRAMS[name], *([port] if name == "up" else [])],
+        [runtime.interpreter(), *PROGRAMS[name], *([port] if name == "up" else [])],
         cwd=ROOT,
-        env=environment_without_settings() | settings | changed,
+        env=runtime.environment(environment_without_settings()) | settings | changed,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

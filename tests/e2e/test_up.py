@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import stat
 import time
@@ -73,6 +74,25 @@ def test_the_shell_file_is_private_and_complete(up: Callable[..., Up], tmp_path:
     assert stat.S_IMODE((tmp_path / "var" / "takeone.env").stat().st_mode) == 0o600
     assert set(service.env) == {"TAKEONE_URL", "TAKEONE_API_KEY", "SORA_BASE_URL", "TAKEONE_SIMULATOR_URL"}
     assert service.env["TAKEONE_URL"] == service.caller.address
+
+
+def test_it_prints_each_address_and_a_way_into_the_admin(up: Callable[..., Up]) -> None:
+    service = up()
+    address = service.caller.address
+
+    printed = set(re.findall(r"http://127\.0\.0\.1:\d+\S*", service.program.output))
+    assert {f"{address}/{each}" for each in ("docs", "health", "ready", "admin/")} <= printed
+    (link,) = (each for each in printed if "token=" in each)
+    for each in (printed - {service.upstream, link}) | {f"{address}/", f"{address}/admin"}:
+        assert requests.get(each, timeout=10).status_code in {200, 503}, each
+
+    browser = requests.Session()
+    page = browser.get(link, timeout=10)
+    assert (page.status_code, page.url) == (200, f"{address}/admin/")
+    assert "takeone" in page.text
+    assert requests.get(link, timeout=10).status_code == 403
+    # It was printed for a person, once, and no log line repeats it.
+    assert service.program.output.count("token=") == 1
 
 
 def test_ctrl_c_ends_everything_at_once(up: Callable[..., Up]) -> None:

@@ -28,6 +28,12 @@ def test_a_job_is_finished_without_a_broker(
     _, statuses = caller.follow(job_id, within=30)
     assert statuses[0] == "pending"
     assert len(ledger(upstream)) == 1
+    # Neither a broker nor beat is missed where none is needed.
+    checks = caller.get(f"{caller.address}/ready").json()["checks"]
+    assert {name: checks[name] for name in ("repository", "soraClient", "worker")} == dict.fromkeys(
+        ("repository", "soraClient", "worker"), "healthy"
+    )
+    assert not {"broker", "beat"} & set(checks)
     work.interrupt()
     assert work.ends(within=5) == 0, work.report()
     assert "Traceback" not in work.output

@@ -2,13 +2,14 @@
 
 import itertools
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
+
+from tests import runtime
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def eventually(look: Callable[[], T], what: str) -> T:
 
 
 def command(state: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "simulator", "--port", "0", "--state", str(state), *options]
+    return [runtime.interpreter(), "-m", "simulator", "--port", "0", "--state", str(state), *options]
 
 
 class Simulator:

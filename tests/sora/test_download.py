@@ -1,6 +1,7 @@
 """Downloads: where they lead, what counts as a file, and when a file is whole."""
 
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +12,11 @@ from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Una
 FILE = bytes(range(256)) * 1000
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n"
 mp4 = reply(200, FILE, Content_Type="video/mp4; x=y")
+
+
+def at(upstream) -> str:
+    """Its host and port, as SORA_CONTENT_HOSTS names them."""
+    return f"{urlsplit(upstream.url).hostname}:{upstream.port}"
 
 
 def fetch(client, variant="video", **options) -> bytes:
@@ -113,7 +119,7 @@ def test_opening_is_tried_again(serve, make_client, naps):
 def test_redirects_to_another_host_go_without_the_key(serve, make_client, status):
     storage = serve(mp4)
     upstream = serve(reply(status, b"", Location=f"http://127.0.0.1:{storage.port}/signed?s=1"))
-    assert fetch(make_client(upstream.url)) == FILE
+    assert fetch(make_client(upstream.url, content_hosts=[at(storage)])) == FILE
     assert KEY.encode() in upstream.requests[0]
     assert storage.requests[0].startswith(b"GET /signed?s=1 ")
     assert b"authorization" not in storage.requests[0].lower()
@@ -139,7 +145,7 @@ def test_a_key_once_dropped_does_not_come_back(serve, make_client):
         )(server, connection)
     )
     storage = serve(reply(302, b"", Location=f"{upstream.url}/back"))
-    fetch(make_client(upstream.url))
+    fetch(make_client(upstream.url, content_hosts=[at(storage)]))
     assert KEY.encode() not in upstream.requests[1]
 
 
@@ -161,7 +167,8 @@ def test_a_storage_that_refuses_its_link_does_not_blame_our_key(serve, make_clie
     storage = serve(reply(403, b""))
     upstream = serve(reply(302, b"", Location=f"{storage.url}/signed"))
     with pytest.raises(Unavailable):
-        fetch(make_client(upstream.url, retries=0))
+        fetch(make_client(upstream.url, retries=0, content_hosts=[at(storage)]))
+    assert len(storage.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ def test_deadline_holds_on_a_kept_alive_connection_after_a_redirect(serve, make_
         lambda server, connection: (mp4 if len(server.requests) == 1 else slow)(server, connection)
     )
     upstream = serve(reply(302, b"", Location=f"{storage.url}/file"))
-    client = make_client(upstream.url, retries=0)
+    client = make_client(upstream.url, retries=0, content_hosts=[at(storage)])
     assert fetch(client) == FILE
     begun = time.monotonic()
     with pytest.raises(Unavailable):

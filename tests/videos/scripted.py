@@ -60,6 +60,8 @@ class ScriptedClient:
     content: bytes | errors.SoraError = b""
     thumbnail: bytes | errors.SoraError = b"RIFF....WEBP"
     hidden: set[str] = field(default_factory=set)
+    # Of its clock, from the database's; None: it shows no clock.
+    clock: timedelta | None = timedelta()
     unreadable: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,7 +80,7 @@ class ScriptedClient:
             status="queued",
             phase=Phase.RUNNING,
             progress=0,
-            created_at=(created_at or datetime.now(UTC)).replace(microsecond=0),
+            created_at=(created_at or database_now() + (self.clock or timedelta())).replace(microsecond=0),
             model=request.model,
             prompt=request.prompt,
             size=request.size,
@@ -120,7 +122,8 @@ class ScriptedClient:
         start = next((n + 1 for n, video in enumerate(shown) if video.id == after), 0)
         page = shown[start : start + min(limit, PAGE)]
         more = start + len(page) < len(shown)
-        return VideoPage(tuple(page), page[-1].id if more else None, self.unreadable)
+        dated = None if self.clock is None else (database_now() + self.clock).replace(microsecond=0)
+        return VideoPage(tuple(page), page[-1].id if more else None, self.unreadable, dated)
 
     def delete(self, video_id: str) -> None:
         if self.delete_error:

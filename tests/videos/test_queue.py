@@ -18,8 +18,8 @@ from upstreams.registry import Upstream
 from videos.api.queries import owned_jobs
 from videos.lifecycle.send import submit_next
 from videos.lifecycle.sweep import sweep
-from videos.models import Group, Job, Submission
-from videos.queue import backlog
+from videos.models import Group, Heartbeat, Job, Submission
+from videos.queue import backlog, heartbeats
 from videos.queue import positions as queue
 from videos.queue.claim import claim
 from videos.queue.positions import QueuePosition, queue_positions
@@ -263,3 +263,25 @@ def test_estimates_do_not_change_the_etag(
     cache.clear()
     assert api.get(address).json()["data"]["estimatedCompletionAt"] is not None
     assert api.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
+
+
+def test_nothing_is_estimated_while_nobody_works(
+    api: Client, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    rendered(make_job(), upstream, sora, 100)
+    sent = make_job()
+    submit_next(upstream)
+    waiting = make_job()
+
+    def shown(job: Job) -> tuple[object, object]:
+        data = api.get(f"/api/v1/videos/{job.pk}").json()["data"]
+        return data["estimatedCompletionAt"], data["queuePosition"]
+
+    heartbeats.record(Heartbeat.Role.WORKER, worked=True)
+    assert shown(sent)[0] is not None
+    assert shown(waiting)[0] is not None
+    Heartbeat.objects.update(worked_at=database_now() - timedelta(seconds=11))
+    assert shown(sent) == (None, None)
+    assert shown(waiting) == (None, 1)
+    heartbeats.record(Heartbeat.Role.WORK, worked=True)
+    assert shown(waiting)[0] is not None

@@ -23,6 +23,7 @@ from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work
+from videos.reconciliation.listing import NEAR
 from videos.reconciliation.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
@@ -180,15 +181,27 @@ def test_of_several_matches_the_earliest_is_adopted_and_the_rest_reported(
     assert twin.id in caplog.text
 
 
-def test_a_match_from_before_the_attempt_is_not_ours(
+def test_a_match_from_long_before_the_attempt_is_not_ours(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
-    request = CreateRequest(**job.fitted)
-    before = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
-    sora.add(request, created_at=before)
+    before = datetime.now(UTC) - NEAR - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
+    sora.add(CreateRequest(**job.fitted), created_at=before)
     assert through_the_window(job, upstream).state == "absent"
+
+
+def test_a_match_from_shortly_before_the_attempt_is_left_to_a_person(
+    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit_next(upstream)
+    before = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)
+    near = sora.add(CreateRequest(**job.fitted), created_at=before)
+    submission = through_the_window(job, upstream)
+    assert (submission.state, submission.upstream_id, submission.cost_state) == ("unknown", None, "reserved")
+    assert f"nobody owns {near.id}" in caplog.text
+    assert len(sora.creates) == 1
 
 
 def after_the_lease(submission: Submission, settings: Settings) -> datetime:

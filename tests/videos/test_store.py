@@ -20,6 +20,7 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.send import submit_next
 from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
+from videos.results.media import MARKER
 from videos.results.probe import Unplayable, jpeg_of_first_frame, probe
 from videos.results.store import store
 
@@ -35,7 +36,10 @@ def rendered(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
 
 
 def files(settings: Settings) -> list[Path]:
-    return sorted(path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file())
+    """All but the marker."""
+    return sorted(
+        path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file() and path.name != MARKER
+    )
 
 
 def test_a_stored_video_completes_its_job_with_what_is_in_the_file(

@@ -113,9 +113,10 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     now = [1000.0]
     monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     periodic = command._Periodic()
-    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "look"}
+    others = {entry["task"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items() if name != "dispatch"}
     due = periodic.due()
-    assert set(due) == others == {"batches.sweep"}
+    monitoring = {"health.heartbeat", "health.measure", "upstreams.contact"}
+    assert set(due) == others == {"batches.sweep", *monitoring}
     due["batches.sweep"]()
     assert periodic.due() == {}
     now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]

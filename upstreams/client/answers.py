@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
@@ -114,6 +115,16 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
         case {"detail": {} as detail} if detail:
             return Complaint(redactor.text(json.dumps(detail)))
     return None
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """When the server says that it answered; None without a Date that a clock can have."""
+    try:
+        found = parsedate_to_datetime(headers.get("Date") or "")
+    except (ValueError, OverflowError):
+        return None
+    # Without a zone it is nobody's.
+    return found if found.tzinfo is not None and 2000 <= found.year < 2100 else None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -2,9 +2,10 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 import tenacity
@@ -13,8 +14,9 @@ from upstreams.client import answers
 from upstreams.client.dialects import Dialect
 from upstreams.client.downloads import open_content
 from upstreams.client.errors import Busy, NotPaged, NotSent, OutcomeUnknown, Unavailable
-from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, read, send
+from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, checked_url, read, send
 from upstreams.client.redaction import Redactor
+from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
 from upstreams.client.types import Content, CreateRequest, Unreadable, Video, VideoPage, usable_id
@@ -34,8 +36,8 @@ class SoraClient:
     `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
     silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
     `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
-    and deletes only, which share one RetryBudget: a create is never repeated. Raises ValueError for a URL or
-    key that cannot be used.
+    and deletes only, which share one RetryBudget: a create is never repeated. A download may be sent on to
+    `content_hosts`, as ContentHosts takes them. Raises ValueError for what cannot be used.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class SoraClient:
         retries: int,
         retry_delay: float,
         deadline: float | None = None,
+        content_hosts: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.dialect = dialect
-        self._base_url = _checked_url(base_url)
+        self._base_url = checked_url(base_url)
         if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
             # Here, because requests would quote the key in its own complaint.
             raise ValueError("the API key must be printable ASCII without spaces")
@@ -65,6 +68,7 @@ class SoraClient:
         self._deadline = connect_timeout + timeout if deadline is None else deadline
         self._clock = clock
         self._sleep = sleep
+        self._content_hosts = ContentHosts(content_hosts)
         self._budget = RetryBudget()
         self._session = Session()
 
@@ -117,7 +121,9 @@ class SoraClient:
         params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
         page = self._repeat(
             self._request("GET", "/videos", params=params),
-            lambda answer: VideoPage.parse(answers.decoded(answer)),
+            lambda answer: replace(
+                VideoPage.parse(answers.decoded(answer)), dated_at=answers.date_of(answer.headers)
+            ),
             cap=MAX_PAGE_BODY_BYTES,
             deadline=deadline,
         )
@@ -156,6 +162,7 @@ class SoraClient:
                     seconds=left,
                     timeouts=self._timeouts,
                     redactor=Redactor(self._api_key),
+                    hosts=self._content_hosts,
                     stack=stack,
                 ),
                 seconds=self._deadline if deadline is None else deadline,
@@ -236,16 +243,6 @@ class SoraClient:
             reraise=True,
         )
         return retrying(counted)
-
-
-def _checked_url(base_url: str) -> str:
-    # No message shows the URL: it may hold a password, and then ends in a log.
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("the base URL must be an http or https URL with a host")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("the base URL must have no user, password, query or fragment")
-    return base_url.rstrip("/")
 
 
 def _path(video_id: str) -> str:

@@ -4,16 +4,16 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
-from urllib.parse import urljoin
 
 import requests
 
 from upstreams.client.answers import require_success
 from upstreams.client.errors import Misconfigured, NotSent, OutcomeUnknown, Unavailable
-from upstreams.client.exchange import FOREIGN_ERRORS, BearerAuth, Session, Timeouts, read, send
+from upstreams.client.exchange import BearerAuth, Session, Timeouts, read, send
 from upstreams.client.redaction import Redactor
+from upstreams.client.redirects import ContentHosts, NotAllowed, Route
 from upstreams.client.transport import Watch
-from upstreams.client.types import Content
+from upstreams.client.types import LABEL_MAX_LENGTH, Content, storable
 
 MAX_REDIRECTS = 5
 
@@ -28,9 +28,11 @@ def open_content(
     seconds: float,
     timeouts: Timeouts,
     redactor: Redactor,
+    hosts: ContentHosts,
     stack: contextlib.ExitStack,
 ) -> Content:
-    """Ask for a file and follow where it points to. The connection is closed with the stack.
+    """Ask for a file and follow where it points to, on the upstream and the hosts. The connection is closed
+    with the stack.
 
     Raises as a read does, and Unavailable for what is no file.
     """
@@ -38,11 +40,12 @@ def open_content(
         # Headers may drip as well: they get the time of a read, the file the rest.
         ends = time.monotonic() + seconds
         watch = opened.enter_context(Watch(min(seconds, timeouts.connect + timeouts.silence)))
-        response = _follow(session, request, watch, timeouts, redactor, opened)
+        response = _follow(session, request, watch, timeouts, redactor, hosts, opened)
         if watch.expired:
             # Headers cut off by the deadline look like a short list of headers.
             raise Unavailable("no file in time")
-        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        said = storable(response.headers.get("Content-Type", "").partition(";")[0]) or ""
+        content_type = said.strip().lower()[:LABEL_MAX_LENGTH]
         if "json" in content_type or "html" in content_type:
             # Gateways send errors with a 200.
             raise Unavailable(f"{content_type} instead of a file")
@@ -58,8 +61,10 @@ def _follow(
     watch: Watch,
     timeouts: Timeouts,
     redactor: Redactor,
+    hosts: ContentHosts,
     opened: contextlib.ExitStack,
 ) -> requests.Response:
+    route = Route(request.url, hosts)
     elsewhere = False
     for _ in range(MAX_REDIRECTS + 1):
         try:
@@ -77,17 +82,21 @@ def _follow(
                 # A signed link that has run out says nothing about our own key.
                 raise Unavailable(f"redirected, then: {error}") from error
             raise
-        request = _redirected(session, request, location)
+        except ValueError as error:
+            raise Unavailable("redirected to an invalid URL") from error
+        request = _redirected(session, request, location, route, watch)
         elsewhere = True
     raise Unavailable(f"more than {MAX_REDIRECTS} redirects")
 
 
-def _redirected(session: Session, request: requests.Request, location: str) -> requests.Request:
+def _redirected(
+    session: Session, request: requests.Request, location: str, route: Route, watch: Watch
+) -> requests.Request:
     try:
-        target = urljoin(request.url, location)
-        auth = BearerAuth("") if session.strips_auth(request.url, target) else request.auth
-    except ValueError as error:
-        raise Unavailable("redirected to an invalid URL") from error
+        target, watch.permits = route.next(request.url, location)
+    except NotAllowed as error:
+        raise Unavailable(str(error)) from error
+    auth = BearerAuth("") if session.strips_auth(request.url, target) else request.auth
     return requests.Request("GET", target, headers=request.headers, auth=auth)
 
 
@@ -106,10 +115,11 @@ def _chunks(response: requests.Response, watch: Watch) -> Iterator[bytes]:
         while chunk := response.raw.read1(_CHUNK_SIZE, decode_content=True):
             received += len(chunk)
             yield chunk
-    except FOREIGN_ERRORS as error:
+    except Exception as error:
+        # A decoder may raise anything.
         reason = "deadline" if watch.expired else type(error).__name__
         raise Unavailable(f"the file broke off after {received} bytes: {reason}") from error
-    # A connection shut down at the deadline attempts like the regular end of a body without a length.
+    # A connection shut down at the deadline looks like the regular end of a body without a length.
     if watch.expired:
         raise Unavailable(f"the file was not complete in time: {received} bytes")
     # Headers that broke off leave neither a length nor a body.

@@ -81,6 +81,17 @@ class Answer:
     body: bytes
 
 
+def checked_url(base_url: str) -> str:
+    """The URL without a slash at its end. Raises ValueError if it cannot be a base."""
+    # No message shows the URL: it may hold a password, and then ends in a log.
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("the base URL must be an http or https URL with a host")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("the base URL must have no user, password, query or fragment")
+    return base_url.rstrip("/")
+
+
 def send(
     session: Session,
     request: requests.Request,

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
@@ -30,12 +30,16 @@ class Watch:
 
     `handed`: the real transport took the request, not something that stands in for it.
     `connected`: at some time there was a connection on which the request could leave.
+    `permits`: says of each address of the host whether it may be connected to; None for any. The addresses
+    that are asked about are those that are connected to: the name is resolved once. Through a proxy it is
+    not asked, because the proxy resolves the name.
     Only name resolution can outlast the deadline (it cannot be interrupted), and nothing is sent after that.
     """
 
     def __init__(self, seconds: float) -> None:
         self.handed = False
         self.connected = False
+        self.permits: Callable[[str], bool] | None = None
         self._ends = time.monotonic() + seconds
         self._expired = seconds <= 0
         self._lock = threading.Lock()
@@ -115,6 +119,10 @@ def _shut_down(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+class AddressNotAllowed(NewConnectionError):
+    """The host has an address that the watch does not permit; nothing was sent."""
+
+
 class _WatchedConnection(HTTPConnection):
     _watch: Watch | None = None
 
@@ -131,6 +139,8 @@ class _WatchedConnection(HTTPConnection):
         except (socket.gaierror, UnicodeError) as error:
             reason = error if isinstance(error, socket.gaierror) else socket.gaierror(str(error))
             raise NameResolutionError(self.host, self, reason) from error
+        if watch.permits and not self.proxy and not all(watch.permits(str(each[4][0])) for each in addresses):
+            raise AddressNotAllowed(self, f"{self.host} has an address that is not allowed")
         failure: OSError | None = None
         # urllib3 would allow the connect timeout to each address; here they share it.
         for family, kind, protocol, _, address in addresses:
@@ -171,6 +181,8 @@ class _WatchedConnection(HTTPConnection):
         watch = _current.get()
         if watch is not None and self.sock is not None and self._watch is not watch:
             # A kept-alive connection from an earlier exchange.
+            if watch.permits and not self.proxy and not watch.permits(str(self.sock.getpeername()[0])):
+                raise AddressNotAllowed(self, f"{self.host} has an address that is not allowed")
             watch.connected = True
             self._watch = watch
             if not watch.add(self.sock):

@@ -127,6 +127,8 @@ class VideoPage:
     videos: tuple[Video, ...]
     next_after: str | None
     unreadable: int = 0
+    # By the clock of the server: the Date of its answer, in whole seconds.
+    dated_at: datetime | None = None
 
     @classmethod
     def parse(cls, payload: object) -> Self:

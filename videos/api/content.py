@@ -7,6 +7,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
 from videos.models import Job
+from videos.results.media import media_problem
 from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,19 @@ class FileMissing(APIException):
 
     status_code = status.HTTP_410_GONE
     default_code = "file_missing"
-    default_detail = "The file is no longer in this service's media; ask its operator to restore it."
+    default_detail = (
+        "The file is not in this service's media. POST …/sync has it fetched again, if the upstream still "
+        "has it; otherwise ask the operator to restore it."
+    )
+
+
+class MediaUnavailable(APIException):
+    """503: the media cannot be read now; nothing is lost."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "media_unavailable"
+    default_detail = "This service cannot read its media now; try again later."
+    wait = 30
 
 
 def file_of(job: Job, variant: str) -> FileResponse:
@@ -40,6 +53,8 @@ def file_of(job: Job, variant: str) -> FileResponse:
         raise ValidationError({"variant": f"This job has no {variant}."})
     try:
         return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
-    except FileNotFoundError as error:
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) or media_problem():
+            raise MediaUnavailable from error
         logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
         raise FileMissing from error

@@ -218,16 +218,26 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="syncVideo",
         summary="Ask the upstream now",
+        parameters=[
+            header(
+                "Retry-After", [200], "Seconds until it is worth looking; only if it has not answered yet."
+            )
+        ],
         request=None,
         responses={200: JobView},
         examples=examples.JOB,
     )
     @action(detail=True, methods=["post"])
     def sync(self, request: Request, pk: str) -> Response:
-        """Asks the upstream after this job now, rather than at the next sweep."""
+        """Asks the upstream after this job now, rather than at the next sweep.
+
+        It waits a second for the answer. With `Retry-After` the job is shown as it stood before, and a worker
+        is asking: look again after so many seconds.
+        """
         job = self.get_object()
-        ask_now(job, configured())
-        return self._job(self.get_queryset().get(pk=job.pk))
+        wait = ask_now(job, configured())
+        headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+        return self._job(self.get_queryset().get(pk=job.pk), headers=headers)
 
     @extend_schema(
         operation_id="getVideoContent",

@@ -81,13 +81,21 @@ def accept(
     job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], detail=whose, started_at=now)
     # After the job's row, against the usual order: claims hold the provider's row but never wait for a job's.
     record_success(submission.provider_id)
+    Provider.objects.filter(pk=submission.provider_id, books_checked_at__isnull=False).update(
+        books_checked_at=now
+    )
     return True
 
 
 def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
-    """Whether the upstream dates the video as ours do, as far as the clocks may differ."""
+    """Whether the upstream dates the video by the clock that it shows, or by ours while that is not known."""
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    return video.created_at is None or submission.created_at - skew <= video.created_at <= now + skew
+    low, high = timedelta(), timedelta()
+    if submission.clock_low is not None and submission.clock_high is not None:
+        low, high = timedelta(seconds=submission.clock_low), timedelta(seconds=submission.clock_high)
+    if video.created_at is None:
+        return True
+    return submission.created_at + low - skew <= video.created_at <= now + high + skew
 
 
 def _is_another_video(

@@ -1,38 +1,43 @@
 """One render is asked after by its id."""
 
 import logging
+import time
 
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
+from upstreams.brief_calls import MOST_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
+from videos.lifecycle.notification import apply_notification
 from videos.lifecycle.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.identity import confirms_loss
+from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# A caller waits for the answer.
-_ASK_NOW_SECONDS = 10
 ASK_AGAIN_SECONDS = 5
 
 
-def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = None) -> None:
-    """Asks the upstream after one submission and records the answer. Raises SoraError without one."""
-    video = _retrieved(submission, upstream, deadline)
+def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False) -> None:
+    """Asks the upstream after one submission and records the answer. Raises SoraError without one.
+
+    Where a caller waits for it, raises TooSlow as well.
+    """
+    video = _retrieved(submission, upstream, is_awaited=is_awaited)
     if video is None:
         # A caller waits for no more than one answer.
-        if is_lost(submission) and (deadline is not None or not confirms_loss(submission, upstream)):
+        if is_lost(submission) and (is_awaited or not confirms_loss(submission, upstream)):
             return
         with locked(submission) as (job, submission):
             observe_missing(job, submission)
@@ -43,14 +48,23 @@ def ask(submission: Submission, upstream: Upstream, *, deadline: float | None = 
         observe(job, submission, video)
 
 
-def _retrieved(submission: Submission, upstream: Upstream, deadline: float | None) -> Video | None:
-    """Its own video; None if the upstream does not know it, or gave its id to another. Raises SoraError."""
-    assert submission.upstream_id is not None
+def _retrieved(submission: Submission, upstream: Upstream, *, is_awaited: bool) -> Video | None:
+    """Its own video; None if the upstream does not know it, or gave its id to another.
+
+    Raises SoraError, and TooSlow if it is awaited.
+    """
+    upstream_id = submission.upstream_id
+    assert upstream_id is not None
     if submission.id_reused:
         return None
     try:
         with respecting_retry_after(upstream, Call.RETRIEVE):
-            video = upstream.client.retrieve(submission.upstream_id, deadline=deadline)
+            if is_awaited:
+                video = brief_calls.answer(
+                    lambda: upstream.client.retrieve(upstream_id, deadline=MOST_SECONDS)
+                )
+            else:
+                video = upstream.client.retrieve(upstream_id)
     except errors.NotFound:
         return None
     if not submission.owns(video):
@@ -83,22 +97,43 @@ class UpstreamUnavailable(APIException):
         self.wait = getattr(error, "retry_after", None) or ASK_AGAIN_SECONDS
 
 
-def ask_now(job: Job, upstream: Upstream) -> None:
-    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable."""
+def ask_now(job: Job, upstream: Upstream) -> float | None:
+    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
+
+    A caller waits for the answer, and no longer than a second. What takes longer is left to a worker, which
+    asks at once: then it returns after how many seconds it is worth looking again. So is a completed job's
+    file that is missing here: a worker fetches it again.
+    """
+    if request_refetch(job, upstream):
+        return ASK_AGAIN_SECONDS
     if job.status not in JOB_OPEN:
         raise NotSyncable(job)
     submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
     if submission is None:
         wake("dispatch")
-        return
+        return None
+    began = time.monotonic()
     try:
         if upstream.provider().unrecognized_at is not None:
             raise errors.Unavailable("The upstream is not the one that we know.")
         if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
             raise errors.Busy("The upstream asked to wait.", retry_after=left)
-        ask(submission, upstream, deadline=_ASK_NOW_SECONDS)
+        ask(submission, upstream, is_awaited=True)
+    except TooSlow:
+        return _leave_to_worker(submission, upstream)
+    except errors.Unavailable as error:
+        # Of the client's own deadline, which ends at about the same time.
+        if error.retry_after is None and time.monotonic() - began >= MOST_SECONDS:
+            return _leave_to_worker(submission, upstream)
+        raise UpstreamUnavailable(error) from error
     except errors.SoraError as error:
         raise UpstreamUnavailable(error) from error
+    return None
+
+
+def _leave_to_worker(submission: Submission, upstream: Upstream) -> float:
+    apply_notification(str(submission.upstream_id), provider=upstream.name)
+    return ASK_AGAIN_SECONDS
 
 
 def ask_late(submission: Submission, upstream: Upstream) -> None:

@@ -17,6 +17,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.create import ensure_queue_capacity
 from videos.models import Job, Submission
 from videos.queue.wake import wake
+from videos.results.refetch import request_refetch
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
 
 
@@ -54,6 +55,9 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
     What another upstream has is followed by nobody: it is given up in time, and then one is sent to this one.
     Raises NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
     """
+    if request_refetch(job, upstream):
+        # It is completed, and stays so: only its file is missing.
+        return job
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
         if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:

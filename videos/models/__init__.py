@@ -1,8 +1,20 @@
 """The rows: jobs, their paid attempts, their history."""
 
 from videos.models.event import JobEvent
+from videos.models.heartbeat import Heartbeat
 from videos.models.job import Group, Job, new_id
+from videos.models.media import MediaFolder
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission, locked
 
-__all__ = ["Group", "Job", "JobEvent", "OwnerRotation", "Submission", "locked", "new_id"]
+__all__ = [
+    "Group",
+    "Heartbeat",
+    "Job",
+    "JobEvent",
+    "MediaFolder",
+    "OwnerRotation",
+    "Submission",
+    "locked",
+    "new_id",
+]

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import models, transaction
@@ -15,6 +17,7 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.models.event import JobEvent
 from videos.models.job import Job
+from videos.signals import submission_moved
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -57,6 +60,12 @@ class Submission(models.Model):
     upstream_created_at = models.DateTimeField(null=True)
     # The upstream has given its id to another video: nothing is asked or fetched under it any more.
     id_reused = models.BooleanField(default=False)
+    # The upstream's clock minus the database's, in seconds: between these two by all that was measured from
+    # the claim on. Null while nothing was.
+    clock_low = models.FloatField(null=True)
+    clock_high = models.FloatField(null=True)
+    # False once two measurements contradicted each other: one of the clocks was set meanwhile.
+    clock_steady = models.BooleanField(default=True)
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
     # Whether the create was answered with a 2xx: it was accepted, whatever the list shows.
@@ -178,6 +187,9 @@ class Submission(models.Model):
             self._move_money()
         if won:
             JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+            transaction.on_commit(
+                partial(submission_moved.send_robust, Submission, submission=copy(self), before=before)
+            )
         return bool(won)
 
     def _move_money(self) -> None:

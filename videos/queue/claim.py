@@ -7,6 +7,7 @@ from django.db import transaction
 
 from upstreams.breaker import consume_token, has_capacity
 from upstreams.clock import database_now
+from upstreams.clock_offset import last_measured
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Job, JobEvent, Submission
@@ -66,6 +67,9 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
             created_at=now,
         )
         submission.due_at = submission.lease_until
+        if offset := last_measured(provider, now):
+            submission.clock_low = offset.low.total_seconds()
+            submission.clock_high = offset.high.total_seconds()
         submission.save(force_insert=True)
         Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault="")
         consume_token(provider, now)

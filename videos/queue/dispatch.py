@@ -22,6 +22,7 @@ from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.identity import RECHECK_SECONDS, recheck
 from videos.reconciliation.reconcile import reconcile
+from videos.results.refetch import refetch
 from videos.results.store import store
 from videos.states import LIVE, JobStatus, SubmissionState
 
@@ -100,6 +101,8 @@ def _advance(submission: Submission, upstream: Upstream) -> None:
             drop(submission, upstream)
         case SubmissionState.RENDERED:
             store(submission, upstream)
+        case SubmissionState.STORED:
+            refetch(submission, upstream)
         case SubmissionState.DROPPING:
             drop(submission, upstream)
         case SubmissionState.RENDERING if (
@@ -112,6 +115,8 @@ def _advance(submission: Submission, upstream: Upstream) -> None:
 
 def is_fetch(submission: Submission) -> bool:
     """Whether what is due for it is to fetch a file, which may take minutes."""
+    if submission.state == SubmissionState.STORED:
+        return True
     return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
 
 

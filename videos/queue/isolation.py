@@ -53,10 +53,10 @@ def put_off(row: Submission | Job, error: Exception) -> None:
     wait = min(_SHORTEST_SECONDS * 2 ** min(row.faults, 20), _LONGEST_SECONDS)
     text = storable(f"{type(error).__name__}: {error}"[:_SHOWN_LENGTH]) or ""
     try:
-        counted = _counted(row, text)
-        if counted and isinstance(row, Submission):
+        _counted(row, text)
+        if isinstance(row, Submission):
             _waiting(row).update(due_at=in_database(wait))
-        elif counted and isinstance(row, Job):
+        else:
             Job.objects.filter(pk=row.pk, status=JobStatus.PENDING).update(due_at=in_database(wait))
     except DatabaseError:
         # It is the database that is away, and not the row that is at fault.

@@ -15,10 +15,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 
-from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
 from videos.queue.backlog import Backlog, backlog, sent_jobs
+from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.render_times import RenderTimes
 from videos.queue.selection import Lane, effective_priority
 from videos.states import LIVE, JobStatus
@@ -29,7 +29,8 @@ MAX_POSITION: Final = 10_000
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
     """Where an open job stands. `position` is null once it is sent, and while its group is held; the times
-    are null until a render of its model and length has been measured, and once they have passed."""
+    are null until a render of its model and length has been measured, once they have passed, and while nobody
+    works: no time would be true."""
 
     position: int | None = None
     # By the median of the last renders of its kind, and by their 90th percentile.
@@ -63,9 +64,11 @@ class _Estimator:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._now = database_now()
         self._provider = upstream.provider()
+        self._now, worked_at = clock_and_last_work(self._provider)
         self._renders = RenderTimes(self._provider.pk)
+        # Where nobody has ever worked, nothing was measured either.
+        self._is_worked = worked_at is None or self._now - worked_at <= STALE_AFTER
 
     @cached_property
     def _backlog(self) -> Backlog:
@@ -73,6 +76,8 @@ class _Estimator:
 
     def of_sent(self, submission: Submission) -> QueuePosition:
         """Of a job with this live submission."""
+        if not self._is_worked:
+            return QueuePosition()
         ends = self._renders.ends(submission.request, submission.created_at, 0)
         return QueuePosition(None, *(end if end and end > self._now else None for end in ends))
 
@@ -121,7 +126,7 @@ class _Estimator:
     def _wait(self, job: Job, position: int, own: int, in_group: int, group: Group | None) -> float | None:
         """Seconds until it is sent, if all others take as long as its own kind; None if nothing is sent."""
         measured = self._renders.of(job.fitted)
-        if measured is None or not self._backlog.is_open:
+        if measured is None or not self._is_worked or not self._backlog.is_open:
             return None
         median, _ = measured
 

@@ -27,8 +27,8 @@ def _no_provider(name: str) -> str:
 def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) -> list[str]:
     """Ends what holds a provider back, and a distrust of its list if told so; says what there was.
 
-    `accept_losses`: an upstream that does not know our ids is the right one all the same, and what it does not
-    know is lost. Raises Refused.
+    `accept_losses`: an upstream that does not know our ids is the right one all the same, and what it does
+    not know is lost. Raises Refused.
     """
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().filter(name=name).first()

@@ -13,7 +13,7 @@ _CANCELLED: Final = Q(job__status=JobStatus.CANCELLED)
 _CALL_FOR: Final = {
     Call.LIST: Q(state=_S.UNKNOWN),
     Call.RETRIEVE: Q(state=_S.GIVEN_UP),
-    Call.DOWNLOAD: Q(state=_S.RENDERED) & ~_CANCELLED,
+    Call.DOWNLOAD: (Q(state=_S.RENDERED) & ~_CANCELLED) | Q(state=_S.STORED),
     Call.DELETE: Q(state=_S.DROPPING) | (Q(state__in=[_S.RENDERED, _S.RENDERING]) & _CANCELLED),
 }
 # A file is fetched all the same if it would have less than this left when the wait ends.

@@ -21,6 +21,10 @@ def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
         return "an earlier attempt for this job seemed absent as well, and both may have been paid"
     if not upstream.dialect.proves_absence or not provider.proves_absence:
         return "this upstream's list proves no absence"
+    if submission.clock_low is None:
+        return "nothing is known of the upstream's clock"
+    if not submission.clock_steady:
+        return "the upstream's clock or the database's was set meanwhile"
     return ""
 
 

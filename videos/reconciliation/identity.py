@@ -4,17 +4,15 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
-from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Submission
-from videos.reconciliation.listing import walk
+from videos.reconciliation.listing import Page, attempted, walk
 from videos.states import SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -27,6 +25,7 @@ _KEPT_FOR: Final = timedelta(hours=1)
 _MAX_PAGES: Final = 3
 _MAX_ASKED: Final = 5
 RECHECK_SECONDS: Final = 15
+_JUST_SEEN: Final = timedelta(seconds=60)
 _S = SubmissionState
 
 
@@ -165,29 +164,48 @@ class Expected:
     """The videos of ours that a walk of the list has to show; without them the list proves no absence."""
 
     def __init__(self, provider: Provider) -> None:
-        self._left = {str(row.upstream_id): row for row in must_be_known(provider)}
         self._provider = provider
+        self._left = {str(row.upstream_id): row for row in must_be_known(provider)}
+        self._back_to: datetime | None = None
+        self._ended = False
         self.any_shown = False
 
-    def add(self, videos: tuple[Video, ...]) -> None:
+    def add(self, page: Page) -> None:
         """Strikes out what a page shows."""
-        for video in videos:
+        self._back_to, self._ended = page.back_to, page.ended
+        for video in page.videos:
             row = self._left.get(video.id)
             if row is not None and row.owns(video):
                 del self._left[video.id]
                 self.any_shown = True
 
-    def missing(self, back_to: datetime | None) -> list[str]:
-        """The ids that were not shown, of a list read back to this date, or to its end."""
-        rows = list(self._left.values())
-        if back_to is not None:
-            skew = timedelta(seconds=settings.SORA_CLOCK_SKEW + 1)
-            rows = [
-                row
-                for row in rows
-                # Or one that the upstream does not know when it is asked after it.
-                if row.missing_polls or (row.upstream_created_at or row.created_at - skew) > back_to
-            ]
+    def missing(self) -> list[str]:
+        """The ids that were not shown as far as the list was read."""
+        rows = [row for row in self._left.values() if self._was_passed(row)]
         # Not those that were ended or dropped meanwhile.
         still = must_be_known(self._provider).filter(pk__in=[row.pk for row in rows])
         return sorted(str(upstream_id) for upstream_id in still.values_list("upstream_id", flat=True))
+
+    def _was_passed(self, row: Submission) -> bool:
+        # Or the upstream does not know it when it is asked after it.
+        if self._ended or row.missing_polls:
+            return True
+        # Without a date of its own, one that no clock may have dated before what was read.
+        made = row.upstream_created_at or attempted(row)[0]
+        return self._back_to is not None and made > self._back_to
+
+
+def names_its_video(submission: Submission, upstream: Upstream) -> bool:
+    """Whether its id still names its video; asks, unless that was seen a moment ago."""
+    if submission.id_reused:
+        return False
+    seen_at = submission.rendered_at if submission.state == _S.RENDERED else None
+    just_seen = seen_at is not None and database_now() - seen_at < _JUST_SEEN
+    if just_seen and not submission.provider.reused_ids:
+        return True
+    try:
+        with respecting_retry_after(upstream, Call.RETRIEVE):
+            return submission.owns(upstream.client.retrieve(str(submission.upstream_id)))
+    except errors.SoraError:
+        # The download says what there is.
+        return True

@@ -5,17 +5,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
-from upstreams.models import Provider
+from upstreams.clock_offset import Offset, measured
+from upstreams.models import ForeignVideo, Provider
 from upstreams.registry import Upstream
 from videos.models import Submission
 
 _MAX_PAGES = 1_000
+# How much earlier than the attempt a matching video may be dated and still be thought its own.
+NEAR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Page:
     fault: str
     back_to: datetime | None
     ended: bool
+    # How far the upstream's clock is from the database's, by this page; None if it does not say.
+    offset: Offset | None = None
 
 
 def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
@@ -42,9 +48,12 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
     passed: set[str] = set()
     shown: set[str] = set()
     ends = time.monotonic() + upstream.lease
+    provider_id = upstream.provider().pk
     for _ in range(most):
         try:
-            page = upstream.client.list(after=after, limit=100, order="desc")
+            page, offset = measured(
+                provider_id, partial(upstream.client.list, after=after, limit=100, order="desc")
+            )
         except errors.NotPaged:
             # What the page before has shown stays known.
             yield Page((), "it cannot be read beyond its first page", before, ended=False)
@@ -66,7 +75,7 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
         before = min([before, *dated] if before else dated, default=None)
         after = page.next_after
         shown = {video.id for video in page.videos}
-        yield Page(page.videos, fault, before, ended=after is None and not fault)
+        yield Page(page.videos, fault, before, ended=after is None and not fault, offset=offset)
         if fault or after is None:
             return
         passed.add(after)
@@ -79,31 +88,46 @@ def _newest_first(moments: list[datetime]) -> bool:
 
 
 def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
-    """Those that no submission to the provider owns.
+    """Those that no submission to the provider owns, and that nobody has declared foreign.
 
     Among them a new video under an id that we know.
     """
-    rows = Submission.objects.filter(provider=provider, upstream_id__in=list(videos))
+    ids = list(videos)
+    rows = Submission.objects.filter(provider=provider, upstream_id__in=ids)
     owned = {str(row.upstream_id) for row in rows if row.owns(videos[str(row.upstream_id)])}
+    foreign = ForeignVideo.objects.filter(provider=provider, upstream_id__in=ids)
+    owned |= set(foreign.values_list("upstream_id", flat=True))
     return tuple(video for video in videos.values() if video.id not in owned)
 
 
 def attempted(submission: Submission) -> tuple[datetime, datetime]:
-    """From when to when the upstream dates the video of this attempt, if it accepts it within the lease."""
+    """From when to when the upstream dates the video of this attempt, if it accepts it within the lease.
+
+    By its own clock, as far as that was measured; by the database's otherwise.
+    """
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
+    low, high = timedelta(), timedelta()
+    if submission.clock_low is not None and submission.clock_high is not None:
+        low, high = timedelta(seconds=submission.clock_low), timedelta(seconds=submission.clock_high)
     # The list counts in whole seconds.
-    start = submission.created_at.replace(microsecond=0) - skew
-    return start, submission.lease_until + skew
+    start = (submission.created_at + low).replace(microsecond=0) - skew
+    return start, submission.lease_until + high + skew
+
+
+def nearly_attempted(submission: Submission) -> datetime:
+    """From when on a match counts against absence, whatever is known of the clocks."""
+    return min(attempted(submission)[0], submission.created_at) - NEAR
 
 
 def may_be_its(video: Video, submission: Submission, dialect: Dialect) -> bool:
     """Whether a video that nobody owns may be that of an undecided attempt.
 
     A match may be of any time from the attempt's start on: an upstream may take longer to accept than the
-    lease, and no later attempt can have made it, because of those with one match key one is undecided.
+    lease, and no later attempt can have made it, because of those with one match key one is undecided. One
+    from shortly before the start counts as well: its date may be that of a clock which was set since.
     """
     start, end = attempted(submission)
     made = video.created_at
-    if made is None:
+    if made is None or start <= made <= end:
         return True
-    return start <= made and (made <= end or dialect.match_key(video) == submission.match_key)
+    return made >= nearly_attempted(submission) and dialect.match_key(video) == submission.match_key

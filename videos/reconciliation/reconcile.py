@@ -10,6 +10,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
 from upstreams.clock import database_now
+from upstreams.clock_offset import Offset
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
@@ -18,7 +19,7 @@ from videos.models import Job, Submission, locked
 from videos.reconciliation.absence import needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
 from videos.reconciliation.identity import Expected, doubt, knows_us
-from videos.reconciliation.listing import attempted, walk
+from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
 from videos.states import UNDECIDED, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class _Look:
     # Whether another attempt of that time could then still turn out to own what nobody owned.
     contested: bool
     unowned: tuple[Video, ...]
+    # What this look measured of the clocks; None if it measured nothing.
+    offset: Offset | None = None
     # Ids of ours that the list should have shown.
     missing: tuple[str, ...] = ()
 
@@ -52,8 +55,15 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
     look = _look(submission, upstream)
-    match = [video for video in look.unowned if upstream.dialect.match_key(video) == submission.match_key]
     with locked(submission) as (job, submission):
+        record_offset(submission, look.offset)
+        start, _ = attempted(submission)
+        match = [
+            video
+            for video in look.unowned
+            if upstream.dialect.match_key(video) == submission.match_key
+            and (video.created_at is None or video.created_at >= start)
+        ]
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
         if match:
@@ -68,13 +78,14 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
     candidates = Candidates(submission, upstream.dialect)
-    missing: list[str] = []
     expected = Expected(submission.provider)
+    missing: list[str] = []
+    offset: Offset | None = None
     try:
         with respecting_retry_after(upstream, Call.LIST):
-            complete, back_to = _read_back(submission, upstream, candidates, expected)
+            complete, offset = _read_back(submission, upstream, candidates, expected)
         if complete:
-            missing = expected.missing(back_to)
+            missing = expected.missing()
             complete = _is_of_us(submission, expected, upstream)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.
@@ -82,30 +93,35 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
         complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, candidates.unowned(), tuple(missing))
+    return _Look(complete, contested, candidates.unowned(), offset, tuple(missing))
 
 
 def _read_back(
     submission: Submission, upstream: Upstream, candidates: Candidates, expected: Expected
-) -> tuple[bool, datetime | None]:
-    """Whether the list was read back to the attempt's start, and to which date; None: to its end.
+) -> tuple[bool, Offset | None]:
+    """Whether the list was read back to before the attempt, and what it says of the clocks.
 
     Raises SoraError.
     """
-    start, _ = attempted(submission)
+    start = nearly_attempted(submission)
+    offset: Offset | None = None
     for page in walk(upstream):
+        if offset is None and page.offset is not None:
+            # The window of what is read from here on is by this clock.
+            offset = page.offset
+            start = min(start, (submission.created_at + offset.low).replace(microsecond=0) - NEAR)
         candidates.add(page.videos)
-        expected.add(page.videos)
+        expected.add(page)
         if page.fault:
             logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
-            return False, None
+            return False, offset
         if candidates.overflowed:
             logger.error("Too many videos that nobody owns may be %s.", submission)
-            return False, None
+            return False, offset
         if page.ended or (page.back_to is not None and page.back_to < start):
-            return True, None if page.ended else page.back_to
+            return True, offset
     logger.error("The list of %s does not end.", upstream.name)
-    return False, None
+    return False, offset
 
 
 def _is_of_us(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
@@ -115,7 +131,7 @@ def _is_of_us(submission: Submission, expected: Expected, upstream: Upstream) ->
     last = submission.unknown_at + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
     if began < last or expected.any_shown or knows_us(upstream, until=began) is not False:
         return True
-    doubt(submission.provider, "it knows none of our ids, nor a create that may have been accepted", began)
+    doubt(submission.provider, "it knows none of our ids", began)
     return False
 
 
@@ -167,6 +183,9 @@ def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstr
         _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
     elif look.missing and not (look.unowned or person):
         # It may be late on the list, or is lost and not yet known to be.
+        logger.warning(
+            "The list proves nothing about %s: %s is ours and not on it", submission, look.missing[0]
+        )
         assert submission.unknown_at is not None
         seconds = (began - submission.unknown_at).total_seconds() / 10
         wait = min(max(seconds, _AGAIN_SECONDS), _LINGER_SECONDS)
@@ -179,6 +198,21 @@ def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstr
             f"nobody owns {ids}" if ids else person,
         )
         _again(submission, attempts, began + timedelta(seconds=_LINGER_SECONDS))
+
+
+def record_offset(submission: Submission, found: Offset | None) -> None:
+    """Narrows what is known of the clocks since the claim, or notes that one was set. Under the lock."""
+    if found is None:
+        return
+    known = found
+    if submission.clock_low is not None and submission.clock_high is not None:
+        before = Offset(timedelta(seconds=submission.clock_low), timedelta(seconds=submission.clock_high))
+        both = before.and_also(found)
+        submission.clock_steady = submission.clock_steady and both is not None
+        # Of two that contradict each other, all that either allows.
+        known = both or Offset(min(before.low, found.low), max(before.high, found.high))
+    submission.clock_low, submission.clock_high = known.low.total_seconds(), known.high.total_seconds()
+    submission.save(update_fields=["clock_low", "clock_high", "clock_steady"])
 
 
 def _next_look(began: datetime) -> datetime:

@@ -1,7 +1,9 @@
 """A finished render's file is streamed to the media's disk, with a picture of it."""
 
+import errno
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.results.probe import Unplayable, jpeg_of_first_frame
+from videos.results.signatures import picture_suffix
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -65,7 +68,8 @@ class _Speed:
 def draft(submission: Submission) -> Iterator[Path]:
     """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
     folder = settings.MEDIA_ROOT / "unfinished"
-    folder.mkdir(parents=True, exist_ok=True)
+    # The media itself is never made here: it may not be mounted.
+    folder.mkdir(exist_ok=True)
     oldest = time.time() - _LEFTOVER_SECONDS
     for leftover in folder.iterdir():
         with suppress(FileNotFoundError):
@@ -92,6 +96,8 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> int:
         upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
         path.open("wb") as file,
     ):
+        if content.length is not None and content.length > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, f"the disk has no room for {content.length:,} bytes")
         speed = _Speed(submission, content.length)
         for chunk in content.chunks:
             got += len(chunk)
@@ -109,7 +115,9 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> int:
 
 def renew(submission: Submission, upstream: Upstream) -> None:
     """Goes on with the lease; a cancel has made it due in order to drop it, and that stays."""
-    fetching = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
+    fetching = Submission.objects.filter(
+        pk=submission.pk, state__in=[SubmissionState.RENDERED, SubmissionState.STORED]
+    )
     fetching.exclude(job__status=JobStatus.CANCELLED).update(due_at=in_database(upstream.lease))
 
 
@@ -122,16 +130,14 @@ def thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[b
                 respecting_retry_after(upstream, Call.DOWNLOAD),
                 upstream.client.download(submission.upstream_id, "thumbnail", deadline=30) as content,
             ):
-                suffix = {"image/webp": "webp", "image/jpeg": "jpg", "image/png": "png"}.get(
-                    content.content_type
-                )
                 picture = bytearray()
-                for chunk in content.chunks:
+                for chunk in content.chunks if content.content_type.startswith("image/") else ():
                     picture += chunk
                     if len(picture) > _PICTURE_MAX_BYTES:
-                        suffix = None
+                        picture.clear()
                         break
-                if suffix:
+                # It is served as what it is, not as what the upstream calls it.
+                if suffix := picture_suffix(bytes(picture[:12])):
                     return bytes(picture), suffix
         except errors.SoraError as error:
             logger.info("No thumbnail from upstream for %s: %s", submission, error)

@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 
+from videos.results.signatures import container_of
+
 
 class Unplayable(Exception):
     """The file is no video that can be decoded."""
@@ -24,8 +26,10 @@ class Probe:
 
 def probe(path: Path) -> Probe:
     """Reads a video's shape and decodes its first frame and the last part of it; raises Unplayable."""
+    if (reader := container_of(path)) is None:
+        raise Unplayable("It is no MP4, QuickTime, WebM, Matroska or AVI file.")
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path), format=reader, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise Unplayable("It has no video stream.")
             stream = container.streams.video[0]
@@ -49,7 +53,7 @@ def probe(path: Path) -> Probe:
 def jpeg_of_first_frame(path: Path) -> bytes:
     """The first frame as a JPEG; raises Unplayable."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path), format=container_of(path), metadata_errors="replace") as container:
             frame = next(container.decode(container.streams.video[0]))
             encoder = av.CodecContext.create("mjpeg", "w")
             encoder.width, encoder.height = frame.width, frame.height

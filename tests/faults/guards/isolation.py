@@ -7,7 +7,7 @@ from tests.faults.guards.guard import Guard
 GUARDS: Final = (
     Guard(
         "an idempotency key is its owner's (unique constraint)",
-        "accounts.migrations.0001_initial:",
+        "accounts.migrations.0001_first_release:",
         'models.UniqueConstraint(fields=("owner", "key"), name="idempotency_key_once")',
         'models.UniqueConstraint(fields=("key",), name="idempotency_key_once")',
         "tests/api/test_idempotency.py",

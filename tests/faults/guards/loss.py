@@ -7,7 +7,7 @@ from tests.faults.guards.guard import Guard
 GUARDS: Final = (
     Guard(
         "what was accepted has an upstream id (check constraint)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         """
         models.Q(
             models.Q(
@@ -23,7 +23,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a completed job has a video (check constraint)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         'models.Q(("video", ""), _negated=True)',
         'models.Q(("video__isnull", False))',
         "tests/videos/test_states.py",

@@ -7,21 +7,21 @@ from tests.faults.guards.guard import Guard
 GUARDS: Final = (
     Guard(
         "one live submission per job (partial unique index)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         'fields=("job",)',
         'fields=("job", "id")',
         "tests/videos/test_states.py",
     ),
     Guard(
         "one undecided submission per match key (partial unique index)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         'fields=("provider", "match_key")',
         'fields=("provider", "match_key", "id")',
         "tests/videos/test_states.py",
     ),
     Guard(
         "an upstream id in one submission (partial unique index)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         'fields=("provider", "upstream_id")',
         'fields=("provider", "upstream_id", "id")',
         "tests/videos/test_states.py",
@@ -84,7 +84,7 @@ GUARDS: Final = (
     ),
     Guard(
         "an idempotency key is kept once (unique constraint)",
-        "accounts.migrations.0001_initial:",
+        "accounts.migrations.0001_first_release:",
         'models.UniqueConstraint(fields=("owner", "key"), name="idempotency_key_once")',
         'models.UniqueConstraint(fields=("owner", "key", "id"), name="idempotency_key_once")',
         "tests/api/test_idempotency.py",

@@ -7,7 +7,7 @@ from tests.faults.guards.guard import Guard
 GUARDS: Final = (
     Guard(
         "a cost belongs to its state (check constraint)",
-        "videos.migrations.0001_initial:",
+        "videos.migrations.0001_first_release:",
         'models.Q(("cost_state__in", ["reserved"]), ("state", "sending"))',
         '("id__isnull", False)',
         "tests/videos/test_states.py",

@@ -44,6 +44,6 @@ class Command(EscapingCommand):
             self.stdout.write(f"{name}: nothing held it back.")
         if providers.is_unrecognized(name):
             self.stdout.write(
-                f"{name}: it still does not know our ids. It goes on by itself once it does; if they are lost "
-                "there, say --accept-losses."
+                f"{name}: it still does not know our ids. It goes on by itself once it does; if they are "
+                "lost there, say --accept-losses."
             )

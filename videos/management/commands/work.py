@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from celery import current_app
+from celery.signals import task_postrun
 from django.conf import settings
 from django.core.management.base import CommandParser
 from django.db import DatabaseError, connections
@@ -18,8 +19,10 @@ from django.utils.module_loading import autodiscover_modules
 from api.escaping import EscapingCommand
 from upstreams.registry import configured
 from videos import tasks
+from videos.models import Heartbeat
 from videos.queue import slots
 from videos.queue.dispatch import Work, due_work
+from videos.queue.heartbeats import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class Command(EscapingCommand):
         slots.share_out(threads)
         running: set[Work | str] = set()
         periodic = _Periodic()
+        pulse = Pulse(Heartbeat.Role.WORK)
+        pulse.start()
         with ThreadPoolExecutor(threads, "work") as pool:
             while not stopping.is_set():
                 try:
@@ -63,6 +68,7 @@ class Command(EscapingCommand):
                         pool.submit(_do, work, call, running)
                 stopping.wait(every)
             pool.shutdown(cancel_futures=True)
+        pulse.stop()
 
 
 class _Periodic:
@@ -72,7 +78,7 @@ class _Periodic:
         # As a worker does: the tasks of each app are known once their modules are there.
         autodiscover_modules("tasks")
         schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-        self._entries = [entry for name, entry in schedule.items() if name != "look"]
+        self._entries = [entry for entry in schedule.values() if entry["task"] != "videos.dispatch"]
         self._next: dict[str, float] = {}
 
     def due(self) -> dict[Work | str, Callable[[], Any]]:
@@ -93,5 +99,6 @@ def _do(work: Work | str, call: Callable[[], Any], running: set[Work | str]) -> 
         # As under Celery: one task's failure is logged, and the row is found again.
         logger.exception("%s failed.", work)
     finally:
+        task_postrun.send(_do)
         running.discard(work)
         connections.close_all()

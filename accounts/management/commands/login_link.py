@@ -1,0 +1,29 @@
+"""`manage.py login_link`: a way into the admin for somebody who has no password."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import User
+from accounts.sessions.login_link import MAX_AGE, NotAllowed, link_for
+
+
+class Command(BaseCommand):
+    """Prints the link alone on standard output, so that a script can take it."""
+
+    help = "Print a link that logs a user into the admin once, within ten minutes."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+
+    def handle(self, *args: Any, username: str, **options: Any) -> None:
+        """Raises CommandError if there is no such user, or it may not use the admin."""
+        try:
+            link = link_for(User.objects.get_by_natural_key(username))
+        except User.DoesNotExist:
+            raise CommandError(f"There is no user {username!r}.") from None
+        except NotAllowed:
+            raise CommandError(f"{username!r} is not an active member of staff.") from None
+        self.stdout.write(link)
+        minutes = int(MAX_AGE.total_seconds() // 60)
+        self.stderr.write(f"It works once, for {minutes} minutes. Whoever has it is {username}.")

@@ -1,0 +1,132 @@
+"""PostgreSQL that may freeze: no call to it waits longer than config.databases.patience has it.
+
+The server ends what takes too long while it is well. Only this end can give up a server that is frozen: its
+kernel goes on acknowledging packets, so no option of TCP or of PostgreSQL notices.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db.backends.postgresql import base, schema
+from psycopg import errors
+
+from config.databases import patience
+from config.databases.patience import gate
+
+# The server's own limit comes first: it says what was wrong, and leaves a connection that can be used.
+_SERVER_FIRST_SECONDS = 0.5
+# psycopg's least.
+_LEAST_CONNECT_SECONDS = 2
+_MOST_CONNECT_SECONDS = 5
+
+
+class Frozen(psycopg.OperationalError):
+    """The server has not answered in time. Whether it carries out what it was sent is not known."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that is given up when one answer takes too long."""
+
+    # Seconds; None while a migration runs.
+    patience: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """As psycopg has it, for at most `patience`. Raises Frozen."""
+        bound = self.patience if timeout is None else timeout
+        try:
+            found = super().wait(gen, interval, bound)
+        except errors._WaitTimeout as error:
+            if timeout is not None:
+                raise
+            # In the middle of an answer: nothing can be asked over it any more.
+            self.pgconn.finish()
+            gate.gave_up()
+            raise Frozen(f"The database has not answered within {bound:g} s.") from error
+        except errors.IdleInTransactionSessionTimeout as error:
+            # For psycopg an internal error. This process was held up, and the server has ended its
+            # transaction so that nobody else waits for its locks.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(str(error)) from error
+        gate.answered()
+        return found
+
+
+class SchemaEditor(schema.DatabaseSchemaEditor):
+    """A migration takes as long as it takes."""
+
+    _LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+    def __enter__(self) -> Any:
+        if not self.collect_sql:
+            self.connection.ensure_connection()
+            self.connection.connection.patience = None
+            self._each("SET {} = 0")
+        return super().__enter__()
+
+    def __exit__(self, exc_type: Any, *rest: Any) -> None:
+        super().__exit__(exc_type, *rest)
+        if not self.collect_sql:
+            self._each("RESET {}")
+            self.connection.connection.patience = patience.seconds()
+
+    def _each(self, statement: str) -> None:
+        with self.connection.cursor() as cursor:
+            for limit in self._LIMITS:
+                cursor.execute(statement.format(limit))
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Connections with an end to every wait."""
+
+    SchemaEditorClass = SchemaEditor
+    # By this name Django connects, and knows the errors.
+    Database: Any = SimpleNamespace(**vars(psycopg) | {"connect": BoundedConnection.connect})
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """What the server and the kernel watch over; what DATABASE_URL says itself comes last."""
+        params = super().get_connection_params()
+        most = patience.seconds()
+        limits = {
+            "statement_timeout": most - _SERVER_FIRST_SECONDS,
+            "lock_timeout": patience.lock_seconds(),
+            # Who is frozen in a transaction holds its locks no longer than this.
+            "idle_in_transaction_session_timeout": settings.DATABASE_IDLE_SECONDS,
+        }
+        ours = " ".join(f"-c {name}={max(1, round(1000 * limit))}" for name, limit in limits.items())
+        params["options"] = f"{ours} {params.get('options', '')}".strip()
+        connect_seconds = min(max(int(most / 2), _LEAST_CONNECT_SECONDS), _MOST_CONNECT_SECONDS)
+        return {
+            "connect_timeout": connect_seconds,
+            # A machine that is gone acknowledges nothing.
+            "tcp_user_timeout": round(1000 * most),
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            **params,
+        }
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Raises Frozen at once while the database is known not to answer."""
+        if not gate.admits():
+            raise Frozen("The database does not answer; it is asked again within a second or two.")
+        try:
+            connection = super().get_new_connection(conn_params)
+        except errors.ConnectionTimeout:
+            gate.gave_up()
+            raise
+        connection.patience = patience.seconds()
+        gate.answered()
+        return connection
+
+    def is_usable(self) -> bool:
+        """Whether the server answers at once."""
+        connection: Any = self.connection
+        if connection is None or not gate.admits():
+            return False
+        before, connection.patience = connection.patience, patience.HEALTH_CHECK_SECONDS
+        try:
+            return bool(super().is_usable())
+        finally:
+            connection.patience = before

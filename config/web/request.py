@@ -1,0 +1,138 @@
+"""What a client sends, judged as soon as its headers are there, and what it is refused with."""
+
+import json
+from typing import Any, Final
+
+import uuid_utils.compat as uuid_utils
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+from api.body_limits import MAX_DRAIN_BYTES, body_limit
+
+
+class LengthRequired(Error):  # type: ignore[misc]
+    """411: Django would read a body of unknown length as empty."""
+
+    code = 411
+    reason = "Length Required"
+
+
+class PayloadTooLarge(Error):  # type: ignore[misc]
+    """413: no call takes so much there."""
+
+    code = 413
+    reason = "Content Too Large"
+
+
+class TooManyUploads(Error):  # type: ignore[misc]
+    """503: what is being received would fill the disk."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
+class RequestTimeout(Error):  # type: ignore[misc]
+    """408: the request did not come to its end."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class _Discarded:
+    """Where the body of a request goes that is refused: most clients see no answer before they are done."""
+
+    error: Error | None = None
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    @property
+    def completed(self) -> bool:
+        return self._left <= 0
+
+    def received(self, data: bytes) -> int:
+        taken = min(len(data), self._left)
+        self._left -= taken
+        return taken
+
+    def getbuf(self) -> "_Discarded":
+        return self
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Request(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose length is judged before its body is kept."""
+
+    # Of waitress:
+    error: Any = None
+    completed: bool = False
+    expect_continue: bool = False
+    # What it is refused with, once it is there.
+    _refusal: Error | None = None
+
+    def received(self, data: bytes) -> int:
+        """Takes bytes; says how many of them were its own."""
+        had_headers = self.headers_finished
+        taken: int = super().received(data)
+        if self.headers_finished and not had_headers and self.error is None and not self.empty:
+            self._judge()
+        if self.completed and self._refusal is not None:
+            self.error = self._refusal
+        return taken
+
+    def _judge(self) -> None:
+        if self.chunked:
+            self._refuse(LengthRequired("Send the body with a Content-Length, not in chunks."))
+            return
+        media_type = self.headers.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
+        most = body_limit(self.command, self.path, media_type)
+        length: int = self.content_length
+        if length > most:
+            self._refuse(PayloadTooLarge(f"The body has {length} bytes; at most {most} are taken."), length)
+
+    def _refuse(self, error: Error, length: int = 0) -> None:
+        self._refusal = error
+        if not length or self.expect_continue or length > MAX_DRAIN_BYTES:
+            self.expect_continue = False
+            self.completed = True
+        else:
+            self.body_rcv = _Discarded(length)
+
+
+_TOLD: Final = {
+    400: ("bad_request", "The request cannot be read as HTTP: {}."),
+    408: ("request_timeout", "{}"),
+    411: ("length_required", "{}"),
+    413: ("payload_too_large", "{}"),
+    431: ("headers_too_large", "The headers, or the address, are too long: send 65536 bytes at most."),
+    500: ("internal_error", "This is our mistake; the log has it under the request id."),
+    503: ("too_many_uploads", "Too much is being uploaded at the moment; send it again later."),
+    501: ("not_implemented", "This transfer coding is not known; send the body with a Content-Length."),
+}
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """Says in the usual envelope what Django never saw."""
+
+    def execute(self) -> None:
+        """Answers, and has the connection closed."""
+        error: Any = self.request.error
+        code, message = _TOLD.get(error.code, _TOLD[400])
+        request_id = uuid_utils.uuid7().hex
+        told = {
+            "code": code,
+            "message": message.format(str(error.body)[:300].rstrip(".") if error.code == 400 else error.body),
+            "details": None,
+            "requestId": request_id,
+        }
+        body = json.dumps({"success": False, "error": told}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.extend([("Content-Type", "application/json"), ("X-Request-Id", request_id)])
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", "10"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)

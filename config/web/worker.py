@@ -1,0 +1,76 @@
+"""A web process: gunicorn starts, watches and ends it; waitress has its connections and threads."""
+
+import os
+import resource
+import time
+from typing import Any, Final
+
+from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]
+from waitress.task import ThreadedTaskDispatcher
+
+from config.web.connections import listen, turn
+
+MAX_CONNECTIONS: Final = int(os.environ.get("WEB_CONNECTIONS", "1000"))
+# For the database, files, and bodies and answers that are kept on disk.
+_OTHER_FILES: Final = 256
+_TICK_SECONDS: Final = 0.5
+
+
+class Worker(GunicornWorker):  # type: ignore[misc]
+    """Takes connections in one thread, and serves whole requests in `threads` others."""
+
+    def run(self) -> None:
+        """Until it is told to end; what has been asked by then is answered."""
+        self._map: dict[int, Any] = {}
+        self._threads = _threads(self.cfg.threads)
+        self._alive_thread = _threads(1)
+        self._servers: list[Any] = [
+            listen(
+                self.wsgi,
+                getattr(each, "sock", each),
+                sockets=self._map,
+                threads=self._threads,
+                alive_thread=self._alive_thread,
+                most=_room_for_connections(),
+            )
+            for each in self.sockets
+        ]
+        while self.alive and self.ppid == os.getppid():
+            self._turn()
+        for server in self._servers:
+            server.del_channel()
+        ends = time.monotonic() + self.cfg.graceful_timeout
+        while self._is_busy() and time.monotonic() < ends:
+            self._turn(0.05)
+        for threads in (self._threads, self._alive_thread):
+            threads.shutdown(timeout=0.1)
+
+    def _turn(self, seconds: float = _TICK_SECONDS) -> None:
+        self.notify()
+        turn(self._servers, self._map, within=seconds)
+
+    def _is_busy(self) -> bool:
+        """Whether a request that was received whole is still to be answered, or its answer to be sent."""
+        return any(
+            connection.requests or connection.total_outbufs_len
+            for server in self._servers
+            for connection in list(server.active_channels.values())
+        )
+
+
+def _threads(count: int) -> ThreadedTaskDispatcher:
+    threads = ThreadedTaskDispatcher()
+    threads.set_thread_count(count)
+    return threads
+
+
+def _room_for_connections() -> int:
+    """As many as may be, and as this process may have files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(16, min(MAX_CONNECTIONS, (soft - _OTHER_FILES) // 2))

@@ -1,0 +1,61 @@
+"""In which form figures are asked for, and by whom."""
+
+import hmac
+from typing import Final, Literal
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import MediaType
+from rest_framework.exceptions import APIException, ValidationError
+
+Form = Literal["json", "prometheus"]
+_JSON: Final = "application/json"
+_PROMETHEUS: Final = ("text/plain", "application/openmetrics-text")
+
+
+class WrongToken(APIException):
+    """401: a token that is not METRICS_TOKEN."""
+
+    status_code = 401
+    default_code = "unauthorized"
+    default_detail = "This is not METRICS_TOKEN. Send that as a bearer, or no Authorization at all."
+
+
+def form_of(request: HttpRequest) -> Form:
+    """What `?format=` says, else what the Accept header prefers; JSON if it does not care."""
+    asked = request.GET.get("format", "")
+    if asked == "json":
+        return "json"
+    if asked == "prometheus":
+        return "prometheus"
+    if asked:
+        raise ValidationError({"format": f"It is json or prometheus, not {asked[:50]!r}."})
+    text = max(_quality(request, each) for each in _PROMETHEUS)
+    return "prometheus" if text > _quality(request, _JSON) else "json"
+
+
+def _quality(request: HttpRequest, wanted: str) -> float:
+    """How much the client wants this type: the q of the most specific range that it is in."""
+    best = (-1, 0.0)
+    for each in request.headers.get("Accept", "*/*").split(","):
+        media = MediaType(each.strip())
+        main, _, sub = wanted.partition("/")
+        if (media.main_type, media.sub_type) in {(main, sub), (main, "*"), ("*", "*")}:
+            try:
+                quality = float(media.params.get("q", 1))
+            except ValueError:
+                quality = 1.0
+            best = max(best, ((media.main_type != "*") + (media.sub_type != "*"), quality))
+    return best[1]
+
+
+def may_see_money(request: HttpRequest) -> bool:
+    """Whether the caller shows METRICS_TOKEN as a bearer. Another token is refused rather than overlooked."""
+    given = request.headers.get("Authorization", "")
+    if not settings.METRICS_TOKEN or not given:
+        return False
+    scheme, _, token = given.partition(" ")
+    right = hmac.compare_digest(token.strip().encode(), settings.METRICS_TOKEN.encode())
+    if scheme.lower() != "bearer" or not right:
+        raise WrongToken
+    return True

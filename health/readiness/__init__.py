@@ -1,0 +1,1 @@
+"""What /ready looks at, and what it says."""

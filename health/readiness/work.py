@@ -1,0 +1,145 @@
+"""What the database knows of those that do the work, and what that means: one cause, one name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+
+from upstreams.breaker import is_tripped
+from upstreams.clock import database_now
+from upstreams.models import Call, Provider
+from videos.models import Heartbeat
+from videos.queue.heartbeats import STALE_AFTER, WORKERS
+
+# Longer than STALE_AFTER with all that is reported late: of two that fall silent because of one, the other is
+# noticed first.
+IDLE_AFTER: Final = timedelta(seconds=20)
+# What a worker needs to notice a silent upstream: its turn to ask, and the answer.
+_LONG_AGO: Final = timedelta(days=3650)
+_CONTACT_SLACK_SECONDS: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong, and since when; no problem, no time."""
+
+    problem: str = ""
+    since: datetime | None = None
+
+
+FINE: Final = Finding()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The rows that tell of the work, read at `now` by the database's clock."""
+
+    now: datetime
+    heartbeats: dict[str, Heartbeat]
+    provider: Provider | None
+
+    def worker(self, *, broker_is_fine: bool) -> Finding:
+        """Whether somebody does the work.
+
+        Tasks that nobody publishes, or that no broker hands out, are not the worker's fault.
+        """
+        rows = self._of(WORKERS)
+        if not rows:
+            return Finding("no worker has ever reported")
+        if any(self._fresh(row.worked_at) for row in rows):
+            return FINE
+        if not any(self._fresh(row.alive_at) for row in rows):
+            return Finding("no worker runs", max(row.seen_at for row in rows))
+        fed = self._has_work_command() or (broker_is_fine and self._beat_has_long_published())
+        last = max((row.worked_at for row in rows if row.worked_at), default=None)
+        if fed and (last is None or self.now - last > IDLE_AFTER):
+            return Finding("a worker runs and does no task", last)
+        return FINE
+
+    def beat(self, *, broker_well_for: float) -> Finding:
+        """Whether somebody publishes what is due; `manage.py work` needs nobody for that."""
+        if self._has_work_command():
+            return FINE
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        if beat is None:
+            return Finding("beat has never reported")
+        if not self._fresh(beat.alive_at):
+            return Finding("beat does not run", beat.seen_at)
+        silent = beat.worked_at is None or self.now - beat.worked_at > IDLE_AFTER
+        # A broker that is away, or has just come back, explains it.
+        if silent and broker_well_for > IDLE_AFTER.total_seconds():
+            return Finding("beat publishes nothing", beat.worked_at)
+        return FINE
+
+    def sora_client(self) -> Finding:
+        """Whether jobs are sent, and the upstream answers.
+
+        Silence counts only as long as somebody is known to have worked, and not while the upstream wants to
+        be left alone.
+        """
+        provider = self.provider
+        if provider is None:
+            return FINE
+        if provider.stopped_at is not None:
+            return Finding("stopped by an operator", provider.stopped_at)
+        if provider.paused_at is not None:
+            return Finding("paused, because the upstream refuses our key or address", provider.paused_at)
+        if is_tripped(provider):
+            problem = f"{provider.failures} creates in a row have failed, and one is tried at a time"
+            return Finding(problem)
+        # It asked to wait with all that it is asked: then its silence is as it wished.
+        waits = [provider.backoff_until(call) for call in (Call.LIST, Call.RETRIEVE)]
+        resumed = min(until or self.now - _LONG_AGO for until in waits)
+        if resumed > self.now:
+            return FINE
+        patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
+        worked = self._worked_between()
+        if worked is None:
+            return FINE
+        asked_since, asked_until = worked
+        silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
+        if asked_until - silent_since > patience:
+            return Finding("the upstream gives no usable answer", provider.answered_at or silent_since)
+        return FINE
+
+    def _worked_between(self) -> tuple[datetime, datetime] | None:
+        """Since when somebody works without a gap, and until when that is known."""
+        rows = [row for row in self._of(WORKERS) if row.worked_at and row.working_since]
+        if not rows:
+            return None
+        last = max(rows, key=lambda row: row.worked_at or row.alive_at)
+        assert last.working_since is not None
+        assert last.worked_at is not None
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        if last.role == Heartbeat.Role.WORK or beat is None or beat.worked_at is None:
+            return last.working_since, last.worked_at
+        # Without beat nobody has a worker ask.
+        return last.working_since, min(last.worked_at, beat.worked_at)
+
+    def _beat_has_long_published(self) -> bool:
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        if beat is None or beat.working_since is None or not self._beat_publishes():
+            return False
+        return self.now - beat.working_since > IDLE_AFTER
+
+    def _beat_publishes(self) -> bool:
+        beat = self.heartbeats.get(Heartbeat.Role.BEAT)
+        return beat is not None and self._fresh(beat.worked_at)
+
+    def _has_work_command(self) -> bool:
+        row = self.heartbeats.get(Heartbeat.Role.WORK)
+        return row is not None and self._fresh(row.alive_at)
+
+    def _fresh(self, at: datetime | None) -> bool:
+        return at is not None and self.now - at <= STALE_AFTER
+
+    def _of(self, roles: Sequence[str]) -> list[Heartbeat]:
+        return [self.heartbeats[role] for role in roles if role in self.heartbeats]
+
+
+def read_work(provider: str) -> Work:
+    """Reads it, in three statements however many jobs there are."""
+    heartbeats = {row.role: row for row in Heartbeat.objects.all()}
+    return Work(database_now(), heartbeats, Provider.objects.filter(name=provider).first())

@@ -1,0 +1,49 @@
+"""Answers probes before Django begins a request.
+
+When a request begins, Django asks the database whether the thread's connection still works if it had failed
+before; and an unknown host, as a probe by IP address has, is refused. A probe must depend on neither.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from api.requests import usable_request_id
+from health import liveness
+from health.metrics import observations
+from health.readiness.checker import checker
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Probes:
+    """Wraps a WSGI application: GET and HEAD of /health and /ready are answered here, all else by it."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = unquote(environ.get("PATH_INFO", ""))
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"} or path not in {"/health", "/ready"}:
+            return self._application(environ, start_response)
+        begun = time.monotonic()
+        status, said = "200 OK", liveness.body()
+        if path == "/ready":
+            readiness = checker.look()
+            said = readiness.body()
+            if not readiness.ready:
+                status = "503 Service Unavailable"
+        body = json.dumps(said).encode()
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Request-Id", usable_request_id(environ.get("HTTP_X_REQUEST_ID", ""))),
+        ]
+        start_response(status, headers)
+        seconds = time.monotonic() - begun
+        observations.answered(environ["REQUEST_METHOD"], path[1:], int(status[:3]), seconds)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -1,0 +1,136 @@
+"""A clock that is off, or that is set, never leads to a second payment."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.videos.scripted import ScriptedClient
+from tests.videos.test_reconcile import WINDOW, dropped, through_the_window
+from tests.videos.test_submit import only, raising
+from upstreams.client import answers, errors
+from upstreams.clock import shifted
+from upstreams.clock_offset import Offset
+from upstreams.registry import Upstream
+from videos.lifecycle.send import submit_next
+from videos.models import Job
+from videos.reconciliation.books import forget_checks, may_create
+
+pytestmark = pytest.mark.django_db
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def _window(settings: object) -> None:
+    settings.SORA_RECONCILE_SECONDS = WINDOW  # type: ignore[attr-defined]
+    forget_checks()
+
+
+@pytest.mark.parametrize("off", [-3600, -60, 60, 3600])
+@pytest.mark.parametrize("known", [True, False], ids=["measured before", "first create"])
+def test_an_unanswered_create_is_found_by_a_clock_that_is_off(
+    off: int, known: bool, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.clock = timedelta(seconds=off)
+    if known:
+        assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    submission = through_the_window(job, upstream)
+    assert (submission.state, submission.upstream_id) == ("rendering", next(iter(sora.videos)))
+    assert len(sora.creates) == 1
+
+
+@pytest.mark.parametrize("off", [-3600, 0, 3600])
+def test_absence_is_proven_by_a_clock_that_is_off_and_steady(
+    off: int, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.clock = timedelta(seconds=off)
+    assert may_create(upstream)
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit_next(upstream)
+    assert through_the_window(job, upstream).state == "absent"
+
+
+def test_without_a_clock_nothing_is_proven(
+    job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sora.clock = None
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit_next(upstream)
+    submission = through_the_window(job, upstream)
+    assert (submission.state, submission.cost_state) == ("unknown", "reserved")
+    assert "nothing is known of the upstream's clock" in caplog.text
+
+
+@pytest.mark.parametrize("step", [-90, 90])
+def test_a_clock_that_was_set_between_the_claim_and_the_look_proves_nothing(
+    step: int, job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert may_create(upstream)
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit_next(upstream)
+    sora.clock = timedelta(seconds=step)
+    submission = through_the_window(job, upstream)
+    assert (submission.state, submission.clock_steady) == ("unknown", False)
+    assert "was set meanwhile" in caplog.text
+
+
+@pytest.mark.parametrize("step", [-90, 90])
+def test_a_database_clock_that_was_set_hides_no_video(
+    step: int, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    """The upstream's clock goes on; ours jumps, and with it the difference between the two."""
+    assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    (paid,) = sora.videos
+    sora.clock = timedelta(seconds=-step)
+    with shifted(timedelta(seconds=step)):
+        submission = through_the_window(job, upstream)
+    assert submission.state != "absent"
+    assert submission.upstream_id in {paid, None}
+    assert len(sora.creates) == 1
+
+
+def test_an_accepted_create_at_an_upstream_whose_clock_is_off_keeps_the_trust_in_its_list(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.clock = timedelta(hours=-2)
+    assert may_create(upstream)
+    submit_next(upstream)
+    assert only(job).state == "rendering"
+    assert upstream.provider().proves_absence
+
+
+def test_videos_that_are_dated_by_another_clock_than_the_answers_prove_nothing(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    """As behind a proxy that writes a Date of its own."""
+    assert may_create(upstream)
+    sora.clock = timedelta(hours=-2)
+    submit_next(upstream)
+    assert not upstream.provider().proves_absence
+
+
+def test_two_measurements_narrow_each_other_or_contradict() -> None:
+    def between(low: float, high: float) -> Offset:
+        return Offset(timedelta(seconds=low), timedelta(seconds=high))
+
+    assert between(-1, 3).and_also(between(0, 5)) == between(0, 3)
+    assert between(-1, 0).and_also(between(0.5, 2)) == between(0, 0.5), "a drift, or a rounding"
+    assert between(-1, 0).and_also(between(60, 62)) is None
+    noon = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    assert Offset.of(noon, noon, noon + MINUTE) == Offset(-MINUTE, timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    "date", ["", "soon", "Thu, 26 Nov 1990 12:00:00 GMT", "Thu, 26 Nov 99999 12:00:00 GMT", "-"]
+)
+def test_a_date_that_no_clock_has_is_none(date: str) -> None:
+    assert answers.date_of({"Date": date}) is None
+
+
+def test_a_date_is_read() -> None:
+    found = answers.date_of({"Date": "Thu, 26 Nov 2026 12:00:00 GMT"})
+    assert found == datetime(2026, 11, 26, 12, tzinfo=UTC)

@@ -1,0 +1,187 @@
+"""A restored backup: what was paid after it was taken is not paid again."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from accounts.models import User
+from tests.videos.scripted import ScriptedClient
+from upstreams.client import errors
+from upstreams.client.types import CreateRequest
+from upstreams.clock import shifted
+from upstreams.registry import Upstream
+from videos import tasks
+from videos.models import Job, JobEvent, Submission
+from videos.queue.dispatch import due_work
+from videos.reconciliation.books import forget_checks
+
+pytestmark = pytest.mark.django_db
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True)
+def _here(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_checks()
+    for module in ("videos.tasks", "videos.management.commands.recover"):
+        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+
+
+def restore(jobs: list[Job]) -> None:
+    """The rows as a backup has them that was taken before these jobs were sent; every process starts anew."""
+    Submission.objects.filter(job__in=jobs).delete()
+    JobEvent.objects.filter(job__in=jobs).exclude(number=1).delete()
+    for job in jobs:
+        Job.objects.filter(pk=job.pk).update(status="pending", started_at=None, reservation=job.reservation)
+    forget_checks()
+
+
+def recover(*options: str) -> str:
+    said = StringIO()
+    call_command("recover", *options, stdout=said)
+    return said.getvalue()
+
+
+def sent_before(make_job: MakeJob) -> None:
+    make_job("sent before the backup")
+    tasks.submit()
+
+
+@pytest.mark.parametrize("earlier", [True, False], ids=["after earlier jobs", "before any was accepted"])
+def test_jobs_of_a_restored_backup_are_not_paid_again(
+    earlier: bool, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    object.__setattr__(upstream, "concurrency", 20)
+    if earlier:
+        sent_before(make_job)
+    paid_before = len(sora.creates)
+    jobs = [make_job() for _ in range(6)]
+    tasks.submit()
+    assert len(sora.creates) == paid_before + 6
+    restore(jobs)
+
+    tasks.submit()
+    assert len(sora.creates) == paid_before + 6, "nothing is paid before the books are compared"
+    provider = upstream.provider()
+    assert "newer than our books (6" in provider.stop_reason
+    assert not [work for work in due_work(upstream) if work.task == "submit"]
+
+    assert "Nothing was changed" in recover()
+    assert Submission.objects.filter(job__in=jobs).count() == 0
+    assert "Given to their jobs: 6." in recover("--apply")
+    assert upstream.provider().stopped_at is None
+    tasks.submit()
+    assert len(sora.creates) == paid_before + 6
+    owned = {job.submissions.get().upstream_id for job in jobs}
+    assert len(owned) == 6
+    assert owned <= set(sora.videos)
+    reserved = [each.price for each in Submission.objects.filter(job__in=jobs, cost_state="reserved")]
+    assert sum(price or Decimal(0) for price in reserved) == 6 * (jobs[0].estimated_cost or 0)
+    assert {Job.objects.get(pk=job.pk).status for job in jobs} == {"processing"}
+
+
+def test_a_process_that_starts_on_its_own_books_sends_at_once(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sent_before(make_job)
+    forget_checks()
+    make_job()
+    tasks.submit()
+    assert len(sora.creates) == 2
+
+
+def test_while_it_goes_on_the_list_is_not_read_before_each_create(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sent_before(make_job)
+    lists = sora.lists
+    make_job()
+    tasks.submit()
+    assert sora.lists == lists
+    make_job()
+    with shifted(timedelta(seconds=301)):
+        tasks.submit()
+    assert sora.lists == lists + 1, "after a gap it is"
+
+
+def test_a_create_of_unknown_outcome_is_no_video_that_our_books_lack(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sent_before(make_job)
+
+    def lost(video: object) -> None:
+        raise errors.OutcomeUnknown("reset")
+
+    sora.after = lost
+    make_job()
+    tasks.submit()
+    sora.after = None
+    forget_checks()
+    make_job()
+    tasks.submit()
+    assert upstream.provider().stopped_at is None
+    assert len(sora.creates) == 3
+
+
+def test_nothing_is_sent_while_the_list_cannot_be_read(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sent_before(make_job)
+    forget_checks()
+    sora.list_error = errors.Unavailable("away")
+    make_job()
+    tasks.submit()
+    assert len(sora.creates) == 1
+    sora.list_error = None
+    forget_checks()
+    tasks.submit()
+    assert len(sora.creates) == 2
+
+
+def test_a_list_that_refuses_us_keeps_no_job_waiting(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent_before(make_job)
+    forget_checks()
+    sora.list_error = errors.Rejected("no such parameter", status=400, code=None, param=None)
+    make_job()
+    tasks.submit()
+    assert len(sora.creates) == 2
+    assert "cannot be compared" in caplog.text
+
+
+def test_videos_of_somebody_else_are_declared_foreign_once(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sent_before(make_job)
+    forget_checks()
+    foreign = sora.add(CreateRequest("somebody else's", "sora-2", "4", "1280x720"))
+    make_job()
+    tasks.submit()
+    assert upstream.provider().stopped_at is not None
+    assert f"{foreign.id} of" in recover()
+    assert "stays stopped" in recover("--apply")
+    assert "creates go on" in recover("--apply", "--foreign", foreign.id)
+    tasks.submit()
+    assert len(sora.creates) == 3
+    forget_checks()
+    make_job()
+    tasks.submit()
+    assert len(sora.creates) == 4, "it does not count again"
+
+
+def test_whose_of_two_owners_a_video_is_cannot_be_told(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    object.__setattr__(upstream, "concurrency", 20)
+    sent_before(make_job)
+    jobs = [make_job("a boat"), make_job("a boat", by=User.objects.create_user("bob"))]
+    sora.add(CreateRequest(**jobs[0].fitted))
+    forget_checks()
+    tasks.submit()
+    assert upstream.provider().stopped_at is not None
+    assert "belongs to no waiting job that can be told" in recover("--apply")
+    assert {Job.objects.get(pk=job.pk).status for job in jobs} == {"pending"}

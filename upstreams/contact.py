@@ -1,0 +1,146 @@
+"""When the upstream last answered, as those that call it have seen. /ready reads it, and calls nobody."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Q
+
+from upstreams.client import errors
+from upstreams.client.client import SoraClient
+from upstreams.client.types import Content, CreateRequest, Video, VideoPage
+from upstreams.clock import in_database
+from upstreams.models import Provider
+from upstreams.signals import upstream_called
+
+logger = logging.getLogger(__name__)
+
+# The wall clock of a call that only asks whether the upstream is there.
+_PROBE_SECONDS: Final = 2.0
+# These are no answer: nobody was reached, it was not understood, or it knows neither us nor the address.
+_NO_ANSWER: Final = (errors.NotSent, errors.OutcomeUnknown, errors.Misconfigured, errors.Unavailable)
+
+
+class _Noted:
+    """What this process has heard and not yet written down."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.answered_at: float | None = None
+
+
+_noted = _Noted()
+
+
+def note_answer() -> None:
+    """The upstream has just given a usable answer."""
+    with _noted.lock:
+        _noted.answered_at = time.monotonic()
+
+
+def write_down(name: str) -> None:
+    """Keeps what this process has heard, on the provider's row.
+
+    Called between tasks, not after each call: what a create came to is recorded first.
+    """
+    with _noted.lock:
+        heard, _noted.answered_at = _noted.answered_at, None
+    if heard is None:
+        return
+    try:
+        at = in_database(heard - time.monotonic())
+        older = Q(answered_at=None) | Q(answered_at__lt=at)
+        Provider.objects.filter(older, name=name).update(answered_at=at)
+    except DatabaseError as error:
+        logger.debug("The contact with %s is not kept: %s", name, error)
+
+
+def ask_if_silent(name: str, client: SoraClient) -> bool:
+    """Asks whether the upstream is there, if nobody has heard of it for SORA_CONTACT_SECONDS.
+
+    Says whether it asked. An upstream that wants to be left alone, or is paused, is not asked.
+    """
+    every = settings.SORA_CONTACT_SECONDS
+    Provider.objects.get_or_create(name=name)
+    due = Provider.objects.filter(
+        Q(answered_at=None) | Q(answered_at__lte=in_database(-every)),
+        Q(contact_due_at=None) | Q(contact_due_at__lte=in_database()),
+        Q(list_backoff_until=None) | Q(list_backoff_until__lte=in_database()),
+        name=name,
+        paused_at=None,
+    )
+    # One worker asks, however many look.
+    if not due.update(contact_due_at=in_database(every)):
+        return False
+    try:
+        client.probe(deadline=_PROBE_SECONDS)
+    except _NO_ANSWER as error:
+        logger.debug("%s gives no answer: %s", name, error)
+    except errors.SoraError:
+        note_answer()
+    else:
+        note_answer()
+    write_down(name)
+    return True
+
+
+class ObservedClient(SoraClient):
+    """The client, with each call timed and each answer noted."""
+
+    def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
+        with _observed("create"):
+            return super().create(request, deadline=deadline)
+
+    def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
+        with _observed("retrieve"):
+            return super().retrieve(video_id, deadline=deadline)
+
+    def list(
+        self,
+        after: str | None = None,
+        limit: int = 100,
+        order: Literal["asc", "desc"] = "desc",
+        *,
+        deadline: float | None = None,
+    ) -> VideoPage:
+        with _observed("list"):
+            return super().list(after, limit, order, deadline=deadline)
+
+    def delete(self, video_id: str) -> None:
+        with _observed("delete"):
+            super().delete(video_id)
+
+    @contextmanager
+    def download(
+        self, video_id: str, variant: str = "video", *, deadline: float | None = None
+    ) -> Iterator[Content]:
+        with _observed("download"), super().download(video_id, variant, deadline=deadline) as content:
+            yield content
+
+
+@contextmanager
+def _observed(call: str) -> Iterator[None]:
+    begun = time.monotonic()
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        _tell(call, time.monotonic() - begun, error)
+
+
+def _tell(call: str, seconds: float, error: BaseException | None) -> None:
+    # Any other exception is the caller's own, such as a disk that is full.
+    if error is not None and not isinstance(error, errors.SoraError):
+        return
+    if not isinstance(error, _NO_ANSWER):
+        note_answer()
+    said: dict[str, Any] = {"call": call, "seconds": seconds, "error": type(error).__name__ if error else ""}
+    upstream_called.send_robust(ObservedClient, **said)

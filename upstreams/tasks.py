@@ -1,0 +1,15 @@
+"""Celery's view of the upstream."""
+
+from typing import Any
+
+from celery import shared_task
+
+from upstreams import contact as contacts
+from upstreams.registry import configured
+
+
+@shared_task(name="upstreams.contact")
+def contact(**_: Any) -> None:
+    """Asks whether the upstream is there, if nobody has heard of it for a while."""
+    upstream = configured()
+    contacts.ask_if_silent(upstream.name, upstream.client)

@@ -1,0 +1,48 @@
+"""`manage.py media`: the folder that results are kept in."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from upstreams.registry import configured
+from videos.results.media import accept_media, media_problem
+from videos.results.refetch import request_missing
+
+
+class Command(BaseCommand):
+    """Looks, unless told to do something."""
+
+    help = "Say whether the media is mounted, accept the folder as it is, or fetch missing files again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """What to do."""
+        parser.add_argument(
+            "action",
+            nargs="?",
+            default="status",
+            choices=["status", "accept", "refetch"],
+            help="status: say what is wrong; accept: take the mounted folder, whatever it was before; "
+            "refetch: have every missing file of a completed job fetched again",
+        )
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        """Exits with 1 if the media cannot be used."""
+        if action == "accept":
+            try:
+                identity = accept_media()
+            except OSError as error:
+                raise CommandError(f"{settings.MEDIA_ROOT} cannot be accepted: {error}") from None
+            self.stdout.write(f"Accepted: {settings.MEDIA_ROOT} is the media folder {identity}.")
+        if problem := media_problem():
+            raise CommandError(f"Nothing can be kept: {problem}.")
+        if action == "refetch":
+            asked = lost = 0
+            for job, requested in request_missing(configured()):
+                asked += requested
+                lost += not requested
+                if not requested:
+                    self.stdout.write(f"{job.pk}: its upstream is not configured any more.")
+            self.stdout.write(f"Missing files: {asked + lost}; {asked} are fetched again.")
+        elif action == "status":
+            self.stdout.write(f"{settings.MEDIA_ROOT} is mounted and has room.")

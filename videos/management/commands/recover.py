@@ -1,0 +1,52 @@
+"""`manage.py recover`: paid videos that a restored backup does not know are given to their jobs."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from api.escaping import EscapingCommand
+from upstreams.client import errors
+from upstreams.registry import configured
+from videos.reconciliation import recovery
+
+
+class Command(EscapingCommand):
+    """Shows what would be done; does it with --apply. Harmless when repeated."""
+
+    help = "Give videos that are newer than the books to the jobs that they were made for (dry run first)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Whether to do it, and which videos are none of ours."""
+        parser.add_argument("--apply", action="store_true", help="do what is shown")
+        parser.add_argument(
+            "--foreign", nargs="+", default=[], metavar="ID", help="these videos are none of ours"
+        )
+        parser.add_argument(
+            "--all-foreign", action="store_true", help="so are all that no job can be found for"
+        )
+
+    def handle(self, *args: Any, apply: bool, foreign: list[str], all_foreign: bool, **options: Any) -> None:
+        """A line per video; at the end whether creates go on."""
+        upstream = configured()
+        try:
+            found = recovery.plan(upstream)
+            for video, job in found.matched:
+                self.stdout.write(f"{video.id} of {video.created_at} is job {job.pk}")
+            declared = set(foreign) | ({video.id for video in found.left} if all_foreign else set())
+            for video in found.left:
+                what = "is foreign" if video.id in declared else "belongs to no waiting job that can be told"
+                self.stdout.write(f"{video.id} of {video.created_at} {what}")
+            if not found.matched and not found.left and not declared:
+                self.stdout.write("No video is newer than the books.")
+            if not apply:
+                self.stdout.write("Nothing was changed; --apply does it.")
+                return
+            given = recovery.apply(upstream, found)
+            new = recovery.declare_foreign(upstream.provider(), declared)
+            self.stdout.write(f"Given to their jobs: {given}. Declared foreign: {new}.")
+            if recovery.resume_if_recovered(upstream):
+                self.stdout.write(f"{upstream.name}: creates go on.")
+            elif upstream.provider().stopped_at is not None:
+                self.stdout.write(f"{upstream.name} stays stopped: {upstream.provider().stop_reason}")
+        except errors.SoraError as error:
+            raise CommandError(f"{upstream.name} could not be asked, try again: {error}") from error

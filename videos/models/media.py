@@ -1,0 +1,16 @@
+"""The media folder that the database's files are in."""
+
+from django.db import models
+
+
+class MediaFolder(models.Model):
+    """The one folder that results are kept in, known by the id in its marker file."""
+
+    identity = models.UUIDField()
+    accepted_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="media_folder_only_one")]
+
+    def __str__(self) -> str:
+        return str(self.identity)

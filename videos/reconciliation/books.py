@@ -1,0 +1,148 @@
+"""Whether our books know all that the upstream was paid for: not after a backup was restored.
+
+A restored database does not know the creates that were sent after it was copied. Their jobs are pending in
+it, and would be sent, and paid, again. So before the first create of a process, and after a gap, the list is
+read back to our newest accepted submission. A video on it that is newer than our books stops all creates.
+"""
+
+import logging
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q
+
+from upstreams.breaker import respecting_retry_after
+from upstreams.client import errors
+from upstreams.client.types import Video
+from upstreams.clock import database_now, in_database
+from upstreams.models import Call, Provider
+from upstreams.registry import Upstream
+from videos.models import Job, Submission
+from videos.reconciliation.listing import may_be_its, unowned, walk
+from videos.states import JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+BEHIND: Final = "its list shows videos that are newer than our books"
+# Between two tries while the list cannot be read.
+_AGAIN_SECONDS: Final = 5.0
+# Two lists of this length agree or need a person; more would only fill the memory.
+MAX_NEWER: Final = 1_000
+_S = SubmissionState
+
+
+class _Checked:
+    """What this process has compared, by provider: it may have been started on a restored database."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.names: set[str] = set()
+        self.not_before = 0.0
+
+
+_checked = _Checked()
+
+
+def forget_checks() -> None:
+    """Makes the next create of this process wait for a comparison, as after a start."""
+    with _checked.lock:
+        _checked.names.clear()
+        _checked.not_before = 0.0
+
+
+def may_create(upstream: Upstream) -> bool:
+    """Whether our books are known to be up to date, and creates may be sent. Compares them if that is due.
+
+    If videos are newer than our books, the provider is stopped. One without a list is never compared.
+    """
+    if not upstream.dialect.lists:
+        return True
+    provider = upstream.provider()
+    if upstream.name in _checked.names and not _is_stale(provider):
+        return True
+    with _checked.lock:
+        if time.monotonic() < _checked.not_before or provider.backoff_seconds(Call.LIST):
+            return False
+        try:
+            newer = newer_than_books(upstream, provider)
+        except (errors.Busy, errors.Unavailable) as error:
+            _checked.not_before = time.monotonic() + _AGAIN_SECONDS
+            logger.warning("Nothing is sent to %s until its list can be read: %s", upstream.name, error)
+            return False
+        except errors.SoraError as error:
+            # It takes creates and has no list for us: then there is nothing to compare with.
+            logger.error("Our books cannot be compared with the list of %s: %s", upstream.name, error)
+            newer = ()
+        if newer:
+            _stop(provider, newer)
+            return False
+        Provider.objects.filter(pk=provider.pk).update(books_checked_at=in_database())
+        _checked.names.add(upstream.name)
+        return True
+
+
+def _is_stale(provider: Provider) -> bool:
+    known = provider.books_checked_at
+    gap = timedelta(seconds=settings.SORA_BOOKS_GAP)
+    # A clock that was set back proves nothing either.
+    return known is None or not timedelta() <= database_now() - known <= gap
+
+
+def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
+    reason = f"{BEHIND} ({len(newer)}, such as {newer[0].id}); see `manage.py recover`"
+    Provider.objects.filter(pk=provider.pk, stopped_at=None).update(
+        stopped_at=in_database(), stop_reason=reason
+    )
+    logger.error("Nothing is sent to %s: %s.", provider.name, reason)
+
+
+def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...]:
+    """The videos since our newest accepted submission that cannot be ours by what we know; oldest first.
+
+    While nothing was ever accepted, the list may hold anything: then only what matches a waiting job counts,
+    from that job's creation on. Raises SoraError.
+    """
+    begun = _newest_create(provider)
+    waiting = Job.objects.filter(status=JobStatus.PENDING)
+    oldest = waiting.order_by("created_at").values_list("created_at", flat=True).first()
+    since = _since(begun or oldest or database_now(), upstream)
+    found: dict[str, Video] = {}
+    with respecting_retry_after(upstream, Call.LIST):
+        for page in walk(upstream):
+            if page.offset is not None:
+                since = min(since, _since(begun or oldest or database_now(), upstream) + page.offset.low)
+            for video in page.videos:
+                if video.created_at is not None and video.created_at >= since and len(found) <= MAX_NEWER:
+                    found[video.id] = video
+            if page.fault or page.ended or (page.back_to is not None and page.back_to < since):
+                break
+    explained = list(
+        Submission.objects.filter(
+            Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
+            provider=provider,
+        )
+    )
+    strangers = [
+        video
+        for video in unowned(provider, found)
+        if not any(may_be_its(video, each, upstream.dialect) for each in explained)
+    ]
+    if begun is None:
+        wanted = {upstream.dialect.match_key(video) for video in strangers} - {None}
+        wanted &= set(waiting.filter(match_key__in=wanted).values_list("match_key", flat=True))
+        strangers = [video for video in strangers if upstream.dialect.match_key(video) in wanted]
+    return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
+
+
+def _newest_create(provider: Provider) -> datetime | None:
+    accepted = Submission.objects.filter(provider=provider, upstream_id__isnull=False)
+    return accepted.order_by("-created_at").values_list("created_at", flat=True).first()
+
+
+def _since(begun: datetime, upstream: Upstream) -> datetime:
+    """Creates that were on their way beside this one may be missing from the books as well."""
+    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW + upstream.lease)
+    return begun.replace(microsecond=0) - skew

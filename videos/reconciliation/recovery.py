@@ -1,0 +1,107 @@
+"""Videos that are newer than our books are given to the jobs that they were made for, or declared foreign."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from upstreams.client.types import Video
+from upstreams.clock import database_now
+from upstreams.models import ForeignVideo, Provider
+from upstreams.registry import Upstream
+from videos.lifecycle.outcomes import accept
+from videos.models import Job, JobEvent, Submission
+from videos.queue.wake import wake
+from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
+from videos.states import LIVE, JobStatus, SubmissionState
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a recovery would do: each video with its job, and the videos that no job or too many may own."""
+
+    matched: tuple[tuple[Video, Job], ...]
+    left: tuple[Video, ...]
+
+
+def plan(upstream: Upstream) -> Recovery:
+    """Matches the videos that are newer than our books with waiting jobs; changes nothing. Raises SoraError.
+
+    By what was asked for, oldest first. Of jobs that asked for the same, only those of one owner are matched:
+    whose of several owners a video is cannot be told.
+    """
+    provider = upstream.provider()
+    videos: dict[str | None, list[Video]] = defaultdict(list)
+    for video in newer_than_books(upstream, provider):
+        videos[upstream.dialect.match_key(video)].append(video)
+    matched: list[tuple[Video, Job]] = []
+    left: list[Video] = []
+    for key, alike in videos.items():
+        waiting = Job.objects.filter(status=JobStatus.PENDING, match_key=key or "-")
+        waiting = waiting.exclude(submissions__state__in=LIVE)
+        jobs = list(waiting.order_by("asked_at", "pk")[: len(alike) + 1])
+        owners = waiting.order_by().values("owner").distinct().count()
+        if owners == 1:
+            matched += zip(alike, jobs, strict=False)
+            left += alike[len(jobs) :]
+        else:
+            left += alike
+    return Recovery(tuple(matched), tuple(left))
+
+
+def apply(upstream: Upstream, recovery: Recovery) -> int:
+    """Gives the matched videos to their jobs, as submissions that were accepted; returns how many."""
+    return sum(_give(job, video, upstream) for video, job in recovery.matched)
+
+
+def _give(job: Job, video: Video, upstream: Upstream) -> bool:
+    provider = upstream.provider()
+    with transaction.atomic(durable=True):
+        job = Job.lock(pk=job.pk)
+        if job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists():
+            return False
+        now = database_now()
+        submission = Submission(
+            job=job,
+            number=job.submissions.count() + 1,
+            provider=provider,
+            match_key=job.match_key,
+            lease_until=now,
+            due_at=now + timedelta(seconds=upstream.lease),
+            give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+            request=job.fitted,
+            model=job.fitted["model"],
+            seconds=job.fitted["seconds"],
+            price=job.estimated_cost,
+            reservation=job.reservation,
+            # It was sent when its video was made, which our books do not know.
+            created_at=video.created_at or now,
+        )
+        submission.save(force_insert=True)
+        Job.objects.filter(pk=job.pk).update(reservation=None)
+        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
+        submission.job = job
+        accept(job, submission, video, upstream, how="recovered", by="operator")
+    wake("dispatch")
+    return True
+
+
+def declare_foreign(provider: Provider, ids: Iterable[str]) -> int:
+    """Notes that these videos are none of ours, so that they never count again; returns how many are new."""
+    before = provider.foreign_videos.count()
+    ForeignVideo.objects.bulk_create(
+        (ForeignVideo(provider=provider, upstream_id=video_id) for video_id in ids), ignore_conflicts=True
+    )
+    return provider.foreign_videos.count() - before
+
+
+def resume_if_recovered(upstream: Upstream) -> bool:
+    """Ends the stop that videos newer than our books have caused, once there are none. Raises SoraError."""
+    if newer_than_books(upstream, upstream.provider()):
+        return False
+    forget_checks()
+    found = Provider.objects.filter(name=upstream.name, stop_reason__startswith=BEHIND)
+    return bool(found.update(stopped_at=None, stop_reason=""))

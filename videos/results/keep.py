@@ -1,0 +1,91 @@
+"""A file is fetched, looked at and kept in the media, with a picture of it."""
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+
+from upstreams.breaker import respecting_retry_after
+from upstreams.models import Call
+from upstreams.registry import Upstream
+from videos.models import Submission
+from videos.results.fetch import download, draft, renew, thumbnail
+from videos.results.media import require_media, require_mounted
+from videos.results.probe import Probe, probe
+
+
+class _Finished(File):  # type: ignore[type-arg]
+    """A finished temporary file, which the file system storage renames instead of copying."""
+
+    def temporary_file_path(self) -> str:
+        return str(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result in the media: the names of its files there, and what is in the video."""
+
+    video: str
+    thumbnail: str
+    size: int
+    found: Probe
+
+    def fields(self) -> dict[str, Any]:
+        """What its job says of it."""
+        return {
+            "video": self.video,
+            "thumbnail": self.thumbnail,
+            "result_seconds": self.found.seconds,
+            "width": self.found.width,
+            "height": self.found.height,
+            "format": self.found.format,
+            "file_size": self.size,
+        }
+
+    def discard(self) -> None:
+        """Removes the files, which no job came to own."""
+        for name in (self.video, self.thumbnail):
+            if name:
+                with suppress(OSError):
+                    default_storage.delete(name)
+
+
+def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
+    """Raises SoraError or Unplayable if no whole file came, and OSError if our media does not take it."""
+    require_media()
+    job = submission.job
+    with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
+        size = download(submission, upstream, path)
+        renew(submission, upstream)
+        found = probe(path)
+        picture, suffix = thumbnail(submission, upstream, path)
+        # The token keeps two who store the same video, one of them long past its lease, apart.
+        name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
+        video = _rename(f"{name}.{found.format}", path)
+        small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
+    kept = Kept(video, small, size, found)
+    try:
+        require_mounted()
+    except OSError:
+        kept.discard()
+        raise
+    return kept
+
+
+def _rename(name: str, path: Path) -> str:
+    """Renames a whole file into the media, so that it is there after a power cut as well; its name there."""
+    with path.open("rb") as file:
+        kept = default_storage.save(name, _Finished(file, name=str(path)))
+    folder = os.open((settings.MEDIA_ROOT / kept).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return kept

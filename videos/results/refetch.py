@@ -1,0 +1,120 @@
+"""A completed job's file that is missing is fetched again, while the upstream has it.
+
+Job and submission keep their states, since nothing is paid or promised anew: a stored submission that is due
+has its file fetched again.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+from uuid import UUID
+
+from django.core.files.storage import default_storage
+
+from upstreams.client import errors
+from upstreams.clock import database_now, in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.backoff import backoff
+from videos.models import Job, JobEvent, Submission, locked
+from videos.queue.wake import wake
+from videos.reconciliation.identity import names_its_video
+from videos.results.keep import Kept, fetch_and_keep
+from videos.results.media import require_media
+from videos.results.probe import Unplayable
+from videos.results.store import wait_for_media
+from videos.states import JobStatus, SubmissionState
+
+logger = logging.getLogger(__name__)
+
+_MAX_TRIES: Final = 60
+_TOGETHER: Final = 500
+
+
+def is_missing(job: Job) -> bool:
+    """Whether a completed job's video is not in the media."""
+    return job.status == JobStatus.COMPLETED and not default_storage.exists(str(job.video.name))
+
+
+def request_refetch(job: Job, upstream: Upstream) -> bool:
+    """Has a missing file fetched again; False if it is not missing, or no configured upstream may have it."""
+    if not is_missing(job):
+        return False
+    stored = Submission.objects.filter(job=job, state=SubmissionState.STORED, provider__name=upstream.name)
+    stored.filter(due_at=None).update(due_at=in_database(), attempts=0)
+    if not stored.exists():
+        return False
+    wake("dispatch")
+    return True
+
+
+def request_missing(upstream: Upstream) -> Iterator[tuple[Job, bool]]:
+    """Every completed job whose file is missing, and whether it is fetched again."""
+    last = UUID(int=0)
+    while True:
+        completed = Job.objects.filter(status=JobStatus.COMPLETED, pk__gt=last).order_by("pk")
+        jobs = list(completed[:_TOGETHER])
+        if not jobs:
+            return
+        last = jobs[-1].pk
+        for job in jobs:
+            if is_missing(job):
+                yield job, request_refetch(job, upstream)
+
+
+def refetch(submission: Submission, upstream: Upstream) -> None:
+    """Fetches a stored submission's file again, if that is due and it is missing."""
+    if not submission.claim_due(upstream.lease):
+        return
+    job = submission.job = Job.objects.get(pk=submission.job_id)
+    try:
+        require_media()
+        if not is_missing(job):
+            # The media was not mounted when it was asked for.
+            _end(submission)
+            return
+        if not names_its_video(submission, upstream):
+            logger.error("The missing file of %s is gone: its id names another video now.", submission)
+            _end(submission)
+            return
+        kept = fetch_and_keep(submission, upstream)
+    except errors.NotFound as error:
+        logger.error("The missing file of %s is not upstream any more: %s", submission, error)
+        _end(submission)
+    except (errors.SoraError, Unplayable) as error:
+        _try_again(submission, str(error))
+    except OSError as error:
+        wait_for_media(submission, str(error))
+    else:
+        if not _replace(submission, kept, str(job.video.name)):
+            kept.discard()
+
+
+def _end(submission: Submission) -> None:
+    Submission.objects.filter(pk=submission.pk, state=SubmissionState.STORED).update(due_at=None, attempts=0)
+
+
+def _try_again(submission: Submission, reason: str) -> None:
+    logger.warning("The missing file of %s did not come: %s", submission, reason)
+    if submission.attempts + 1 >= _MAX_TRIES:
+        _end(submission)
+        return
+    Submission.objects.filter(pk=submission.pk, state=SubmissionState.STORED).update(
+        attempts=submission.attempts + 1, due_at=in_database(backoff(submission.attempts))
+    )
+
+
+def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
+    """Gives the job its new files, unless somebody else has."""
+    with locked(submission) as (job, submission):
+        if submission.state != SubmissionState.STORED or job.video.name != missing:
+            return False
+        left = str(job.thumbnail.name or "")
+        now = database_now()
+        Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
+        Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
+        state, number = submission.state, submission.number
+        detail = {"how": "fetched again", "bytes": kept.size}
+        JobEvent.record(job, "submission", state, state, now, number=number, detail=detail)
+    if left:
+        default_storage.delete(left)
+    return True
