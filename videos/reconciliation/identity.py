@@ -76,21 +76,24 @@ def knows_us(upstream: Upstream, *, until: datetime, besides: Submission | None 
                     if row.accepted_at <= until:
                         return True
                     knows_later_ones = True
-    known = must_be_known(provider).filter(accepted_at__lte=until)
+    known = must_be_known(provider).order_by("-accepted_at")
     if besides is not None:
         known = known.exclude(pk=besides.pk)
-    asked = list(known.order_by("-accepted_at")[:_MAX_ASKED])
-    for row in asked:
-        try:
-            with respecting_retry_after(upstream, Call.RETRIEVE):
-                video = upstream.client.retrieve(str(row.upstream_id))
-        except errors.NotFound:
-            continue
-        if row.owns(video):
-            return True
-    if asked:
+    if before := known.filter(accepted_at__lte=until)[:_MAX_ASKED]:
+        return any(_is_known(row, upstream) for row in before)
+    if knows_later_ones:
+        return True
+    later = known[:_MAX_ASKED]
+    return any(_is_known(row, upstream) for row in later) if later else None
+
+
+def _is_known(row: Submission, upstream: Upstream) -> bool:
+    """Whether the upstream has its video. Raises SoraError."""
+    try:
+        with respecting_retry_after(upstream, Call.RETRIEVE):
+            return row.owns(upstream.client.retrieve(str(row.upstream_id)))
+    except errors.NotFound:
         return False
-    return True if knows_later_ones else None
 
 
 def confirms_loss(submission: Submission, upstream: Upstream) -> bool:
