@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test lint fmt lock mutants soak bench
+.PHONY: help up test quick lint fmt lock mutants soak bench
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
 
 test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
 	@exec $(BIN)/python -m tests.run $(ARGS)
+
+quick: .venv/dev.installed ## Run the static checks, then the quick tests up to the first failure.
+	@exec $(BIN)/python -m tests.run --quick $(ARGS)
 
 mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARGS="--only lease", --list.
 	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)

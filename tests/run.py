@@ -1,6 +1,8 @@
-"""`python -m tests.run [pytest's arguments]`: every check and test, as `make test` and CI run them.
+"""`python -m tests.run [--quick] [pytest's arguments]`: every check and test, as `make test` and CI run them.
 
-tests.services says which database and broker are used, and how to choose others.
+The static checks come first, and tests run only if all of them pass. With --quick the tests are those that
+start no process of their own, up to the first failure. tests.services says which database and broker are
+used, and how to choose others. TAKEONE_COVERAGE=1 also measures coverage and holds it to its floors.
 """
 
 import os
@@ -17,11 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from tests import services
+from tests import coverage_floors, runtime, services
 
 _CHECK_SECONDS = 300
 _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
+_PARALLEL = ["-n", "2", "--dist", "loadgroup", "-m", "not e2e"]
+# Those that failed last come first, and the first failure ends it.
+_QUICK = [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in ("simulator", "faults"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ def main(arguments: list[str]) -> int:
     # Handled, SIGINT is not ignored by pytest either, as it is by what a shell starts in the background.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
+    quick = arguments[:1] == ["--quick"]
+    arguments = arguments[quick:]
     choice = os.environ.get("TAKEONE_TEST_SERVICES", "") or "any"
     if choice not in services.CHOICES:
         print(f"TAKEONE_TEST_SERVICES must be one of {', '.join(services.CHOICES)}, not {choice!r}.")
@@ -60,7 +67,13 @@ def main(arguments: list[str]) -> int:
         side_by_side = bare | ({"DATABASE_URL": database.url} if database.url else {})
         # Tests clear their cache between them, and side by side that would be the others' as well.
         alone = side_by_side | ({"REDIS_URL": broker.url} if broker.url else {})
-        outcomes = [*_static(bare, scratch), *_tests(side_by_side, alone, arguments)]
+        outcomes = _static(bare, scratch)
+        if any(not outcome.passed for outcome in outcomes):
+            _say("The tests do not run before these are mended.")
+        elif quick:
+            outcomes += _tests({"pytest": (_QUICK, side_by_side)}, arguments)
+        else:
+            outcomes += _all_tests(side_by_side, alone, arguments, scratch)
     _say("")
     for outcome in outcomes:
         _say(str(outcome))
@@ -135,12 +148,34 @@ def _quiet(name: str, command: list[str], environment: dict[str, str]) -> Outcom
     return outcome
 
 
-def _tests(side_by_side: dict[str, str], alone: dict[str, str], arguments: list[str]) -> list[Outcome]:
+def _all_tests(
+    side_by_side: dict[str, str], alone: dict[str, str], arguments: list[str], scratch: Path
+) -> list[Outcome]:
     """pytest twice: side by side, then alone what starts the real processes, and only that with Redis."""
-    runs = {
-        "pytest": (["-n", "2", "--dist", "loadgroup", "-m", "not e2e"], side_by_side),
-        "pytest e2e": (["-n", "0", "-m", "e2e"], alone),
-    }
+    try:
+        # Now, and not within the time limit of the first test that needs it.
+        runtime.interpreter()
+    except runtime.NotInstalled as error:
+        _say(str(error))
+        return [Outcome("runtime lock", False, 0.0)]
+    measured = os.environ.get("TAKEONE_COVERAGE", "") not in {"", "0"} and not arguments
+    if measured:
+        side_by_side = side_by_side | coverage_floors.environment(scratch)
+    outcomes = _tests(
+        {
+            "pytest": ([*_PARALLEL, *(coverage_floors.OPTIONS if measured else [])], side_by_side),
+            "pytest e2e": (["-n", "0", "-m", "e2e"], alone),
+        },
+        arguments,
+    )
+    if measured:
+        lines, passed = coverage_floors.judge(scratch)
+        _say("\n" + "\n".join(lines))
+        outcomes.append(Outcome("coverage", passed, 0.0))
+    return outcomes
+
+
+def _tests(runs: dict[str, tuple[list[str], dict[str, str]]], arguments: list[str]) -> list[Outcome]:
     codes: dict[str, tuple[int, float]] = {}
     for name, (options, environment) in runs.items():
         _say(f"\n{name}")

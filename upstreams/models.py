@@ -41,6 +41,15 @@ class Provider(models.Model):
     # Nothing is sent until an operator says so.
     stopped_at = models.DateTimeField(null=True)
     stop_reason = models.TextField(blank=True)
+    # How often it has given an id of ours to another video, since an operator last resumed it.
+    reused_ids = models.PositiveIntegerField(default=0)
+    # It does not know the ids that we know: perhaps another account or server under the same name. Nothing
+    # is sent to it, and what it says counts for nothing, until it knows an id of `known_until` or before.
+    unrecognized_at = models.DateTimeField(null=True)
+    unrecognized_reason = models.TextField(blank=True)
+    known_until = models.DateTimeField(null=True)
+    # An operator said that it may have lost what it had accepted by then.
+    losses_accepted_at = models.DateTimeField(null=True)
     # Nothing is sent until a probe succeeds.
     paused_at = models.DateTimeField(null=True)
     pause_reason = models.TextField(blank=True)
@@ -86,9 +95,13 @@ class Provider(models.Model):
         until = self.backoff_until(call)
         return 0.0 if until is None else max(0.0, (until - database_now()).total_seconds())
 
+    def is_open(self) -> bool:
+        """Whether creates are sent to it: no operator stopped it, it is known to us and it takes us."""
+        return self.stopped_at is None and self.unrecognized_at is None and self.paused_at is None
+
     def takes_creates(self) -> bool:
-        """Whether nothing holds it back: no operator, no pause, no hold."""
-        return self.stopped_at is None and self.paused_at is None and not self.is_backing_off()
+        """Whether nothing holds it back: it is open, and there is no hold."""
+        return self.is_open() and not self.is_backing_off()
 
 
 class ForeignVideo(models.Model):

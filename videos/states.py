@@ -80,7 +80,8 @@ SUBMISSION_ENTERED_FROM: Final[Mapping[SubmissionState, frozenset[SubmissionStat
     _S.SENDING: frozenset(),
     _S.UNSENT: frozenset({_S.SENDING}),
     _S.REJECTED: frozenset({_S.SENDING}),
-    _S.UNKNOWN: frozenset({_S.SENDING}),
+    # From absent: a create that is answered with a 2xx after it was called absent.
+    _S.UNKNOWN: frozenset({_S.SENDING, _S.ABSENT}),
     _S.ABSENT: frozenset({_S.UNKNOWN}),
     _S.RENDERING: frozenset({_S.SENDING, _S.UNKNOWN, _S.ABSENT, _S.GIVEN_UP}),
     _S.RENDERED: frozenset({_S.RENDERING, _S.GIVEN_UP}),

@@ -45,7 +45,9 @@ def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = N
         # What may go on with what was paid is looked at one by one.
         begun = set(failed.filter(submissions__state__in=LIVE).values_list("pk", flat=True)) | set(
             failed.filter(
-                submissions__state=SubmissionState.GIVEN_UP, submissions__upstream_id__isnull=False
+                submissions__state=SubmissionState.GIVEN_UP,
+                submissions__upstream_id__isnull=False,
+                submissions__id_reused=False,
             ).values_list("pk", flat=True)
         )
         for job in jobs:

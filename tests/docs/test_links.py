@@ -14,6 +14,8 @@ _NOT_OURS = {"var", "node_modules"}
 _CODE = {".py", ".toml", ".yml", ".yaml", ".json", ".sh", ".service", ""}
 # Of a shell in an example, or of the simulator and the tests.
 _NOT_SETTINGS = {"KEY", "JOB", "REPOSITORY", "COMMIT", "VERSION", "TAKEONE_API_KEY", "SIMULATOR_OPTIONS"}
+# Docker Compose reads the one, the test run another, and NAME stands for any.
+_NOT_SETTINGS |= {"TAKEONE_PUBLISH", "TAKEONE_COVERAGE", "NAME_FILE"}
 
 
 def files() -> Iterator[Path]:

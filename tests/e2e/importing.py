@@ -38,7 +38,7 @@ def modules() -> Iterator[str]:
 
 
 def written(source: str) -> Iterator[str]:
-    """The dotted names in the code of the settings, of whichever branch. Keys name loggers, for example."""
+    """The dotted names in this code, of whichever branch. Keys name loggers, for example."""
     tree = ast.parse(source)
     keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
     for node in ast.walk(tree):
@@ -129,7 +129,9 @@ def main() -> int:
 
     app.loader.import_default_modules()
     read = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
-    names = {*modules(), *written((ROOT / "config" / "settings.py").read_text()), *chosen(read)}
+    names = {*modules(), *chosen(read)}
+    for file in ("settings.py", "server.py", "celery.py"):
+        names.update(written((ROOT / "config" / file).read_text()))
     missing = []
     # Neither is an import: a task is published by its name, and a model has a label.
     labels = {model._meta.label for model in apps.get_models()}

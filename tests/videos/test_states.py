@@ -43,6 +43,7 @@ SUBMISSION_TABLE = {
     ("sending", "unknown"),
     ("unknown", "rendering"),
     ("unknown", "absent"),
+    ("absent", "unknown"),
     ("unknown", "given_up"),
     ("absent", "rendering"),
     ("absent", "given_up"),

@@ -42,7 +42,7 @@ def created(answer: Answer, redactor: Redactor) -> Video:
         try:
             return Video.parse(decoded(answer))
         except Unreadable as error:
-            raise OutcomeUnknown(f"accepted ({status}), but {error}", answered=False) from error
+            raise OutcomeUnknown(f"accepted ({status}), but {error}", succeeded=True) from error
     _refuse_common(answer, redactor)
     complaint = complaint_of(answer, redactor)
     if 400 <= status < 500 and status not in _AMBIGUOUS and complaint is not None:

@@ -17,12 +17,21 @@ class OutcomeUnknown(SoraError):
     """The upstream may have accepted the create: never repeat it blindly.
 
     `answered` is True when an HTTP error response was received (a refusal is then likely, but not certain);
-    `retry_after` is for how many seconds it asked to be left alone, if it did.
+    `succeeded` when the status was a 2xx: it was accepted, only its id cannot be read. `retry_after` is for
+    how many seconds it asked to be left alone, if it did.
     """
 
-    def __init__(self, message: str, *, answered: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        answered: bool = False,
+        succeeded: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.answered = answered
+        self.succeeded = succeeded
         self.retry_after = retry_after
 
 

@@ -111,8 +111,19 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
             fail(job, code, message)
 
 
+def is_lost(submission: Submission) -> bool:
+    """Whether one more poll that does not find its id makes it lost."""
+    since = submission.missing_since
+    if since is None or submission.missing_polls + 1 < _MISSING_POLLS:
+        return False
+    return (database_now() - since).total_seconds() >= _MISSING_SECONDS
+
+
 def observe_missing(job: Job, submission: Submission) -> None:
-    """Its id is unknown upstream: lost after three such polls over two minutes. Under the job's lock."""
+    """Its id is unknown upstream: lost after three such polls over two minutes. Under the job's lock.
+
+    Before the third, `identity.confirms_loss` must have said that the upstream is the one that we know.
+    """
     if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:
         return
     now = database_now()

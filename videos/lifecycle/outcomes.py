@@ -15,6 +15,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.models import Job, Submission, locked
 from videos.queue.isolation import isolated
+from videos.reconciliation.identity import record_reuse
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -27,20 +28,29 @@ def accept(
 
     Called under the job's lock.
     """
-    if Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).exists():
-        if submission.upstream_id == video.id:
-            return False
-        # An id that is already another's names no new video; ours is still to be found on the list.
-        logger.error("The upstream answered submission %s with an id that it gave before.", submission)
-        return _enter_unknown(
-            submission, "The upstream answered with an id that it gave before.", answered=False
-        )
     now = database_now()
+    before = Submission.objects.filter(
+        provider=submission.provider_id, upstream_id=video.id, id_reused=False
+    ).first()
+    if before is not None:
+        if before.pk == submission.pk:
+            return False
+        is_new = _is_another_video(video, before, submission, upstream, now)
+        logger.error("The id %s of %s is given to %s as well.", video.id, before, submission)
+        if is_new or how == "answered":
+            record_reuse(submission.provider, video.id)
+        if not is_new:
+            # Which of the two it names cannot be told: a create that was answered so is not sent again.
+            reason = f"The upstream answered with {video.id}, which it gave before."
+            return how == "answered" and _keep_as_accepted(job, submission, reason)
+        Submission.objects.filter(pk=before.pk).update(id_reused=True)
     if submission.match_key != upstream.dialect.match_key(video) or not _dated_within(video, submission, now):
         Provider.objects.filter(pk=submission.provider_id, proves_absence=True).update(proves_absence=False)
     fields: dict[str, Any] = {
         "upstream_id": video.id,
+        "upstream_created_at": video.created_at,
         "accepted_at": now,
+        "seen_at": now,
         "due_at": now + timedelta(seconds=poll_interval(0)),
         # Our patience with the render begins when it does, not when we found out whether it had.
         "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
@@ -56,10 +66,16 @@ def accept(
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
     if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
         # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
-        Submission.objects.filter(pk=submission.pk).update(upstream_id=video.id, accepted_at=now, due_at=now)
+        Submission.objects.filter(pk=submission.pk).update(
+            upstream_id=video.id,
+            upstream_created_at=video.created_at,
+            accepted_at=now,
+            seen_at=now,
+            due_at=now,
+        )
         return False
-    before = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
-    if not submission.move(SubmissionState.RENDERING, only_from=before, detail=detail, **fields):
+    allowed = [SubmissionState.SENDING, SubmissionState.UNKNOWN, SubmissionState.ABSENT]
+    if not submission.move(SubmissionState.RENDERING, only_from=allowed, detail=detail, **fields):
         logger.error("The upstream accepted %s as %s as well.", submission, video.id)
         return False
     job.move(JobStatus.PROCESSING, only_from=[JobStatus.PENDING], detail=whose, started_at=now)
@@ -82,17 +98,63 @@ def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
     return submission.created_at + low - skew <= video.created_at <= now + high + skew
 
 
-def record_unknown(submission: Submission, reason: str, *, answered: bool) -> None:
-    """It may have been accepted: from here on only the upstream's list can tell."""
-    with locked(submission) as (_, submission):
-        _enter_unknown(submission, reason, answered=answered)
+def _is_another_video(
+    video: Video, before: Submission, submission: Submission, upstream: Upstream, now: datetime
+) -> bool:
+    """Whether a video is proven to be the submission's own, although `before` has its id.
+
+    By its date: it differs from that of the video before, which has ended, and fits the attempt, as do the
+    fields that it echoes.
+    """
+    if before.state in LIVE:
+        # The next look at that one shows whether its video is still there.
+        return False
+    dated = video.created_at is not None and before.upstream_created_at is not None
+    fits = upstream.dialect.match_key(video) == submission.match_key
+    return dated and not before.owns(video) and fits and _dated_within(video, submission, now)
 
 
-def _enter_unknown(submission: Submission, reason: str, *, answered: bool) -> bool:
+def record_unknown(
+    submission: Submission, reason: str, *, answered: bool = False, succeeded: bool = False
+) -> None:
+    """It may have been accepted: from here on only the upstream's list can tell.
+
+    `succeeded`: its create was answered with a 2xx, so it was accepted.
+    """
+    with locked(submission) as (job, submission):
+        if succeeded:
+            _keep_as_accepted(job, submission, reason)
+        else:
+            _enter_unknown(submission, reason, answered=answered)
+
+
+def _keep_as_accepted(job: Job, submission: Submission, reason: str) -> bool:
+    """It was accepted, and its id is not known: it is looked for, and never sent again by itself.
+
+    The answer may come after the attempt was given up, or called absent. Called under the job's lock.
+    """
+    Submission.objects.filter(pk=submission.pk).update(create_succeeded=True)
+    logger.error("%s was accepted, and which video it became is not known: %s", submission, reason)
+    if submission.state == SubmissionState.ABSENT and (
+        job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists()
+    ):
+        return submission.move(
+            SubmissionState.GIVEN_UP, detail={"reason": reason}, cost_state=CostState.SETTLED
+        )
+    return _enter_unknown(submission, reason, late=True)
+
+
+def _enter_unknown(
+    submission: Submission, reason: str, *, answered: bool = False, late: bool = False
+) -> bool:
+    """`late`: also after it was called absent."""
     now = database_now()
     return submission.move(
         SubmissionState.UNKNOWN,
+        only_from=[SubmissionState.SENDING, *([SubmissionState.ABSENT] if late else [])],
         detail={"reason": reason},
+        cost_state=CostState.RESERVED,
+        attempts=0,
         answered=answered,
         unknown_at=now,
         due_at=now + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[0]),

@@ -1,5 +1,6 @@
 """One render is asked after by its id."""
 
+import logging
 import time
 
 from django.conf import settings
@@ -9,18 +10,21 @@ from rest_framework.exceptions import APIException
 from upstreams.breaker import respecting_retry_after
 from upstreams.brief_calls import MOST_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
-from upstreams.client.types import Phase
+from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
 from videos.lifecycle.notification import apply_notification
-from videos.lifecycle.observe import observe, observe_missing, write_progress
+from videos.lifecycle.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.reconciliation.identity import confirms_loss
 from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
+
+logger = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 5
 
@@ -30,8 +34,29 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
 
     Where a caller waits for it, raises TooSlow as well.
     """
+    video = _retrieved(submission, upstream, is_awaited=is_awaited)
+    if video is None:
+        # A caller waits for no more than one answer.
+        if is_lost(submission) and (is_awaited or not confirms_loss(submission, upstream)):
+            return
+        with locked(submission) as (job, submission):
+            observe_missing(job, submission)
+        return
+    with locked(submission) as (job, submission):
+        if video.phase == Phase.RUNNING:
+            write_progress([(submission, video)])
+        observe(job, submission, video)
+
+
+def _retrieved(submission: Submission, upstream: Upstream, *, is_awaited: bool) -> Video | None:
+    """Its own video; None if the upstream does not know it, or gave its id to another.
+
+    Raises SoraError, and TooSlow if it is awaited.
+    """
     upstream_id = submission.upstream_id
     assert upstream_id is not None
+    if submission.id_reused:
+        return None
     try:
         with respecting_retry_after(upstream, Call.RETRIEVE):
             if is_awaited:
@@ -41,13 +66,11 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
             else:
                 video = upstream.client.retrieve(upstream_id)
     except errors.NotFound:
-        with locked(submission) as (job, submission):
-            observe_missing(job, submission)
-        return
-    with locked(submission) as (job, submission):
-        if video.phase == Phase.RUNNING:
-            write_progress([(submission, video)])
-        observe(job, submission, video)
+        return None
+    if not submission.owns(video):
+        logger.error("The id %s of %s names another video now.", video.id, submission)
+        return None
+    return video
 
 
 class NotSyncable(APIException):
@@ -91,6 +114,8 @@ def ask_now(job: Job, upstream: Upstream) -> float | None:
         return None
     began = time.monotonic()
     try:
+        if upstream.provider().unrecognized_at is not None:
+            raise errors.Unavailable("The upstream is not the one that we know.")
         if left := upstream.provider().backoff_seconds(Call.RETRIEVE):
             raise errors.Busy("The upstream asked to wait.", retry_after=left)
         ask(submission, upstream, is_awaited=True)

@@ -115,7 +115,10 @@ def _has_render(job: Job, upstream: Upstream) -> bool:
         return True
     # Not only the last attempt: an earlier one may have been accepted after all.
     given_up = job.submissions.filter(
-        state=SubmissionState.GIVEN_UP, upstream_id__isnull=False, provider__name=upstream.name
+        state=SubmissionState.GIVEN_UP,
+        upstream_id__isnull=False,
+        id_reused=False,
+        provider__name=upstream.name,
     )
     last: Submission | None = given_up.order_by("-number").first()
     if last is None or job.submissions.filter(state__in=LIVE).exists():

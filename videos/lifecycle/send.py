@@ -55,10 +55,15 @@ def send(submission: Submission, upstream: Upstream) -> None:
         record_rejected(submission, error)
     except errors.OutcomeUnknown as error:
         record_failure(submission.provider, str(error), error.retry_after)
-        record_unknown(submission, str(error), answered=error.answered)
+        record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
     else:
-        with locked(submission) as (job, submission):
-            accept(job, submission, video, upstream, how="answered")
+        try:
+            with locked(submission) as (job, submission):
+                accept(job, submission, video, upstream, how="answered")
+        except Exception:
+            # Whatever keeps us from taking its id, it was accepted.
+            record_unknown(submission, f"{video.id} could not be recorded", succeeded=True)
+            raise
 
 
 def _may_send(submission: Submission, upstream: Upstream) -> bool:
@@ -71,6 +76,7 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
         lease_until__gt=in_database(upstream.deadline),
         job__status=JobStatus.PENDING,
         provider__stopped_at=None,
+        provider__unrecognized_at=None,
     ).exists()
 
 

@@ -21,6 +21,7 @@ from videos.lifecycle.observe import observe, write_progress
 from videos.lifecycle.poll import ASK_AGAIN_SECONDS, ask
 from videos.models import Submission, locked
 from videos.queue.isolation import isolated
+from videos.reconciliation.identity import doubt_if_none_is_known
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _PAGE_SECONDS = 0.5
 def sweep(upstream: Upstream) -> None:
     """Asks after all renders of the provider that are due, by list pages rather than one by one."""
     provider = upstream.provider()
-    if not can_sweep(upstream, provider):
+    if provider.unrecognized_at is not None or not can_sweep(upstream, provider):
         return
     leased = Provider.objects.filter(
         Q(sweep_due_at__isnull=True) | Q(sweep_due_at__lte=in_database()), pk=provider.pk
@@ -69,7 +70,7 @@ def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
 def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provider) -> float:
     """For how many seconds the next sweep waits: longer, the more this one has cost or if it failed."""
     now, began = database_now(), time.monotonic()
-    mine = {submission.upstream_id: submission for submission in rendering if submission.upstream_id}
+    mine = {each.upstream_id: each for each in rendering if each.upstream_id and not each.id_reused}
     seen: dict[str, Video] = {}
     failed = False
     pages = 0
@@ -88,7 +89,8 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
         _resume_behind(None, provider)
     # First what the list shows: one video that cannot be asked after must not hide the others.
     put_off = _observe_listed(mine, seen)
-    unseen = [each for each in rendering if each.upstream_id not in seen]
+    shown = {mine[video_id].pk for video_id in seen}
+    unseen = [each for each in rendering if each.pk not in shown]
     due = [each for each in unseen if _is_due(each, now)]
     due.sort(key=lambda each: each.due_at or now)
     asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, away=failed)
@@ -98,11 +100,30 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
             record_contact(submission, False, now)
     answered = [*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)]
     _ask_again([each for each in answered if each.pk not in put_off], now)
+    _note_seen(shown | {pk for pk, heard in asked.items() if heard}, now)
+    _doubt_if_many_are_missing([each for each in due if asked.get(each.pk)], upstream)
     took = time.monotonic() - began
     # As long again as it took, unless that is next to nothing.
     cost = max(took if took > _PAGE_SECONDS else 0.0, _PAGE_SECONDS * (pages - 1))
     whole = not failed and listed == upstream.dialect.lists
     return max(cost, 0.0 if whole else ASK_AGAIN_SECONDS)
+
+
+def _note_seen(pks: set[int], now: datetime) -> None:
+    seen = Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_polls=0)
+    seen.update(seen_at=now)
+
+
+def _doubt_if_many_are_missing(asked: Iterable[Submission], upstream: Upstream) -> None:
+    missing = Submission.objects.filter(
+        provider__name=upstream.name, state=SubmissionState.RENDERING, missing_polls__gt=0
+    )
+    if not missing.filter(pk__in=[each.pk for each in asked]).exists():
+        return
+    try:
+        doubt_if_none_is_known(list(missing), upstream)
+    except errors.SoraError as error:
+        logger.warning("%s could not be asked whether it knows us: %s", upstream.name, error)
 
 
 def _is_due(submission: Submission, now: datetime) -> bool:
@@ -167,8 +188,9 @@ def _pages(
         except errors.NotPaged:
             after = None
             break
-        yield {video.id: video for video in page.videos if video.id in mine}
-        shown = [waiting.pop(video.id) for video in page.videos if video.id in waiting]
+        own = {video.id: video for video in page.videos if video.id in mine and mine[video.id].owns(video)}
+        yield own
+        shown = [waiting.pop(video_id) for video_id in own if video_id in waiting]
         after = page.next_after
         if after is None or not waiting or _is_past(page, waiting):
             after = None

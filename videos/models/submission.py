@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db.models import Q
 
 from accounts.budgets import reservations
 from accounts.models import Reservation
+from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.models.event import JobEvent
@@ -54,6 +56,10 @@ class Submission(models.Model):
     cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
+    # When the upstream says that it made the video: tells it from a later one under the same id.
+    upstream_created_at = models.DateTimeField(null=True)
+    # The upstream has given its id to another video: nothing is asked or fetched under it any more.
+    id_reused = models.BooleanField(default=False)
     # The upstream's clock minus the database's, in seconds: between these two by all that was measured from
     # the claim on. Null while nothing was.
     clock_low = models.FloatField(null=True)
@@ -62,6 +68,8 @@ class Submission(models.Model):
     clock_steady = models.BooleanField(default=True)
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
+    # Whether the create was answered with a 2xx: it was accepted, whatever the list shows.
+    create_succeeded = models.BooleanField(default=False)
     # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
     attempts = models.PositiveIntegerField(default=0)
     unknown_at = models.DateTimeField(null=True)
@@ -80,6 +88,8 @@ class Submission(models.Model):
 
     created_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
+    # When a sweep last had an answer about it.
+    seen_at = models.DateTimeField(null=True)
     rendered_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -100,7 +110,7 @@ class Submission(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["provider", "upstream_id"],
-                condition=Q(upstream_id__isnull=False),
+                condition=Q(upstream_id__isnull=False, id_reused=False),
                 name="submission_upstream_id",
             ),
             models.CheckConstraint(
@@ -136,6 +146,19 @@ class Submission(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number} {self.state}"
+
+    def owns(self, video: Video) -> bool:
+        """Whether the video is this one's, and not another to which the upstream gave the same id."""
+        if self.id_reused or video.id != self.upstream_id:
+            return False
+        if video.created_at is not None and self.upstream_created_at is not None:
+            # Less than a second: some answers count in whole ones.
+            return abs(video.created_at - self.upstream_created_at) < timedelta(seconds=1)
+        # What has ended does not run again.
+        return video.phase != Phase.RUNNING or self.state not in {
+            SubmissionState.STORED,
+            SubmissionState.FAILED,
+        }
 
     def move(
         self,

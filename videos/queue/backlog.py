@@ -94,7 +94,7 @@ def _count(provider: Provider) -> Backlog:
         blocking[its][owner] = before + its_part, min(oldest, first)
         lanes[owner].append((group, priority, its, first, count, its_part))
     return Backlog(
-        is_open=provider.stopped_at is None and provider.paused_at is None,
+        is_open=provider.is_open(),
         live=live.count(),
         blocking=dict(blocking),
         lanes=dict(lanes),

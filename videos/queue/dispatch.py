@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.client import errors
@@ -20,6 +20,7 @@ from videos.models import Job, Submission
 from videos.queue.isolation import isolated
 from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
+from videos.reconciliation.identity import RECHECK_SECONDS, recheck
 from videos.reconciliation.reconcile import reconcile
 from videos.results.refetch import refetch
 from videos.results.store import store
@@ -55,6 +56,9 @@ def due_work(upstream: Upstream) -> list[Work]:
     provider = upstream.provider()
     mine = Submission.objects.filter(provider=provider)
     work: list[Work] = []
+    if provider.unrecognized_at is not None:
+        # What it says counts for nothing.
+        return [Work("probe")]
     if provider.paused_at is not None:
         work.append(Work("probe"))
     elif (
@@ -78,9 +82,12 @@ def due_work(upstream: Upstream) -> list[Work]:
 
 
 def advance(submission: Submission, upstream: Upstream) -> None:
-    """Does what is due for one submission, unless the upstream asked to wait with that kind of call."""
-    waits = must_wait(upstream.provider())
-    if Submission.objects.filter(waits, pk=submission.pk).exists():
+    """Does what is due for one submission, unless the upstream is not the one that we know, or asked to wait
+    with that kind of call."""
+    provider = upstream.provider()
+    if provider.unrecognized_at is not None:
+        return
+    if Submission.objects.filter(must_wait(provider), pk=submission.pk).exists():
         return
     with isolated(submission):
         _advance(submission, upstream)
@@ -114,15 +121,29 @@ def is_fetch(submission: Submission) -> bool:
 
 
 def probe(upstream: Upstream) -> None:
-    """Asks a paused provider whether it takes us again, if that is due."""
+    """Asks a provider that is paused, or not recognized, whether that has ended, if that is due."""
     provider = upstream.provider()
     if provider.backoff_seconds(Call.LIST):
         return
-    leased = Provider.objects.filter(
-        pk=provider.pk, paused_at__isnull=False, probe_due_at__lte=in_database()
-    ).update(probe_due_at=in_database(upstream.lease))
+    held = Q(paused_at__isnull=False) | Q(unrecognized_at__isnull=False)
+    leased = Provider.objects.filter(held, pk=provider.pk, probe_due_at__lte=in_database()).update(
+        probe_due_at=in_database(upstream.lease)
+    )
     if not leased:
         return
+    if provider.paused_at is not None:
+        _probe_paused(provider, upstream)
+    if provider.unrecognized_at is not None:
+        try:
+            recheck(upstream)
+        except errors.SoraError as error:
+            logger.warning("%s could not be asked whether it knows us: %s", provider, error)
+        Provider.objects.filter(pk=provider.pk, unrecognized_at__isnull=False).update(
+            probe_due_at=in_database(RECHECK_SECONDS)
+        )
+
+
+def _probe_paused(provider: Provider, upstream: Upstream) -> None:
     try:
         with respecting_retry_after(upstream, Call.LIST):
             upstream.client.probe()

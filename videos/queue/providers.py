@@ -24,10 +24,11 @@ def _no_provider(name: str) -> str:
     return f"There is no provider {name!r}; there are: {known}."
 
 
-def resume(name: str, *, trust_list: bool = False) -> list[str]:
+def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) -> list[str]:
     """Ends what holds a provider back, and a distrust of its list if told so; says what there was.
 
-    Raises Refused.
+    `accept_losses`: an upstream that does not know our ids is the right one all the same, and what it does
+    not know is lost. Raises Refused.
     """
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().filter(name=name).first()
@@ -39,7 +40,8 @@ def resume(name: str, *, trust_list: bool = False) -> list[str]:
             "stop_reason": "",
             "paused_at": None,
             "pause_reason": "",
-            "probe_due_at": None,
+            "probe_due_at": in_database() if provider.unrecognized_at else None,
+            "reused_ids": 0,
             "sending_backoff_until": None,
             "sending_backoff_reason": "",
             **{call.backoff_field: None for call in Call},
@@ -49,12 +51,24 @@ def resume(name: str, *, trust_list: bool = False) -> list[str]:
             changes["proves_absence"] = True
         else:
             ended = [each for each in ended if each != _DISTRUST]
+        if accept_losses:
+            changes |= {"unrecognized_at": None, "unrecognized_reason": "", "known_until": None}
+            changes["losses_accepted_at"] = in_database()
+        else:
+            # It ends by itself once the upstream knows us again.
+            ended = [each for each in ended if not each.startswith(_UNRECOGNIZED)]
         Provider.objects.filter(pk=provider.pk).update(**changes)
         wake("dispatch")
     return ended
 
 
+_UNRECOGNIZED = "not the upstream that we know"
 _DISTRUST = "its list is not trusted to prove absence"
+
+
+def is_unrecognized(name: str) -> bool:
+    """Whether an upstream of this name does not know our ids."""
+    return Provider.objects.filter(name=name, unrecognized_at__isnull=False).exists()
 
 
 def send_blocks(provider: Provider) -> list[str]:
@@ -62,6 +76,11 @@ def send_blocks(provider: Provider) -> list[str]:
     found = []
     if provider.stopped_at is not None:
         found.append(f"stopped since {provider.stopped_at:%Y-%m-%d %H:%M:%S}: {provider.stop_reason}")
+    if provider.unrecognized_at is not None:
+        found.append(
+            f"{_UNRECOGNIZED} since {provider.unrecognized_at:%Y-%m-%d %H:%M:%S}: "
+            f"{provider.unrecognized_reason}"
+        )
     if provider.paused_at is not None:
         found.append(f"paused since {provider.paused_at:%Y-%m-%d %H:%M:%S}: {provider.pause_reason}")
     if provider.sending_backoff_until is not None and provider.is_backing_off():

@@ -8,13 +8,14 @@ from django.db import IntegrityError
 
 from upstreams.client import errors
 from upstreams.client.types import Video, usable_id
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import accept
-from videos.models import Job, JobEvent, Submission, locked
+from videos.models import JobEvent, Submission, locked
 from videos.queue.wake import wake
+from videos.reconciliation.absence import record_absent
 from videos.reconciliation.listing import attempted
-from videos.states import CostState, JobStatus, SubmissionState
+from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ def adopt(submission: Submission, upstream_id: str, upstream: Upstream, *, force
         raise Refused(f"It was sent to {submission.provider}; the configured upstream is {upstream.name}.")
     if submission.upstream_id == upstream_id:
         return False
+    if submission.provider.unrecognized_at is not None:
+        raise Refused(
+            f"{upstream.name} is not the upstream that we know, so its word counts for nothing: "
+            f"{submission.provider.unrecognized_reason}."
+        )
     if usable_id(upstream_id) is None:
         raise Refused(f"{upstream_id!r} cannot be an upstream's id.")
     try:
@@ -93,8 +99,11 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
         raise Refused(f"{submission} has the id {submission.upstream_id}; it cannot have another.")
     if submission.state not in {_S.UNKNOWN, _S.ABSENT, _S.GIVEN_UP}:
         raise Refused(f"{submission}: only what is unknown, absent or given up can be given an id.")
-    owner = Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).first()
-    if owner is not None:
+    owner = Submission.objects.filter(
+        provider=submission.provider_id, upstream_id=video.id, id_reused=False
+    ).first()
+    # A video of another date is a new one under its id.
+    if owner is not None and owner.owns(video):
         raise Refused(f"{video.id} belongs to {owner}.")
     if force:
         return
@@ -125,11 +134,6 @@ def declare_absent(submission: Submission) -> bool:
     Says whether its job still waits, and so is sent and paid again.
     """
     with locked(submission) as (job, submission):
-        detail = {"how": "declared", "by": _BY}
-        if not submission.move(_S.ABSENT, cost_state=CostState.RETURNED, detail=detail):
+        if not record_absent(job, submission, how="declared", by=_BY):
             raise Refused(f"{submission}: only what is unknown can be declared absent.")
-        waits = job.status == JobStatus.PENDING
-        if waits:
-            Job.objects.filter(pk=job.pk).update(due_at=in_database())
-            wake("submit")
-        return waits
+        return job.status == JobStatus.PENDING

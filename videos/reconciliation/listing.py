@@ -88,13 +88,13 @@ def _newest_first(moments: list[datetime]) -> bool:
 
 
 def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
-    """Those that no submission to the provider owns, and that nobody has declared foreign."""
+    """Those that no submission to the provider owns, and that nobody has declared foreign.
+
+    Among them a new video under an id that we know.
+    """
     ids = list(videos)
-    owned = set(
-        Submission.objects.filter(provider=provider, upstream_id__in=ids).values_list(
-            "upstream_id", flat=True
-        )
-    )
+    rows = Submission.objects.filter(provider=provider, upstream_id__in=ids)
+    owned = {str(row.upstream_id) for row in rows if row.owns(videos[str(row.upstream_id)])}
     foreign = ForeignVideo.objects.filter(provider=provider, upstream_id__in=ids)
     owned |= set(foreign.values_list("upstream_id", flat=True))
     return tuple(video for video in videos.values() if video.id not in owned)

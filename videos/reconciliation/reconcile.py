@@ -9,17 +9,18 @@ from django.conf import settings
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Video
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now
 from upstreams.clock_offset import Offset
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
-from videos.lifecycle.outcomes import accept, fail
+from videos.lifecycle.outcomes import accept
 from videos.models import Job, Submission, locked
-from videos.queue.wake import wake
+from videos.reconciliation.absence import needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
+from videos.reconciliation.identity import Expected, doubt, knows_us
 from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
-from videos.states import UNDECIDED, CostState, JobStatus, SubmissionState
+from videos.states import UNDECIDED, SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class _Look:
     unowned: tuple[Video, ...]
     # What this look measured of the clocks; None if it measured nothing.
     offset: Offset | None = None
+    # Ids of ours that the list should have shown.
+    missing: tuple[str, ...] = ()
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
@@ -75,21 +78,26 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
     candidates = Candidates(submission, upstream.dialect)
+    expected = Expected(submission.provider)
+    missing: list[str] = []
     offset: Offset | None = None
     try:
         with respecting_retry_after(upstream, Call.LIST):
-            complete, offset = _read_back(submission, upstream, candidates)
+            complete, offset = _read_back(submission, upstream, candidates, expected)
+        if complete:
+            missing = expected.missing()
+            complete = _is_of_us(submission, expected, upstream)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.
         logger.warning("The list could not be read to find %s: %s", submission, error)
         complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, candidates.unowned(), offset)
+    return _Look(complete, contested, candidates.unowned(), offset, tuple(missing))
 
 
 def _read_back(
-    submission: Submission, upstream: Upstream, candidates: Candidates
+    submission: Submission, upstream: Upstream, candidates: Candidates, expected: Expected
 ) -> tuple[bool, Offset | None]:
     """Whether the list was read back to before the attempt, and what it says of the clocks.
 
@@ -103,6 +111,7 @@ def _read_back(
             offset = page.offset
             start = min(start, (submission.created_at + offset.low).replace(microsecond=0) - NEAR)
         candidates.add(page.videos)
+        expected.add(page)
         if page.fault:
             logger.warning("The list proves nothing about %s: %s.", submission, page.fault)
             return False, offset
@@ -115,12 +124,25 @@ def _read_back(
     return False, offset
 
 
+def _is_of_us(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
+    """Whether the list that has shown nothing of the attempt is one of ours. Raises SoraError."""
+    assert submission.unknown_at is not None
+    began = database_now()
+    last = submission.unknown_at + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
+    if began < last or expected.any_shown or knows_us(upstream, until=began) is not False:
+        return True
+    doubt(submission.provider, "it knows none of our ids", began)
+    return False
+
+
 def _contested(submission: Submission) -> bool:
     _, end = attempted(submission)
+    # Dates are whole seconds, and clocks differ: a video of what was begun after the end may be dated before.
+    end += timedelta(seconds=settings.SORA_CLOCK_SKEW + 1)
     undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
     # One whose own attempts have ended as well, or that nobody attempts for, is left to a person.
     looked_for = undecided.filter(
-        created_at__lte=end, attempts__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
+        created_at__lt=end, attempts__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
     )
     return looked_for.exclude(pk=submission.pk).exists()
 
@@ -144,33 +166,38 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
         _again(submission, attempts, due)
     elif not look.complete:
         _again(submission, attempts, _next_look(began))
-    elif look.unowned or (reason := _unprovable(submission, upstream)):
-        if submission.give_up_at <= began:
-            give_up_if_expired(job, submission)
-            return
-        if look.unowned and look.contested:
-            # It may be that of a create which is answered just now, or is looked for as well.
-            _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
-            return
+    else:
+        _judge(job, submission, look, began, upstream)
+
+
+def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
+    """The whole window has passed, and a complete look found nothing of its own."""
+    person = needs_person(job, submission, upstream)
+    attempts = len(settings.SORA_RECONCILE_SECONDS)
+    if not (look.unowned or look.missing or person):
+        record_absent(job, submission, how="proven")
+    elif submission.give_up_at <= began:
+        give_up_if_expired(job, submission)
+    elif look.unowned and look.contested:
+        # It may be that of a create which is answered just now, or is looked for as well.
+        _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
+    elif look.missing and not (look.unowned or person):
+        # It may be late on the list, or is lost and not yet known to be.
+        logger.warning(
+            "The list proves nothing about %s: %s is ours and not on it", submission, look.missing[0]
+        )
+        assert submission.unknown_at is not None
+        seconds = (began - submission.unknown_at).total_seconds() / 10
+        wait = min(max(seconds, _AGAIN_SECONDS), _LINGER_SECONDS)
+        _again(submission, attempts, began + timedelta(seconds=wait))
+    else:
+        ids = ", ".join(video.id for video in look.unowned)
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",
             submission,
-            f"nobody owns {', '.join(video.id for video in look.unowned)}" if look.unowned else reason,
+            f"nobody owns {ids}" if ids else person,
         )
         _again(submission, attempts, began + timedelta(seconds=_LINGER_SECONDS))
-    else:
-        _record_absent(job, submission)
-
-
-def _unprovable(submission: Submission, upstream: Upstream) -> str:
-    """Why a list that does not show the video proves nothing; "" if it does."""
-    if not upstream.dialect.proves_absence or not submission.provider.proves_absence:
-        return "this upstream's list proves no absence"
-    if submission.clock_low is None:
-        return "nothing is known of the upstream's clock"
-    if not submission.clock_steady:
-        return "the upstream's clock or the database's was set meanwhile"
-    return ""
 
 
 def record_offset(submission: Submission, found: Offset | None) -> None:
@@ -196,22 +223,3 @@ def _next_look(began: datetime) -> datetime:
 
 def _again(submission: Submission, attempts: int, due: datetime) -> None:
     Submission.objects.filter(pk=submission.pk).update(attempts=attempts, due_at=due)
-
-
-def _record_absent(job: Job, submission: Submission) -> None:
-    reason = submission.error_message
-    if not submission.move(SubmissionState.ABSENT, cost_state=CostState.RETURNED, detail={"how": "proven"}):
-        return
-    refused = job.submissions.filter(
-        state=SubmissionState.ABSENT, answered=True, created_at__gte=job.asked_at
-    ).count()
-    if submission.answered and refused > settings.SORA_MAX_RETRIES:
-        fail(
-            job,
-            "SORA_SUBMISSION_FAILED",
-            f"The upstream answered {refused} tries with an error: {reason}",
-            {"tries": refused, "cause": reason},
-        )
-    elif job.status == JobStatus.PENDING:
-        Job.objects.filter(pk=job.pk).update(due_at=in_database())
-        wake("submit")

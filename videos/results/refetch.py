@@ -17,6 +17,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.models import Job, JobEvent, Submission, locked
 from videos.queue.wake import wake
+from videos.reconciliation.identity import names_its_video
 from videos.results.keep import Kept, fetch_and_keep
 from videos.results.media import require_media
 from videos.results.probe import Unplayable
@@ -69,6 +70,10 @@ def refetch(submission: Submission, upstream: Upstream) -> None:
         require_media()
         if not is_missing(job):
             # The media was not mounted when it was asked for.
+            _end(submission)
+            return
+        if not names_its_video(submission, upstream):
+            logger.error("The missing file of %s is gone: its id names another video now.", submission)
             _end(submission)
             return
         kept = fetch_and_keep(submission, upstream)

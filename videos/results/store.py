@@ -14,6 +14,7 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
+from videos.reconciliation.identity import confirms_loss, names_its_video
 from videos.results.keep import Kept, fetch_and_keep
 from videos.results.probe import Unplayable
 from videos.states import CostState, JobStatus, SubmissionState
@@ -32,6 +33,9 @@ def store(submission: Submission, upstream: Upstream) -> None:
         return
     submission.job = Job.objects.get(pk=submission.job_id)
     if submission.job.status == JobStatus.CANCELLED:
+        return
+    if not names_its_video(submission, upstream):
+        _not_there(submission, upstream, "The upstream gave its id to another video.")
         return
     try:
         kept = fetch_and_keep(submission, upstream)
@@ -74,28 +78,38 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
         with respecting_retry_after(upstream, Call.RETRIEVE):
             video = upstream.client.retrieve(submission.upstream_id)
     except errors.NotFound:
-        _not_there(submission, reason)
+        _not_there(submission, upstream, reason)
         return
     except errors.SoraError as error:
         _try_again(submission, str(error))
+        return
+    if not submission.owns(video):
+        _not_there(submission, upstream, reason)
         return
     expires_at = video.expires_at or submission.expires_at
     if video.phase == Phase.EXPIRED:
         _lose(submission, reason)
     elif video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now():
         # By our clock, which may be wrong.
-        _not_there(submission, reason)
+        _not_there(submission, upstream, reason)
     else:
         _try_again(submission, reason)
 
 
-def _not_there(submission: Submission, reason: str) -> None:
-    """The upstream has no file, and no video or an old one: lost after three answers over two minutes."""
+def _not_there(submission: Submission, upstream: Upstream, reason: str) -> None:
+    """The upstream has no file, and no video or an old one: lost after three answers over two minutes.
+
+    Not if it is another upstream than the one that we know.
+    """
     now = database_now()
     since = submission.missing_since or now
     polls = submission.missing_polls + 1
     if polls >= _MISSING_POLLS and (now - since).total_seconds() >= _MISSING_SECONDS:
-        _lose(submission, reason)
+        try:
+            if confirms_loss(submission, upstream):
+                _lose(submission, reason)
+        except errors.SoraError as error:
+            _try_again(submission, str(error))
         return
     apart = _MISSING_SECONDS / (_MISSING_POLLS - 1)
     Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(

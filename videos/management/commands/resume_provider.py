@@ -26,13 +26,24 @@ class Command(EscapingCommand):
             help="its list may prove absence again: somebody knows why it showed other fields than were sent",
         )
 
-    def handle(self, *args: Any, name: str, trust_list: bool, **options: Any) -> None:
-        """Says what was ended."""
+        parser.add_argument(
+            "--accept-losses",
+            action="store_true",
+            help="it is the right upstream although it does not know our ids: those are lost, and fail",
+        )
+
+    def handle(self, *args: Any, name: str, trust_list: bool, accept_losses: bool, **options: Any) -> None:
+        """Says what was ended, and what was not."""
         try:
-            ended = providers.resume(name, trust_list=trust_list)
+            ended = providers.resume(name, trust_list=trust_list, accept_losses=accept_losses)
         except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         for each in ended:
             self.stdout.write(f"{name}: ended: {each}")
-        if not ended:
+        if not ended and not providers.is_unrecognized(name):
             self.stdout.write(f"{name}: nothing held it back.")
+        if providers.is_unrecognized(name):
+            self.stdout.write(
+                f"{name}: it still does not know our ids. It goes on by itself once it does; if they are "
+                "lost there, say --accept-losses."
+            )

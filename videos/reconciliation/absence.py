@@ -1,0 +1,57 @@
+"""When an unknown create counts as absent, and what follows for its job."""
+
+from django.conf import settings
+
+from upstreams.clock import in_database
+from upstreams.registry import Upstream
+from videos.lifecycle.outcomes import fail
+from videos.models import Job, Submission
+from videos.queue.wake import wake
+from videos.states import CostState, JobStatus, SubmissionState
+
+
+def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
+    """Why only a person may call it absent, whatever the list shows; "" if its list may prove it."""
+    provider = submission.provider
+    if submission.create_succeeded:
+        return "its create was answered with a 2xx, so it was accepted"
+    if provider.losses_accepted_at is not None and submission.created_at <= provider.losses_accepted_at:
+        return "this upstream has lost what it accepted at that time"
+    if absences(job):
+        return "an earlier attempt for this job seemed absent as well, and both may have been paid"
+    if not upstream.dialect.proves_absence or not provider.proves_absence:
+        return "this upstream's list proves no absence"
+    if submission.clock_low is None:
+        return "nothing is known of the upstream's clock"
+    if not submission.clock_steady:
+        return "the upstream's clock or the database's was set meanwhile"
+    return ""
+
+
+def absences(job: Job) -> int:
+    """How many attempts were called absent since the job was last asked for."""
+    return job.submissions.filter(state=SubmissionState.ABSENT, ended_at__gte=job.asked_at).count()
+
+
+def record_absent(job: Job, submission: Submission, *, how: str, by: str = "") -> bool:
+    """It was never accepted: `how` is "proven" or, `by` an operator, "declared". False if it is not unknown.
+
+    Its job is sent again while it waits, or fails after SORA_MAX_RETRIES more tries. Called under the job's
+    lock.
+    """
+    reason = submission.error_message
+    detail = {"how": how} | ({"by": by} if by else {})
+    if not submission.move(SubmissionState.ABSENT, cost_state=CostState.RETURNED, detail=detail):
+        return False
+    tries = absences(job)
+    if tries > settings.SORA_MAX_RETRIES:
+        fail(
+            job,
+            "SORA_SUBMISSION_FAILED",
+            f"The upstream accepted none of {tries} tries: {reason}",
+            {"tries": tries, "cause": reason},
+        )
+    elif job.status == JobStatus.PENDING:
+        Job.objects.filter(pk=job.pk).update(due_at=in_database())
+        wake("submit")
+    return True
