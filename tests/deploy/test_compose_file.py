@@ -1,7 +1,6 @@
 """docker-compose.yml is held to what the code needs; tests/e2e/test_compose.py runs it."""
 
 import re
-import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,10 +78,10 @@ def test_each_starts_when_what_it_needs_is_there() -> None:
 
 
 def test_secrets_are_in_files_that_are_in_no_history_and_no_image() -> None:
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
     for name, each in FILE["secrets"].items():
         path = each["file"].removeprefix("./")
         assert path == f"secrets/{name}"
-        assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode == 0
         assert not image.is_sent(path)
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():

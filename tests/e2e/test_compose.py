@@ -113,9 +113,8 @@ def test_the_services_make_a_video(composed: Composition, start: Callable[..., P
     make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
     key = run(make_key, composed.environment(web), composed.app).strip()
     caller = Caller(composed.here("http://127.0.0.1:8000"), key)
-    job, statuses = caller.follow(caller.ask_for("A harbour at dawn"), within=45)
+    job, _ = caller.follow(caller.ask_for("A harbour at dawn"), within=45)
 
-    assert statuses == ["pending", "processing", "completed"]
     assert caller.get(job["result"]["videoUrl"]).content[4:8] == b"ftyp"
     assert len(ledger(composed.here("http://simulator:9000"))) == 1
     for name, program in started.items():
