@@ -174,7 +174,9 @@ def test_a_row_that_cannot_be_ended_hides_no_other(
     else:
         module, inner = "videos.lifecycle.expiry", "give_up_if_expired"
         ended = "given_up"
-        Submission.objects.update(state="unknown", unknown_at=past, silent_since=past)
+        Submission.objects.update(
+            state="unknown", unknown_at=past, silent_since=past, silent_at=database_now()
+        )
     Submission.objects.update(due_at=past, lease_until=past, give_up_at=past)
     monkeypatch.setattr(
         f"{module}.{inner}",

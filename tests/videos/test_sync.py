@@ -164,10 +164,18 @@ def test_a_poll_that_fails_is_no_failure_of_the_job(
     assert submission.due_at > database_now()
 
 
+@pytest.fixture
+def another(rendering: Submission, make_job: Callable[..., Job], upstream: Upstream) -> Submission:
+    """A render that the upstream goes on showing: it is the one that we know."""
+    job = make_job()
+    assert submit_next(upstream)
+    return only(job)
+
+
 def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
-    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+    rendering: Submission, another: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    sora.videos.clear()
+    del sora.videos[upstream_id(rendering)]
     for seconds in (2, 30, 63, 90):
         with shifted(timedelta(seconds=seconds)):
             job, submission = after_sweep(rendering, upstream)
@@ -177,6 +185,8 @@ def test_an_id_that_is_missing_three_times_over_two_minutes_is_lost(
         job, submission = after_sweep(rendering, upstream)
     assert (job.status, job.error_code) == ("failed", "upstream_lost")
     assert (submission.state, submission.cost_state) == ("lost", "settled")
+    another.refresh_from_db()
+    assert another.state == "rendering"
 
 
 def test_three_looks_in_a_row_do_not_lose_a_render(
@@ -200,9 +210,9 @@ def test_an_id_that_is_seen_again_was_not_missing(
 
 
 def test_two_looks_do_not_lose_a_render_however_far_apart(
-    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+    rendering: Submission, another: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    sora.videos.clear()
+    del sora.videos[upstream_id(rendering)]
     for seconds, state in ((2, "rendering"), (600, "rendering"), (661, "lost")):
         with shifted(timedelta(seconds=seconds)):
             _, submission = after_sweep(rendering, upstream)

@@ -114,7 +114,9 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
 def is_lost(submission: Submission) -> bool:
     """Whether one more poll that does not find its id makes it lost."""
     since = submission.missing_since
-    if since is None or submission.missing_polls + 1 < _MISSING_POLLS:
+    if submission.state != SubmissionState.RENDERING or since is None:
+        return False
+    if submission.missing_polls + 1 < _MISSING_POLLS:
         return False
     return (database_now() - since).total_seconds() >= _MISSING_SECONDS
 

@@ -91,22 +91,22 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
         _lose(submission, reason)
     elif video.phase == Phase.COMPLETED and expires_at is not None and expires_at <= database_now():
         # By our clock, which may be wrong.
-        _not_there(submission, upstream, reason)
+        _not_there(submission, None, reason)
     else:
         _try_again(submission, reason)
 
 
-def _not_there(submission: Submission, upstream: Upstream, reason: str) -> None:
+def _not_there(submission: Submission, doubtful: Upstream | None, reason: str) -> None:
     """The upstream has no file, and no video or an old one: lost after three answers over two minutes.
 
-    Not if it is another upstream than the one that we know.
+    One that does not know the video must be the upstream that we know.
     """
     now = database_now()
     since = submission.missing_since or now
     polls = submission.missing_polls + 1
     if polls >= _MISSING_POLLS and (now - since).total_seconds() >= _MISSING_SECONDS:
         try:
-            if confirms_loss(submission, upstream):
+            if doubtful is None or confirms_loss(submission, doubtful):
                 _lose(submission, reason)
         except errors.SoraError as error:
             _try_again(submission, str(error))
