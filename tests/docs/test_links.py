@@ -13,7 +13,16 @@ ROOT = Path(settings.BASE_DIR)
 _NOT_OURS = {"var", "node_modules"}
 _CODE = {".py", ".toml", ".yml", ".yaml", ".json", ".sh", ".service", ""}
 # Of a shell in an example, or of the simulator and the tests.
-_NOT_SETTINGS = {"KEY", "JOB", "REPOSITORY", "COMMIT", "VERSION", "TAKEONE_API_KEY", "SIMULATOR_OPTIONS"}
+_NOT_SETTINGS = {
+    "HTTPS_PROXY",
+    "KEY",
+    "JOB",
+    "REPOSITORY",
+    "COMMIT",
+    "VERSION",
+    "TAKEONE_API_KEY",
+    "SIMULATOR_OPTIONS",
+}
 # Docker Compose reads the one, the test run another, and NAME stands for any.
 _NOT_SETTINGS |= {"TAKEONE_PUBLISH", "TAKEONE_COVERAGE", "NAME_FILE"}
 

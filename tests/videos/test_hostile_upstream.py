@@ -23,7 +23,7 @@ from upstreams.client.client import SoraClient
 from upstreams.client.dialects import OPENAI
 from upstreams.clock import shifted
 from upstreams.fitting import VideoRequest
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
@@ -213,7 +213,7 @@ def _live_through(data: st.DataObject, hostile: Upstream, owner: User) -> set[st
             ]
             for second in (0, 3, 9, 30, 90_000, 270_000):
                 with shifted(timedelta(seconds=second)):
-                    Provider.objects.update(backoff_until=None)
+                    Provider.objects.update(**{call.backoff_field: None for call in Call})
                     run_due(hostile)
                     if second == 9:
                         for unfinished in Job.objects.filter(pk=jobs[0].pk, status__in=JOB_OPEN):

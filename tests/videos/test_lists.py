@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,7 +65,8 @@ class Server:
         ids = [each.id for each in shown]
         start = ids.index(after) + 1 if after in ids and self.pages else 0
         page = shown[start : start + min(int(request.params["limit"]), self.cap)]
-        return 200, {}, json.dumps({"object": "list", "data": [entry(each) for each in page]})
+        headers = {"Date": format_datetime(database_now(), usegmt=True)}
+        return 200, headers, json.dumps({"object": "list", "data": [entry(each) for each in page]})
 
 
 @pytest.fixture
@@ -188,9 +190,12 @@ def test_a_sweep_of_a_list_that_cannot_be_paged_asks_one_by_one_and_is_no_failur
 def grow_old(job: Job, sora: ScriptedClient, age: timedelta) -> str:
     """Makes a rendering job and its video so old; the video's id."""
     submission = only(job)
-    Submission.objects.filter(pk=submission.pk).update(created_at=database_now() - age)
+    made = datetime.now(UTC) - age
+    Submission.objects.filter(pk=submission.pk).update(
+        created_at=database_now() - age, upstream_created_at=made
+    )
     video_id = str(submission.upstream_id)
-    sora.videos[video_id] = replace(sora.videos[video_id], created_at=datetime.now(UTC) - age)
+    sora.videos[video_id] = replace(sora.videos[video_id], created_at=made)
     return video_id
 
 

@@ -290,11 +290,11 @@ def test_a_media_folder_that_cannot_be_written_is_waited_for_and_loses_no_video(
 
 
 def test_a_video_that_is_unknown_upstream_is_lost_only_after_two_minutes(
-    rendered: Submission, make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, make_job: Callable[..., Job]
 ) -> None:
-    # It shows that the upstream is the one that we know.
-    another = make_job()
-    assert submit_next(upstream)
+    # Another of ours, by which the upstream is the one that we know.
+    make_job()
+    submit_next(upstream)
     del sora.videos[str(rendered.upstream_id)]
     for seconds in (0, 20, 40, 80):
         with shifted(timedelta(seconds=seconds)):
@@ -302,8 +302,9 @@ def test_a_video_that_is_unknown_upstream_is_lost_only_after_two_minutes(
         rendered.refresh_from_db()
         assert rendered.state == "rendered", seconds
     with shifted(timedelta(seconds=200)):
+        rendered.refresh_from_db()
         store(rendered, upstream)
-    assert Job.objects.exclude(pk=another.pk).get().error_code == "result_lost"
+    assert Job.objects.get(pk=rendered.job_id).error_code == "result_lost"
 
 
 def test_a_title_in_another_encoding_is_no_fault_of_the_video(tmp_path: Path) -> None:

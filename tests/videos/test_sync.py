@@ -78,7 +78,7 @@ def test_a_sweep_asks_by_pages_and_not_one_by_one(
         submit_next(upstream)
     for video_id in sora.videos:
         sora.set(video_id, Phase.RUNNING, progress=10)
-    with CaptureQueriesContext(connection) as queries:
+    with shifted(timedelta(seconds=5)), CaptureQueriesContext(connection) as queries:
         sweep(upstream)
     assert (sora.lists, sora.retrieves) == (2, 0)
     assert Job.objects.filter(progress=10).count() == 40

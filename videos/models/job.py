@@ -17,11 +17,7 @@ from upstreams.clock import database_now
 from upstreams.request import Priority
 from videos.models.event import JobEvent
 from videos.signals import job_ended, job_reopened
-from videos.states import (
-    JOB_ENTERED_FROM,
-    JOB_OPEN,
-    JobStatus,
-)
+from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
 
 
 def new_id() -> uuid.UUID:
@@ -163,9 +159,8 @@ class Job(models.Model):
 
     def is_held(self) -> bool:
         """Whether it waits and is not sent, because the key that asked was revoked."""
-        if self.status != JobStatus.PENDING:
-            return False
-        return self.held or (self.api_key is not None and self.api_key.holds_jobs())
+        revoked = self.api_key is not None and self.api_key.holds_jobs()
+        return self.status == JobStatus.PENDING and (self.held or revoked)
 
     @classmethod
     def lock(cls, **lookup: Any) -> Self:
