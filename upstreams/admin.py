@@ -13,6 +13,7 @@ class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = (
         "name",
         "stopped_at",
+        "unrecognized_at",
         "sending_backoff_until",
         "list_backoff_until",
         "retrieve_backoff_until",

@@ -150,6 +150,7 @@ def _of_contacts(figures: Figures, now: datetime) -> Iterator[Metric]:
         failures.add_metric([provider.name], provider.failures)
         held.add_metric([provider.name, "paused"], provider.paused_at is not None)
         held.add_metric([provider.name, "stopped"], provider.stopped_at is not None)
+        held.add_metric([provider.name, "unrecognized"], provider.unrecognized_at is not None)
     yield contact
     yield failures
     yield held

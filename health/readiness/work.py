@@ -84,6 +84,9 @@ class Work:
             return FINE
         if provider.stopped_at is not None:
             return Finding("stopped by an operator", provider.stopped_at)
+        if provider.unrecognized_at is not None:
+            problem = "it does not know our videos, and may be another account or server"
+            return Finding(problem, provider.unrecognized_at)
         if provider.paused_at is not None:
             return Finding("paused, because the upstream refuses our key or address", provider.paused_at)
         if is_tripped(provider):

@@ -67,6 +67,7 @@ CHOICES: Final[dict[str, Sequence[Any]]] = {
     "call": ["list", "retrieve", "download", "delete"],
     "seconds": [0.5, 3, 20, 40],
     "downtime": [0, 700, 3_000, 7_000],
+    "away": [(3,), (20, 40), (20, 70, 70), (3, 20, 70, 70, 70, 700)],
     "retry_after": [None, 3, 600],
     "whose": ["ours", "nobody's yet", "never was"],
     "phase": [Phase.COMPLETED, Phase.RUNNING, Phase.FAILED, Phase.CANCELLED],
@@ -297,6 +298,22 @@ class Service(World):
         done = sorted((owned() - set(rendering)) & self.sora.completed())
         if done:
             self.sora.set(done[pick % len(done)], Phase.EXPIRED)
+
+    @step
+    def another_account_answers(self, away: tuple[float, ...]) -> None:
+        """Under the same name, until that is mended: it knows none of ours, and ends nothing of ours."""
+        if self.upstream.provider().losses_accepted_at is not None:
+            return
+        ended = {"lost", "failed", "dropped"}
+        before = set(Submission.objects.filter(state__in=ended).values_list("pk", flat=True))
+        with self.sora.another_account():
+            for seconds in away:
+                self._pass(seconds)
+                self._work()
+        after = set(Submission.objects.filter(state__in=ended).values_list("pk", flat=True))
+        # What was on its way to be dropped is dropped where there is nothing to drop.
+        dropping = Submission.objects.filter(pk__in=after - before).exclude(job__status="cancelled")
+        assert not dropping, f"ended by another account: {list(dropping)}"
 
     @step
     def a_video_is_missing(self, pick: int) -> None:

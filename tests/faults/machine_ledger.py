@@ -121,6 +121,16 @@ class Ledger(ScriptedClient):
             self.missed.add(video_id)
             self.videos[video_id] = self.gone.pop(video_id)
 
+    @contextmanager
+    def another_account(self) -> Iterator[None]:
+        """Another account answers, which has no videos."""
+        own, self.videos = self.videos, {}
+        try:
+            yield
+        finally:
+            assert not self.videos, "a create was sent there"
+            self.videos = own
+
     def be_away(self, error: errors.SoraError | None) -> None:
         """All calls but creates fail with this, until it is None."""
         self.list_error = self.retrieve_error = self.delete_error = error

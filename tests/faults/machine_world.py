@@ -25,6 +25,7 @@ from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.send import send
 from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
+from videos.queue import providers
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work, probe
 from videos.reconciliation import decisions
@@ -270,6 +271,7 @@ class World(RuleBasedStateMachine):
         for _ in range(_MAX_ROUNDS):
             self._pass(self._until_something_is_due())
             self._finish()
+            self._mend()
             while self._send():
                 pass
             self._work()
@@ -288,6 +290,12 @@ class World(RuleBasedStateMachine):
             # Old enough to be one, and shown.
             self._pass(self.sora.terms.lag + 120)
             assert {video.id for video in audit(self.upstream).orphans} == orphans, "an audit misses some"
+
+    def _mend(self) -> None:
+        """An operator says that what the upstream does not know is lost, if that is so."""
+        probe(self.upstream)
+        if self.upstream.provider().unrecognized_at is not None:
+            providers.resume(self.upstream.name, accept_losses=True)
 
     def _until_something_is_due(self) -> float:
         """Seconds, at least 30: what has no date at all is never waited for."""

@@ -145,6 +145,10 @@ def test_an_upstream_that_wants_to_be_left_alone_is_not_missed() -> None:
     [
         ({"stopped_at": ago(5), "stop_reason": "secret plan"}, "stopped by an operator"),
         (
+            {"unrecognized_at": ago(5), "unrecognized_reason": "it does not know video_1"},
+            "it does not know our videos, and may be another account or server",
+        ),
+        (
             {"paused_at": ago(5), "pause_reason": "GET 10.0.0.7: 401 sk-secret"},
             "paused, because the upstream refuses our key or address",
         ),

@@ -13,6 +13,7 @@ from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.models import Submission
+from videos.reconciliation.absence import needs_person
 from videos.reconciliation.listing import attempted, may_be_its, unowned, walk
 from videos.states import SubmissionState
 
@@ -28,6 +29,8 @@ class Undecided:
     candidates: tuple[Video, ...]
     # Whether the list was read back to it.
     searched: bool
+    # Why its list can never prove it absent; "" if it may.
+    reason: str = ""
 
 
 def undecided(upstream: Upstream) -> Iterator[Undecided]:
@@ -49,7 +52,8 @@ def undecided(upstream: Upstream) -> Iterator[Undecided]:
             video.id: video for video in listed.values() if may_be_its(video, submission, upstream.dialect)
         }
         candidates = unowned(submission.provider, possible)
-        yield Undecided(submission, now - submission.created_at, candidates, searched)
+        reason = needs_person(submission.job, submission, upstream)
+        yield Undecided(submission, now - submission.created_at, candidates, searched, reason)
 
 
 def _listed(upstream: Upstream, waiting: list[Submission]) -> tuple[dict[str, Video], bool]:

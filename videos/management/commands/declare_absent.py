@@ -25,6 +25,8 @@ class Command(EscapingCommand):
         except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         row.refresh_from_db()
+        if row.create_succeeded:
+            self.stdout.write("Its create was answered with a 2xx: the upstream said that it accepted it.")
         self.stdout.write(f"{row}; its job is {row.job.status}" + (" and is sent again." if waits else "."))
         self.stdout.write(
             "If it was accepted after all, "

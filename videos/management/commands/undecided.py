@@ -40,6 +40,8 @@ class Command(EscapingCommand):
             )
             for video in each.candidates:
                 self.stdout.write(f"  {_candidate(video, row.match_key, upstream)}")
+            if each.reason:
+                self.stdout.write(f"  {each.reason}")
             if not each.searched:
                 self.stdout.write("  the list could not be read back to it")
         restraints = [
