@@ -19,9 +19,9 @@ from pytest_django import Settings
 from accounts.models import Reservation, User
 from tests.sora.test_hostile_values import EXTREMES, FIELDS, VALUES
 from tests.videos.scripted import clip
+from tests.videos.working import worked
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import OPENAI
-from upstreams.clock import shifted
 from upstreams.fitting import VideoRequest
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
@@ -212,7 +212,7 @@ def _live_through(data: st.DataObject, hostile: Upstream, owner: User) -> set[st
                 for prompt in ("a boat", "a boat", "another")
             ]
             for second in (0, 3, 9, 30, 90_000, 270_000):
-                with shifted(timedelta(seconds=second)):
+                with worked(second):
                     Provider.objects.update(**{call.backoff_field: None for call in Call})
                     run_due(hostile)
                     if second == 9:

@@ -59,7 +59,7 @@ GUARDS: Final = (
     Guard(
         "patience asks first",
         "videos.lifecycle.expiry:give_up_expired",
-        "past.filter(silent | unlisted | fruitless | not_ours_to_ask)",
+        "past.filter(silent | unlisted | not_ours_to_ask)",
         "past",
         "tests/videos/test_sync.py tests/videos/test_cancel_and_retry.py",
     ),
@@ -79,7 +79,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a file is probed before it is kept",
-        "videos.results.store:store",
+        "videos.results.keep:fetch_and_keep",
         "probe(path)",
         'Probe(64, 48, 1.0, "mp4")',
         "tests/videos/test_store.py",

@@ -56,14 +56,14 @@ GUARDS: Final = (
     ),
     Guard(
         "the provider's row lock around a claim",
-        "videos.queue.claim:claim",
+        "videos.queue.claim:_claim",
         "Provider.objects.select_for_update()",
         "Provider.objects",
         "tests/videos/test_races.py",
     ),
     Guard(
         "the job's row lock in a claim",
-        "videos.queue.selection:next_job",
+        "videos.queue.selection:_first_answered_for",
         'sendable.select_for_update(skip_locked=True, of=("self",))',
         "sendable",
         "tests/videos/test_races.py",
@@ -149,14 +149,14 @@ GUARDS: Final = (
     Guard(
         "an unknown outcome is not taken for unsent",
         "videos.lifecycle.send:send",
-        "record_unknown(submission, str(error), answered=error.answered)",
+        "record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)",
         "_hold(submission, str(error), None)",
         "tests/videos/test_submit.py",
     ),
     Guard(
         "an id that is another submission's is no acceptance",
         "videos.lifecycle.outcomes:accept",
-        "Submission.objects.filter(provider=submission.provider_id, upstream_id=video.id).exists()",
+        "before is not None",
         "False",
         "tests/videos/test_submit.py",
     ),
@@ -278,7 +278,7 @@ GUARDS: Final = (
     Guard(
         "a 2xx without a usable id is unknown",
         "upstreams.client.answers:created",
-        'OutcomeUnknown(f"accepted ({status}), but {error}", answered=False)',
+        'OutcomeUnknown(f"accepted ({status}), but {error}", succeeded=True)',
         'Rejected(str(error), status=status, code="unreadable", param=None)',
         "tests/sora/test_create_answers.py",
     ),
