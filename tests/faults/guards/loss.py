@@ -36,13 +36,6 @@ GUARDS: Final = (
         "tests/videos/test_submit.py",
     ),
     Guard(
-        "silence alone fails no job",
-        "videos.reconciliation.reconcile:_record_absent",
-        "answered=True",
-        "",
-        "tests/videos/test_reconcile.py",
-    ),
-    Guard(
         "a late answer that nobody waits for is settled",
         "videos.lifecycle.outcomes:accept",
         "submission.state == SubmissionState.ABSENT",
@@ -96,7 +89,7 @@ GUARDS: Final = (
     ),
     Guard(
         "what others are still writing is not cleared away",
-        "videos.results.store:_draft",
+        "videos.results.fetch:draft",
         "leftover.stat().st_mtime < oldest",
         "True",
         "tests/videos/test_store.py",
@@ -104,9 +97,40 @@ GUARDS: Final = (
     Guard(
         "a 404 for the file alone does not lose it",
         "videos.results.store:_content_refused",
-        "gone",
+        "video.phase == Phase.EXPIRED",
         "True",
         "tests/videos/test_store.py",
+    ),
+    Guard(
+        "nobody gives up by a clock that has just jumped",
+        "videos.lifecycle.expiry:give_up_if_expired",
+        """
+        if not has_worked_until(submission.provider, now):
+            return
+        """,
+        "",
+        "tests/videos/test_downtime.py",
+    ),
+    Guard(
+        "a file that is about to expire is fetched whatever the back-off",
+        "videos.queue.waiting:must_wait",
+        "_URGENT",
+        "__import__('datetime').timedelta()",
+        "tests/videos/test_restraint.py",
+    ),
+    Guard(
+        "nothing is kept where no media is mounted",
+        "videos.results.keep:fetch_and_keep",
+        "require_mounted()",
+        "None",
+        "tests/videos/test_media.py",
+    ),
+    Guard(
+        "a row on which a journey raises hides no other",
+        "videos.queue.isolation:isolated",
+        "put_off(row, error)",
+        "raise",
+        "tests/videos/test_isolation.py",
     ),
     Guard(
         "only what a cancelled job has is dropped",

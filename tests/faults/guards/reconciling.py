@@ -39,8 +39,8 @@ GUARDS: Final = (
     Guard(
         "the clocks may differ",
         "videos.reconciliation.listing:attempted",
-        "submission.created_at.replace(microsecond=0) - skew",
-        "submission.created_at",
+        "(submission.created_at + low).replace(microsecond=0) - skew",
+        "submission.created_at + low",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
@@ -59,29 +59,29 @@ GUARDS: Final = (
     ),
     Guard(
         "what another attempt may own is waited for",
-        "videos.reconciliation.reconcile:_schedule",
+        "videos.reconciliation.reconcile:_judge",
         "look.unowned and look.contested",
         "False",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
         "a video that nobody owns keeps absence from being proven",
-        "videos.reconciliation.reconcile:_schedule",
-        "look.unowned or not upstream.dialect.proves_absence or not submission.provider.proves_absence",
-        "not upstream.dialect.proves_absence or not submission.provider.proves_absence",
+        "videos.reconciliation.reconcile:_judge",
+        "not (look.unowned or look.missing or person)",
+        "not (look.missing or person)",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
         "a dialect that proves no absence is believed",
-        "videos.reconciliation.reconcile:_schedule",
+        "videos.reconciliation.absence:needs_person",
         "not upstream.dialect.proves_absence",
         "",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
         "an upstream that echoed or dated otherwise proves no absence",
-        "videos.reconciliation.reconcile:_schedule",
-        "not submission.provider.proves_absence",
+        "videos.reconciliation.absence:needs_person",
+        "not provider.proves_absence",
         "",
         "tests/videos/test_reconcile.py",
     ),
@@ -155,5 +155,102 @@ GUARDS: Final = (
         """,
         'echoed[field] = value or ""',
         "tests/sora/test_dialects.py",
+    ),
+    Guard(
+        "a create that was answered with a 2xx is never called absent",
+        "videos.reconciliation.absence:needs_person",
+        """
+        if submission.create_succeeded:
+            return "its create was answered with a 2xx, so it was accepted"
+        """,
+        "",
+        "tests/videos/test_identity.py",
+    ),
+    Guard(
+        "the second absence of a job is a person's decision",
+        "videos.reconciliation.absence:needs_person",
+        """
+        if absences(job):
+            return "an earlier attempt for this job seemed absent as well, and both may have been paid"
+        """,
+        "",
+        "tests/videos/test_identity.py tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a list that lacks what is ours proves nothing",
+        "videos.reconciliation.reconcile:_judge",
+        "not (look.unowned or look.missing or person)",
+        "not (look.unowned or person)",
+        "tests/videos/test_identity.py",
+    ),
+    Guard(
+        "an unknown clock proves no absence",
+        "videos.reconciliation.absence:needs_person",
+        """
+        if submission.clock_low is None:
+            return "nothing is known of the upstream's clock"
+        """,
+        "",
+        "tests/videos/test_clock_offset.py",
+    ),
+    Guard(
+        "a clock that was set proves no absence",
+        "videos.reconciliation.absence:needs_person",
+        "not submission.clock_steady",
+        "False",
+        "tests/videos/test_clock_offset.py",
+    ),
+    Guard(
+        "a match from shortly before the attempt counts",
+        "videos.reconciliation.listing:nearly_attempted",
+        "min(attempted(submission)[0], submission.created_at) - NEAR",
+        "attempted(submission)[0]",
+        "tests/videos/test_reconcile.py",
+    ),
+    Guard(
+        "a list that cannot be paged proves no absence",
+        "videos.reconciliation.listing:walk",
+        'yield Page((), "it cannot be read beyond its first page", before, ended=False)',
+        'yield Page((), "", before, ended=True)',
+        "tests/videos/test_lists.py",
+    ),
+    Guard(
+        "an endless list fills no memory",
+        "videos.reconciliation.candidates:Candidates.add",
+        "len(self._videos) > MAX_CANDIDATES",
+        "False",
+        "tests/videos/test_lists.py",
+    ),
+    Guard(
+        "an id that names another video is not ours",
+        "videos.models.submission:Submission.owns",
+        "abs(video.created_at - self.upstream_created_at) < timedelta(seconds=1)",
+        "True",
+        "tests/videos/test_identity.py",
+    ),
+    Guard(
+        "books that are behind stop all creates",
+        "videos.reconciliation.books:may_create",
+        """
+        if newer:
+            _stop(provider, newer)
+            return False
+        """,
+        "",
+        "tests/videos/test_recover.py",
+    ),
+    Guard(
+        "the books are compared again after a gap",
+        "videos.reconciliation.books:may_create",
+        "upstream.name in _checked.names and not _is_stale(provider)",
+        "upstream.name in _checked.names",
+        "tests/videos/test_recover.py",
+    ),
+    Guard(
+        "a video is given to nobody of several owners",
+        "videos.reconciliation.recovery:plan",
+        "owners == 1",
+        "owners",
+        "tests/videos/test_recover.py",
     ),
 )

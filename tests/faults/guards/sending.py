@@ -113,7 +113,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a claim is committed before its POST, whoever calls",
-        "videos.queue.claim:claim",
+        "videos.queue.claim:_claim",
         "durable=True",
         "",
         "tests/videos/test_races.py",

@@ -125,8 +125,8 @@ GUARDS: Final = (
     ),
     Guard(
         "a submission takes its job's reservation over",
-        "videos.queue.claim:claim",
-        "Job.objects.filter(pk=job.pk).update(reservation=None)",
+        "videos.queue.claim:_claim",
+        "Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault='')",
         "",
         "tests/accounts/test_budgets.py",
     ),
@@ -159,7 +159,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a job is sent at the price that was set aside",
-        "videos.queue.claim:claim",
+        "videos.queue.claim:_claim",
         "job.estimated_cost",
         "None",
         "tests/accounts/test_budgets.py",
