@@ -9,7 +9,7 @@ from django.conf import settings
 
 from upstreams.breaker import is_tripped
 from upstreams.clock import database_now
-from upstreams.models import Call, Provider
+from upstreams.models import Provider
 from videos.models import Heartbeat
 from videos.queue.heartbeats import STALE_AFTER, WORKERS
 
@@ -17,7 +17,6 @@ from videos.queue.heartbeats import STALE_AFTER, WORKERS
 # noticed first.
 IDLE_AFTER: Final = timedelta(seconds=20)
 # What a worker needs to notice a silent upstream: its turn to ask, and the answer.
-_LONG_AGO: Final = timedelta(days=3650)
 _CONTACT_SLACK_SECONDS: Final = 4.0
 
 
@@ -92,16 +91,15 @@ class Work:
         if is_tripped(provider):
             problem = f"{provider.failures} creates in a row have failed, and one is tried at a time"
             return Finding(problem)
-        # It asked to wait with all that it is asked: then its silence is as it wished.
-        waits = [provider.backoff_until(call) for call in (Call.LIST, Call.RETRIEVE)]
-        resumed = min(until or self.now - _LONG_AGO for until in waits)
-        if resumed > self.now:
+        # While it asked to wait with the list, its silence is as it wished.
+        if provider.list_backoff_until is not None and provider.list_backoff_until > self.now:
             return FINE
         patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
         worked = self._worked_between()
         if worked is None:
             return FINE
         asked_since, asked_until = worked
+        resumed = provider.list_backoff_until or asked_since
         silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
         if asked_until - silent_since > patience:
             return Finding("the upstream gives no usable answer", provider.answered_at or silent_since)

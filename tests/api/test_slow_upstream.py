@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 
-from health import checks
 from tests.videos.scripted import ScriptedClient
 from upstreams.brief_calls import BriefCalls, TooSlow
 from upstreams.client import errors
@@ -27,7 +25,6 @@ URL = "/api/v1/videos"
 def _own_places(monkeypatch: pytest.MonkeyPatch) -> None:
     places = BriefCalls()
     monkeypatch.setattr("videos.lifecycle.poll.brief_calls", places)
-    monkeypatch.setattr("health.checks.brief_calls", places)
 
 
 @pytest.fixture
@@ -41,10 +38,8 @@ def hangs(sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[thr
 
     monkeypatch.setattr(sora, "retrieve", hang)
     monkeypatch.setattr(sora, "probe", hang)
-    checks.sora_client.forget()
     yield let_go
     let_go.set()
-    checks.sora_client.forget()
 
 
 def sync(api: Client, job: Job) -> tuple[Any, float]:
@@ -120,17 +115,3 @@ def test_what_a_call_raises_is_raised() -> None:
 
     with pytest.raises(TimeoutError, match="of its own"):
         BriefCalls().answer(away)
-
-
-def test_readiness_does_not_hang_with_the_upstream(
-    client: Client, upstream: Upstream, settings: Settings, hangs: threading.Event, api: Client
-) -> None:
-    began = time.monotonic()
-    response = client.get("/ready")
-    assert time.monotonic() - began < 1.5
-    assert response.status_code == 503
-    assert response.json()["checks"]["soraClient"] == "unhealthy: it does not answer within a second"
-    # And once one has found that out, nobody waits.
-    began = time.monotonic()
-    assert client.get("/ready").status_code == 503
-    assert time.monotonic() - began < 0.5

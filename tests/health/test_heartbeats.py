@@ -23,13 +23,13 @@ WORKER, BEAT, WORK = Heartbeat.Role.WORKER, Heartbeat.Role.BEAT, Heartbeat.Role.
 
 def test_a_sign_of_life_is_no_proof_of_work() -> None:
     record(WORKER, worked=False)
-    row = Heartbeat.objects.get()
+    row = Heartbeat.objects.get(role=WORKER)
     assert (row.worked_at, row.working_since) == (None, None)
     record(WORKER, worked=True)
-    worked = Heartbeat.objects.get()
+    worked = Heartbeat.objects.get(role=WORKER)
     assert worked.worked_at == worked.working_since is not None
     record(WORKER, worked=False)
-    assert Heartbeat.objects.get().worked_at == worked.worked_at
+    assert Heartbeat.objects.get(role=WORKER).worked_at == worked.worked_at
 
 
 def test_work_without_a_gap_keeps_its_beginning() -> None:

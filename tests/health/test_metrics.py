@@ -287,6 +287,7 @@ def test_calls_to_the_upstream_are_shown(anybody: Client) -> None:
     assert found["takeone_upstream_held"] == {
         "provider=simulator,reason=paused": 1,
         "provider=simulator,reason=stopped": 0,
+        "provider=simulator,reason=unrecognized": 0,
     }
 
 

@@ -382,7 +382,8 @@ def test_what_waits_for_a_person_is_listed_with_what_it_may_have_become(
     Provider.objects.update(proves_absence=False)
     with shifted(timedelta(hours=3)):
         call_command("undecided")
-    head, row, candidate, provider = capsys.readouterr().out.splitlines()
+    head, row, candidate, reason, provider = capsys.readouterr().out.splitlines()
+    assert reason == "  this upstream's list proves no absence"
     assert head.split() == ["SUBMISSION", "AGE", "KEY", "PRICE", "PROMPT"]
     assert row.split()[:4] == [name(unknown), "3.0", "h", unknown.match_key[:8]]
     assert row.endswith(f"{unknown.price:.4f} USD {job.prompt}")

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.models import User
 from accounts.sessions.login_link import MAX_AGE, NotAllowed, link_for
+from api.escaping import EscapingCommand
 
 
-class Command(BaseCommand):
+class Command(EscapingCommand):
     """Prints the link alone on standard output, so that a script can take it."""
 
     help = "Print a link that logs a user into the admin once, within ten minutes."
