@@ -19,7 +19,7 @@ help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
-	@exec $(BIN)/python -m config.up --port $(PORT)
+	@exec $(BIN)/python -m config.embedded.up --port $(PORT)
 
 test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
 	@exec $(BIN)/python -m tests.run $(ARGS)

@@ -18,3 +18,6 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 
 REPLAYED = header("Idempotent-Replayed", [200, 201], "true where this is the answer of an earlier request.")
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag."
+)

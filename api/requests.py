@@ -14,9 +14,9 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from api.body_limits import MAX_DRAIN_BYTES, body_limit
+from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
+from api.bodies.strict_json import read_object
 from api.errors import respond
-from api.strict_json import read_object
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 

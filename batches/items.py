@@ -10,9 +10,9 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from api.problems import problems_of
 from batches.api.serializers import BatchItem
-from upstreams.fitting import fit
+from upstreams.offer.fitting import fit
+from upstreams.offer.request import FittedRequest, VideoRequest
 from upstreams.registry import Upstream
-from upstreams.request import FittedRequest, VideoRequest
 from videos.api.create_serializers import video_request_of
 
 Problem = dict[str, Any]

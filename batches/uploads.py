@@ -12,8 +12,8 @@ from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from api.json_field import Unreadable
-from api.strict_json import BadNumber, read_object
+from api.bodies.json_field import Unreadable
+from api.bodies.strict_json import BadNumber, read_object
 from batches.api.serializers import BatchItem
 from batches.items import BadItems, Raw
 

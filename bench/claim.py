@@ -61,7 +61,7 @@ def _measured(count: int) -> dict[str, float]:
 
     from videos.api.queries import owned_jobs
     from videos.queue.claim import claim
-    from videos.queue.positions import queue_positions
+    from videos.queue.position.estimates import queue_positions
 
     def window() -> None:
         with connection.cursor() as cursor:

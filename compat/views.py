@@ -15,8 +15,8 @@ from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
 from api.moments import MomentField, written
+from upstreams.offer.request import ASPECT_RATIOS, STYLES, VideoRequest
 from upstreams.registry import configured
-from upstreams.request import ASPECT_RATIOS, STYLES, VideoRequest
 from videos.lifecycle.create import create
 from videos.models import Job
 from videos.states import JobStatus

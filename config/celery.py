@@ -15,7 +15,7 @@ from django.db import close_old_connections
 
 # Connects itself to Celery's signals.
 from config import pulse as pulse
-from config.start import read_settings, refuse_to_start_badly
+from config.startup.refusals import read_settings, refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

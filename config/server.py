@@ -56,9 +56,9 @@ def post_worker_init(worker: Any) -> None:
         signal.signal(number, _leave)
     if not _EMBEDDED:
         return
-    from config import embedded
+    from config.embedded.threads import start
 
-    embedded.start()
+    start()
     if worker.age == 1 and (greeting := os.environ.get("TAKEONE_GREETING")):
         print(greeting, flush=True)
 
@@ -79,9 +79,9 @@ def worker_exit(server: Any, worker: Any) -> None:
     """Give work in flight a moment; what does not end in it is left to its lease."""
     if not _EMBEDDED:
         return
-    from config import embedded
+    from config.embedded.threads import stop
 
-    embedded.stop(within=2.5)
+    stop(within=2.5)
     # Python would wait for every thread of the pool, however long its call to the upstream takes.
     os._exit(0)
 

@@ -280,7 +280,7 @@ CELERY_BEAT_SCHEDULE = {
     # What shows that messages are published and tasks done; /ready misses it after ten seconds.
     "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
     # An upstream that nobody has called is asked whether it is there.
-    "contact": {"task": "upstreams.contact", "schedule": 1.0, "options": {"expires": 3.0}},
+    "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": {"expires": 3.0}},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
 }

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient, scripted
 from upstreams import registry
-from upstreams.fitting import VideoRequest
+from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job

@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from upstreams import pricing
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.redirects import ContentHosts
+from upstreams.offer import pricing
 
 
 @register("settings")

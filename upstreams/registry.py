@@ -5,9 +5,9 @@ from functools import cache
 
 from django.conf import settings
 
+from upstreams.calls.contact import ObservedClient
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import DIALECTS, Dialect
-from upstreams.contact import ObservedClient
 from upstreams.models import Provider
 
 

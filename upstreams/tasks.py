@@ -4,11 +4,11 @@ from typing import Any
 
 from celery import shared_task
 
-from upstreams import contact as contacts
+from upstreams.calls import contact as contacts
 from upstreams.registry import configured
 
 
-@shared_task(name="upstreams.contact")
+@shared_task(name="upstreams.calls.contact")
 def contact(**_: Any) -> None:
     """Asks whether the upstream is there, if nobody has heard of it for a while."""
     upstream = configured()

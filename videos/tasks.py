@@ -5,8 +5,8 @@ from typing import Any
 from celery import shared_task
 
 from upstreams.registry import configured
+from videos.lifecycle.following.sweep import sweep as sweep_provider
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep as sweep_provider
 from videos.models import Submission
 from videos.queue import dispatch as dispatching
 from videos.queue.slots import Kind, slot

@@ -23,7 +23,7 @@ from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
 from batches.lifecycle.create import Plan, create_batch
 from batches.models import Batch
 from batches.uploads import Upload, typed
-from upstreams import pricing
+from upstreams.offer import pricing
 from upstreams.registry import configured
 from videos.api.create_serializers import CreateVideo
 from videos.lifecycle.create import price_of

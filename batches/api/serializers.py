@@ -5,11 +5,11 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from api.bodies.json_field import JSONObjectField
 from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
-from api.json_field import JSONObjectField
 from api.moments import MomentField
 from batches.progress import BatchStatus
-from upstreams.request import MAX_PROMPT_LENGTH
+from upstreams.offer.request import MAX_PROMPT_LENGTH
 from videos.api.create_serializers import Adjustment, BudgetLeft, CreateVideo, Sent
 from videos.api.job_serializers import Cost, JobView
 from videos.api.list_serializers import PageQuery, Pagination

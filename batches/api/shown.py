@@ -5,7 +5,7 @@ from typing import Any
 from accounts.budgets.reservations import dollars
 from batches.models import Batch
 from batches.progress import Tally
-from upstreams import pricing
+from upstreams.offer import pricing
 
 
 def shown_batch(batch: Batch, tally: Tally) -> dict[str, Any]:

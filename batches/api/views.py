@@ -31,7 +31,7 @@ from upstreams.registry import configured
 from videos.api.job_serializers import JobView
 from videos.api.list_serializers import JobPage, PageQuery
 from videos.api.queries import owned_jobs, paginate
-from videos.queue.positions import queue_positions
+from videos.queue.position.estimates import queue_positions
 
 
 class BatchViewSet(GenericViewSet[Batch]):

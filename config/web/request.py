@@ -8,7 +8,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
-from api.body_limits import MAX_DRAIN_BYTES, body_limit
+from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
 
 
 class LengthRequired(Error):  # type: ignore[misc]

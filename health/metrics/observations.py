@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connections
 
 from health.metrics.counters import counters
-from upstreams import contact
+from upstreams.calls import contact
 from videos.models import Submission
 from videos.states import SubmissionState
 

@@ -10,7 +10,7 @@ from django.db.models import Count, Min, Q, Sum
 from accounts.models import Spending
 from health.models import Snapshot
 from upstreams.clock import database_now, in_database
-from upstreams.request import Priority
+from upstreams.offer.request import Priority
 from videos.models import Job, Submission
 from videos.states import JobStatus, SubmissionState
 

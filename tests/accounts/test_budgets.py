@@ -34,10 +34,10 @@ from upstreams.client.types import CreateRequest, Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.results.store import store
 

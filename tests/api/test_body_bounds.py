@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError, ValidationError
 
-from api.strict_json import MAX_DEPTH, MAX_NAME, read_object
+from api.bodies.strict_json import MAX_DEPTH, MAX_NAME, read_object
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

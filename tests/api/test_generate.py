@@ -18,8 +18,8 @@ from tests.videos.scripted import ScriptedClient, clip
 from upstreams.client.types import Phase
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

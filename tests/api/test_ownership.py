@@ -15,8 +15,8 @@ from batches.lifecycle.create import create_batch
 from tests.accounts.browser import PASSWORD
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.results.store import store
 

@@ -12,8 +12,8 @@ from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient, clip
 from upstreams.client import errors
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.results.store import store
 

@@ -15,8 +15,8 @@ from accounts.models import ApiKey, Budget, User
 from tests.api.test_read import URL, completed, post
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

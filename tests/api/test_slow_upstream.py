@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from tests.videos.scripted import ScriptedClient
-from upstreams.brief_calls import BriefCalls, TooSlow
+from upstreams.calls.brief_calls import BriefCalls, TooSlow
 from upstreams.client import errors
 from upstreams.registry import Upstream
 from videos.lifecycle.send import submit_next
@@ -24,7 +24,7 @@ URL = "/api/v1/videos"
 @pytest.fixture(autouse=True)
 def _own_places(monkeypatch: pytest.MonkeyPatch) -> None:
     places = BriefCalls()
-    monkeypatch.setattr("videos.lifecycle.poll.brief_calls", places)
+    monkeypatch.setattr("videos.lifecycle.following.poll.brief_calls", places)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_call_that_its_own_deadline_ends_is_left_to_a_worker_as_well(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit_next(upstream)
-    monkeypatch.setattr("videos.lifecycle.poll.MOST_SECONDS", 0.0)
+    monkeypatch.setattr("videos.lifecycle.following.poll.MOST_SECONDS", 0.0)
     sora.retrieve_error = errors.Unavailable("deadline")
     response, _ = sync(api, job)
     assert (response.status_code, response["Retry-After"]) == (200, "5")

@@ -16,13 +16,13 @@ from tests.api.test_create import post, problem
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.models import Provider
+from upstreams.offer.request import VideoRequest
 from upstreams.registry import Upstream
-from upstreams.request import VideoRequest
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import QueueFull, create
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.queue.dispatch import due_work
 

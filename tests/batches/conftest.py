@@ -12,8 +12,8 @@ from batches.lifecycle.create import create_batch
 from batches.models import Batch
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.results.store import store
 from videos.states import SubmissionState

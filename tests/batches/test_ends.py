@@ -27,9 +27,9 @@ from upstreams.client.dialects import OPENAI
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import send, submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Group, Job, JobEvent, Submission
 from videos.queue.claim import claim
 

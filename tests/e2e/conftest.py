@@ -78,7 +78,7 @@ def up(start: Callable[..., Program], tmp_path: Path) -> Callable[..., Up]:
     def begin(render_seconds: float = 1, port: int = 0, **settings: str) -> Up:
         options = {"TAKEONE_VAR": str(var), "SIMULATOR_OPTIONS": f"--render-seconds {render_seconds}"}
         port = port or free_port()
-        program = start(["-m", "config.up", "--port", str(port)], options | settings)
+        program = start(["-m", "config.embedded.up", "--port", str(port)], options | settings)
         address = f"http://127.0.0.1:{port}"
         eventually(lambda: program.running() and is_healthy(address), "/health", within=_START_SECONDS)
         # Printed once all is up, which is just after the first request can be served.

@@ -7,7 +7,7 @@ import pytest
 from django.apps import apps
 from django.core.checks.registry import registry
 
-from config.start import RULES
+from config.startup.refusals import RULES
 from tests import runtime
 from tests.e2e.processes import run
 from tests.services import ROOT, environment_without_settings, free_port
@@ -21,7 +21,7 @@ PROGRAMS = {
     "gunicorn by itself": ["-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:0", "config.wsgi"],
     "worker": [*CELERY, "worker", "-P", "threads"],
     "beat": [*CELERY, "beat"],
-    "up": ["-m", "config.up", "--port"],
+    "up": ["-m", "config.embedded.up", "--port"],
     "work": ["manage.py", "work"],
 }
 PRICES = {"SORA_PRICES": '{"sora-2": {"1280x720": "-1"}}'}

@@ -74,7 +74,7 @@ def test_commands_of_ours_refuse_as_well_and_djangos_own_do_not(tmp_path: Path) 
 def test_a_database_that_holds_anything_is_copied_before_it_is_migrated(tmp_path: Path) -> None:
     settings = {"TAKEONE_VAR": str(tmp_path)}
     run(["manage.py", "migrate", "contenttypes", "--verbosity", "0"], settings)
-    bring_up = "import django; django.setup(); from config.up import _migrate; _migrate()"
+    bring_up = "import django; django.setup(); from config.embedded.up import _migrate; _migrate()"
     said = run(["-c", bring_up], settings | {"DJANGO_SETTINGS_MODULE": "config.settings"})
     (copy,) = tmp_path.glob("takeone.sqlite3.before-*")
     assert str(copy) in said

@@ -19,7 +19,9 @@ _NOWHERE = "http://127.0.0.1:9/v1"
 def test_a_taken_port_is_one_line(start: Callable[..., Program], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        program = start(["-m", "config.up", "--port", str(port)], {"TAKEONE_VAR": str(tmp_path / "var")})
+        program = start(
+            ["-m", "config.embedded.up", "--port", str(port)], {"TAKEONE_VAR": str(tmp_path / "var")}
+        )
         assert program.ends(within=15) == 1
 
     (line,) = program.output.splitlines()
@@ -53,7 +55,7 @@ def test_a_chosen_upstream_is_used_and_no_simulator_starts(
 def test_an_upstream_without_a_name_is_one_error(start: Callable[..., Program], tmp_path: Path) -> None:
     settings = {"TAKEONE_VAR": str(tmp_path / "var"), "SORA_BASE_URL": _NOWHERE}
 
-    program = start(["-m", "config.up", "--port", str(free_port())], settings)
+    program = start(["-m", "config.embedded.up", "--port", str(free_port())], settings)
 
     assert program.ends(within=15) == 1
     assert program.output.startswith("make up: ")

@@ -18,11 +18,11 @@ from tests.faults.machine_world import World
 from upstreams.client import errors
 from upstreams.client.types import Phase
 from upstreams.clock import database_now
-from upstreams.request import VideoRequest
+from upstreams.offer.request import VideoRequest
 from videos.lifecycle.create import create
+from videos.lifecycle.following.poll import NotSyncable, UpstreamUnavailable, ask_now
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.notification import apply_notification
-from videos.lifecycle.poll import NotSyncable, UpstreamUnavailable, ask_now
-from videos.lifecycle.sweep import sweep
 from videos.models import Submission
 from videos.queue.claim import claim
 from videos.reconciliation import decisions

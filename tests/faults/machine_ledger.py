@@ -18,7 +18,7 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
 from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now
-from upstreams.pricing import cost
+from upstreams.offer.pricing import cost
 from videos.models import Job, JobEvent, Submission
 from videos.states import JOB_ENTERED_FROM, SUBMISSION_ENTERED_FROM
 

@@ -21,9 +21,9 @@ from upstreams.clock import database_now
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.send import send
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue import providers
 from videos.queue.claim import claim

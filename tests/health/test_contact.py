@@ -11,12 +11,12 @@ from django.db import OperationalError
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
-from upstreams import contact
+from upstreams.calls import contact
+from upstreams.calls.contact import ObservedClient, ask_if_silent, note_answer, write_down
 from upstreams.client import errors
 from upstreams.client.client import SoraClient
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
-from upstreams.contact import ObservedClient, ask_if_silent, note_answer, write_down
 from upstreams.models import Provider
 from upstreams.registry import Upstream, configured
 from upstreams.signals import upstream_called
@@ -104,7 +104,7 @@ def test_a_database_that_is_away_costs_nothing_but_the_note(monkeypatch: pytest.
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr("upstreams.contact.Provider.objects.filter", away)
+    monkeypatch.setattr("upstreams.calls.contact.Provider.objects.filter", away)
     note_answer()
     write_down("simulator")
 

@@ -91,7 +91,7 @@ def test_what_is_answered_here_is_counted() -> None:
 def test_the_web_server_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[bool] = []
     monkeypatch.setattr("health.metrics.observations.keep_regularly", lambda: begun.append(True))
-    monkeypatch.setattr("config.schema.schema_fault", lambda: "")
+    monkeypatch.setattr("config.startup.schema.schema_fault", lambda: "")
     monkeypatch.delitem(sys.modules, "config.wsgi", raising=False)
     application = importlib.import_module("config.wsgi").application
     assert isinstance(application, Probes)

@@ -12,9 +12,9 @@ from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel, drop
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work

@@ -13,8 +13,8 @@ from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
 from videos.queue.dispatch import advance, due_work

@@ -7,10 +7,10 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 
-from upstreams import pricing
 from upstreams.client.dialects import OPENAI, Model
-from upstreams.fitting import fit
-from upstreams.request import Priority, VideoRequest
+from upstreams.offer import pricing
+from upstreams.offer.fitting import fit
+from upstreams.offer.request import Priority, VideoRequest
 
 PRO = "sora-2-pro"
 

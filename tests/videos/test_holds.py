@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient
 from upstreams.client.dialects import OPENAI
-from upstreams.fitting import VideoRequest
+from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
@@ -22,7 +22,7 @@ from videos.lifecycle.send import send, submit_next
 from videos.models import Group, Job
 from videos.queue import selection
 from videos.queue.claim import claim
-from videos.queue.positions import queue_positions
+from videos.queue.position.estimates import queue_positions
 
 pytestmark = pytest.mark.django_db
 

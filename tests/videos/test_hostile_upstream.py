@@ -22,13 +22,13 @@ from tests.videos.scripted import clip
 from tests.videos.working import worked
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import OPENAI
-from upstreams.fitting import VideoRequest
 from upstreams.models import Call, Provider
+from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, JobEvent, Submission
 from videos.queue import dispatch
 from videos.reconciliation.audit import audit, audit_if_due

@@ -20,11 +20,11 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.poll import UpstreamUnavailable, ask_now
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept, record_unknown
-from videos.lifecycle.poll import UpstreamUnavailable, ask_now
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import send, submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.queue import providers
 from videos.queue.claim import claim

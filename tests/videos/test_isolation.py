@@ -14,7 +14,7 @@ from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
-from videos.lifecycle import observe, sweep
+from videos.lifecycle.following import observe, sweep
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue import claim, dispatch

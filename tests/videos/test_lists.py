@@ -23,8 +23,8 @@ from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.reconciliation import candidates, listing
 from videos.reconciliation.audit import audit
@@ -234,7 +234,7 @@ def test_one_render_that_never_ends_costs_few_list_calls_and_is_still_asked_afte
 def test_many_old_renders_are_reached_over_several_sweeps_within_a_budget(
     make_job: Callable[..., Job], sora: ScriptedClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.lifecycle.sweep._MAX_PAGES", 3)
+    monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_PAGES", 3)
     wide = replace(upstream, concurrency=100)
     old = [make_job() for _ in range(60)]
     for _ in old:
@@ -255,7 +255,7 @@ def test_many_old_renders_are_reached_over_several_sweeps_within_a_budget(
 def test_a_sweep_goes_on_behind_the_last_page_and_begins_anew_at_the_end(
     make_job: Callable[..., Job], sora: ScriptedClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.lifecycle.sweep._MAX_STRAGGLERS", 0)
+    monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_STRAGGLERS", 0)
     wide = replace(upstream, concurrency=100)
     old = make_job()
     submit_next(wide)

@@ -20,10 +20,10 @@ from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import Content
 from upstreams.registry import Upstream
-from videos.lifecycle.poll import NotSyncable, ask_now
+from videos.lifecycle.following.poll import NotSyncable, ask_now
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, MediaFolder
 from videos.results.media import MARKER, MediaUnusable, accept_media, media_problem, require_media
 from videos.results.refetch import is_missing

@@ -16,13 +16,14 @@ from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.api.queries import owned_jobs
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Group, Heartbeat, Job, Submission
-from videos.queue import backlog, heartbeats
-from videos.queue import positions as queue
+from videos.queue import heartbeats
 from videos.queue.claim import claim
-from videos.queue.positions import QueuePosition, queue_positions
+from videos.queue.position import backlog
+from videos.queue.position import estimates as queue
+from videos.queue.position.estimates import QueuePosition, queue_positions
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db

@@ -13,9 +13,9 @@ from tests.videos.scripted import ScriptedClient
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.lifecycle.send import send, submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, JobEvent, Submission, locked
 from videos.queue.claim import claim
 from videos.results.store import store

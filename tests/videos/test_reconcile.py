@@ -16,10 +16,10 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work

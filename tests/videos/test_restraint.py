@@ -15,9 +15,9 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.poll import UpstreamUnavailable, ask, ask_now
+from videos.lifecycle.following.poll import UpstreamUnavailable, ask, ask_now
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import send, submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work, probe

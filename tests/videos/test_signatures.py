@@ -10,8 +10,8 @@ from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_submit import only
 from upstreams.client.types import Content
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job
 from videos.queue.dispatch import advance
 from videos.results.probe import Unplayable, probe

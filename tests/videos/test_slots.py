@@ -23,8 +23,8 @@ from upstreams.client.types import Content
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos import tasks
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue import slots
 from videos.queue.slots import Kind, Slots, slot

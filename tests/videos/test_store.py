@@ -17,8 +17,8 @@ from upstreams.client.types import Content, Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.results.media import MARKER
 from videos.results.probe import Unplayable, jpeg_of_first_frame, probe

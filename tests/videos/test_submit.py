@@ -443,7 +443,7 @@ def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None
     dialect = replace(OPENAI, takes=frozenset({"seed", "fps", "negative_prompt"}))
     upstream = scripted(dialect)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
-    from upstreams.request import VideoRequest
+    from upstreams.offer.request import VideoRequest
     from videos.lifecycle.create import create
 
     owner = make_job().owner

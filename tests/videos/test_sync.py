@@ -19,9 +19,9 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.poll import ask, ask_late
+from videos.lifecycle.following.poll import ask, ask_late
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission, locked
 from videos.queue.claim import claim
 from videos.queue.dispatch import advance, due_work
@@ -436,7 +436,7 @@ def test_a_sweep_does_not_put_off_what_is_to_be_stopped(make_job: Callable[..., 
 def test_of_many_that_are_asked_one_by_one_none_starves(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.lifecycle.sweep._MAX_STRAGGLERS", 5)
+    monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_STRAGGLERS", 5)
     upstream = scripted(replace(OPENAI, lists=False), concurrency=50)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     for _ in range(12):

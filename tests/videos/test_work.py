@@ -115,7 +115,7 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     periodic = command._Periodic()
     others = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} - {"videos.dispatch"}
     due = periodic.due()
-    monitoring = {"health.heartbeat", "health.measure", "upstreams.contact"}
+    monitoring = {"health.heartbeat", "health.measure", "upstreams.calls.contact"}
     assert set(due) == others == {"batches.sweep", *monitoring}
     due["batches.sweep"]()
     assert periodic.due() == {}

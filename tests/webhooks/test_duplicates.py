@@ -9,7 +9,7 @@ from django.test import Client
 from tests.webhooks.signing import event, send
 from tests.webhooks.test_sora_hook import is_due
 from upstreams.registry import Upstream
-from videos.lifecycle.sweep import sweep
+from videos.lifecycle.following.sweep import sweep
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

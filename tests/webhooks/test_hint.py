@@ -19,10 +19,10 @@ from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
+from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.notification import apply_notification
 from videos.lifecycle.send import send as submit
 from videos.lifecycle.send import submit_next
-from videos.lifecycle.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue.claim import claim
 

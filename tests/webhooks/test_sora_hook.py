@@ -13,7 +13,7 @@ from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET, URL, event, headers, send
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.sweep import sweep
+from videos.lifecycle.following.sweep import sweep
 from videos.models import Job
 from videos.queue.dispatch import Work, due_work
 

@@ -24,7 +24,7 @@ from upstreams.client.types import Content, CreateRequest, Unreadable, Video, Vi
 MAX_VIDEO_BODY_BYTES = 1024 * 1024
 # A hundred videos with prompts of 2,000 characters that JSON writes in twelve bytes each are 2.4 MB.
 MAX_PAGE_BODY_BYTES = 4 * 1024 * 1024
-# Longer than this a call does not sleep: whoever called can look again later and do something else meanwhile.
+# Longer than this no call sleeps: its caller can look again later.
 MAX_RETRY_AFTER_SECONDS = 30.0
 
 _T = TypeVar("_T")
@@ -36,8 +36,8 @@ class SoraClient:
     `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
     silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
     `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
-    and deletes only, which share one RetryBudget: a create is never repeated. A download may be sent on to
-    `content_hosts`, as ContentHosts takes them. Raises ValueError for what cannot be used.
+    and deletes only, which share one RetryBudget. A download may be sent on to `content_hosts`. Raises
+    ValueError for what cannot be used.
     """
 
     def __init__(
@@ -135,8 +135,7 @@ class SoraClient:
     def delete(self, video_id: str) -> None:
         """Drop the video, which also cancels it where the dialect says so.
 
-        NotFound may mean that an earlier try of the same call did it.
-        """
+        NotFound may mean that an earlier try of the same call did it."""
         self._repeat(self._request("DELETE", _path(video_id)), lambda answer: None)
 
     def probe(self, *, deadline: float | None = None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from api.bodies.json_field import JSONObjectField
 from api.fields import (
     StrictCharField,
     StrictChoiceField,
@@ -12,9 +13,15 @@ from api.fields import (
     StrictIntegerField,
     StrictSerializer,
 )
-from api.json_field import JSONObjectField
 from api.moments import MomentField
-from upstreams.request import ASPECT_RATIOS, MAX_PROMPT_LENGTH, PRIORITIES, RESOLUTIONS, STYLES, VideoRequest
+from upstreams.offer.request import (
+    ASPECT_RATIOS,
+    MAX_PROMPT_LENGTH,
+    PRIORITIES,
+    RESOLUTIONS,
+    STYLES,
+    VideoRequest,
+)
 from videos.states import JobStatus
 
 

@@ -8,13 +8,13 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.budgets.reservations import dollars
-from api.json_field import JSONObjectField
+from api.bodies.json_field import JSONObjectField
 from api.moments import MomentField, written
-from upstreams import pricing
-from upstreams.request import PRIORITIES
+from upstreams.offer import pricing
+from upstreams.offer.request import PRIORITIES
 from videos.api.create_serializers import Adjustment
 from videos.models import Job, Submission
-from videos.queue.positions import QueuePosition, queue_positions
+from videos.queue.position.estimates import QueuePosition, queue_positions
 from videos.states import LIVE, JobStatus
 
 

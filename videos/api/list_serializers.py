@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from api.fields import StrictChoiceField, StrictSerializer
 from api.moments import MomentField
-from upstreams.request import PRIORITIES
+from upstreams.offer.request import PRIORITIES
 from videos.api.job_serializers import JobView
 from videos.api.queries import MAX_COUNT
 from videos.states import JobStatus

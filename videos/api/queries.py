@@ -8,7 +8,7 @@ from django.db.models import Model, Prefetch, QuerySet
 
 from accounts.models import User
 from accounts.ownership import owned_by
-from upstreams.request import PRIORITIES
+from upstreams.offer.request import PRIORITIES
 from videos.models import Job, Submission
 
 T = TypeVar("T", bound=Model)

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import FileResponse
 from drf_spectacular.helpers import forced_singular_serializer
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -18,9 +18,9 @@ from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictSerializer
-from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
-from upstreams import pricing
-from upstreams.fitting import fit
+from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
+from upstreams.offer import pricing
+from upstreams.offer.fitting import fit
 from upstreams.registry import configured
 from videos.api import examples
 from videos.api.conditional import etag_of, is_known
@@ -32,7 +32,7 @@ from videos.api.queries import filtered, owned_jobs, paginate
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
-from videos.lifecycle.poll import ask_now
+from videos.lifecycle.following.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
 from videos.states import JOB_OPEN, JobStatus
@@ -144,9 +144,7 @@ class VideoViewSet(GenericViewSet[Job]):
         operation_id="getVideo",
         summary="Follow a job",
         parameters=[
-            OpenApiParameter(
-                "If-None-Match", str, OpenApiParameter.HEADER, description="An earlier answer's ETag."
-            ),
+            IF_NONE_MATCH,
             header("ETag", [200, 304], "Changes when the job does."),
             header(
                 "Retry-After",
@@ -229,14 +227,14 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=True, methods=["post"])
     def sync(self, request: Request, pk: str) -> Response:
-        """Asks the upstream after this job now, rather than at the next sweep.
+        """Asks the upstream after this job now, and waits a second for the answer.
 
-        It waits a second for the answer. With `Retry-After` the job is shown as it stood before, and a worker
-        is asking: look again after so many seconds.
+        With `Retry-After` a worker is asking, and the job is shown as it was: look again after that time.
         """
         job = self.get_object()
-        wait = ask_now(job, configured())
-        headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+        headers = (
+            {} if (wait := ask_now(job, configured())) is None else {"Retry-After": str(math.ceil(wait))}
+        )
         return self._job(self.get_queryset().get(pk=job.pk), headers=headers)
 
     @extend_schema(
@@ -250,5 +248,4 @@ class VideoViewSet(GenericViewSet[Job]):
         """The file itself; 400 `job_not_completed` before it is there."""
         query = ContentQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        job = self.get_object()
-        return file_of(job, query.validated_data["variant"])
+        return file_of(self.get_object(), query.validated_data["variant"])

@@ -11,11 +11,11 @@ from rest_framework.exceptions import APIException
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
-from upstreams import pricing
 from upstreams.clock import database_now
-from upstreams.fitting import fit, fitted_fields
+from upstreams.offer import pricing
+from upstreams.offer.fitting import fit, fitted_fields
+from upstreams.offer.request import FittedRequest, VideoRequest
 from upstreams.registry import Upstream
-from upstreams.request import FittedRequest, VideoRequest
 from videos.models import Group, Job, JobEvent
 from videos.queue.wake import wake
 from videos.states import JobStatus

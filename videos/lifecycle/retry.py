@@ -11,8 +11,8 @@ from rest_framework.exceptions import APIException
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey
-from upstreams import pricing
 from upstreams.clock import database_now
+from upstreams.offer import pricing
 from upstreams.registry import Upstream
 from videos.lifecycle.create import ensure_queue_capacity
 from videos.models import Job, Submission

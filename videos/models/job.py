@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.budgets import reservations
 from accounts.models import Reservation
 from upstreams.clock import database_now
-from upstreams.request import Priority
+from upstreams.offer.request import Priority
 from videos.models.event import JobEvent
 from videos.signals import job_ended, job_reopened
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus

@@ -136,7 +136,7 @@ class Submission(models.Model):
             models.Index(
                 fields=["provider", "state"], condition=Q(state__in=sorted(LIVE)), name="submission_live"
             ),
-            # How long the last ones of a model and a length took: videos.queue.positions.
+            # How long the last ones of a model and a length took: videos.queue.position.estimates.
             models.Index(
                 fields=["provider", "model", "seconds", "-ended_at"],
                 condition=Q(state=SubmissionState.STORED),

@@ -12,9 +12,9 @@ from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import drop
 from videos.lifecycle.expiry import give_up_expired
+from videos.lifecycle.following.poll import ask_late
+from videos.lifecycle.following.sweep import can_sweep, swept_by
 from videos.lifecycle.outcomes import expire_leases
-from videos.lifecycle.poll import ask_late
-from videos.lifecycle.sweep import can_sweep, swept_by
 from videos.lifecycle.working_time import record_working
 from videos.models import Job, Submission
 from videos.queue.isolation import isolated

@@ -18,7 +18,7 @@ from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
-from upstreams.request import Priority
+from upstreams.offer.request import Priority
 from videos.models import Group, Job, OwnerRotation, Submission
 from videos.queue.holds import deactivated, hold_some, holding_keys
 from videos.states import LIVE, UNDECIDED, JobStatus

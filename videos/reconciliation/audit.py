@@ -9,13 +9,13 @@ from decimal import Decimal
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from upstreams import pricing
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
+from upstreams.offer import pricing
 from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.reconciliation.candidates import slim

@@ -58,14 +58,14 @@ GUARDS: Final = (
     ),
     Guard(
         "a missing id is lost only after three attempts",
-        "videos.lifecycle.observe:observe_missing",
+        "videos.lifecycle.following.observe:observe_missing",
         "polls < _MISSING_POLLS or (now - since).total_seconds() < _MISSING_SECONDS",
         "(now - since).total_seconds() < _MISSING_SECONDS",
         "tests/videos/test_sync.py",
     ),
     Guard(
         "an id that is seen again was not missing",
-        "videos.lifecycle.observe:write_progress",
+        "videos.lifecycle.following.observe:write_progress",
         "submission.missing_polls or submission.silent_since is not None",
         "submission.silent_since is not None",
         "tests/videos/test_sync.py",

@@ -173,7 +173,7 @@ GUARDS: Final = (
     ),
     Guard(
         "what expired after its job was cancelled is settled",
-        "videos.lifecycle.observe:_observe_failed",
+        "videos.lifecycle.following.observe:_observe_failed",
         "video.phase == Phase.EXPIRED",
         "False",
         "tests/videos/test_sync.py",

@@ -8,15 +8,15 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
-from upstreams.brief_calls import MOST_SECONDS, TooSlow, brief_calls
+from upstreams.calls.brief_calls import MOST_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
+from videos.lifecycle.following.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.notification import apply_notification
-from videos.lifecycle.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake

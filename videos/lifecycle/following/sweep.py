@@ -17,8 +17,8 @@ from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.expiry import record_contact
-from videos.lifecycle.observe import observe, write_progress
-from videos.lifecycle.poll import ASK_AGAIN_SECONDS, ask
+from videos.lifecycle.following.observe import observe, write_progress
+from videos.lifecycle.following.poll import ASK_AGAIN_SECONDS, ask
 from videos.models import Submission, locked
 from videos.queue.isolation import isolated
 from videos.reconciliation.identity import doubt_if_none_is_known

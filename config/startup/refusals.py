@@ -32,7 +32,7 @@ def read_settings() -> None:
 def refuse_to_start_badly() -> None:
     """Loads the apps; ends the process if a setting cannot be used or the database has another schema."""
     refuse_bad_settings()
-    from config.schema import schema_fault
+    from config.startup.schema import schema_fault
 
     if fault := schema_fault():
         _end(fault)
@@ -51,7 +51,7 @@ def refuse_command(arguments: Sequence[str]) -> None:
     """As refuse_to_start_badly, for `manage.py` with a command of ours; Django's own work on any schema."""
     read_settings()
     django.setup()
-    from config.schema import own_apps
+    from config.startup.schema import own_apps
 
     if arguments and get_commands().get(arguments[0]) in own_apps():
         refuse_to_start_badly()

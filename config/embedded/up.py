@@ -31,7 +31,7 @@ def fail(message: str) -> NoReturn:
 
 def main() -> None:
     """Prepares, then becomes the web server."""
-    parser = argparse.ArgumentParser(prog="python -m config.up", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m config.embedded.up", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
@@ -71,7 +71,7 @@ def _refuse_taken(host: str, port: int) -> None:
 
 def _var_dir() -> Path:
     # Not from the settings, which read the upstream's address that is still to be found.
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     var = Path(os.environ.get("TAKEONE_VAR", "").strip() or root / "var")
     var.mkdir(parents=True, exist_ok=True)
     return var
@@ -127,7 +127,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
     _write_env(secret)
     from django.conf import settings
 
-    from config.greeting import greeting
+    from config.embedded.greeting import greeting
 
     os.environ |= {
         "TAKEONE_EMBEDDED": "1",
@@ -149,7 +149,7 @@ def _migrate() -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from config.schema import read_schema
+    from config.startup.schema import read_schema
 
     schema = read_schema()
     if schema.unknown:

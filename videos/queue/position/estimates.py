@@ -17,9 +17,9 @@ from django.db.models import Q
 
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
-from videos.queue.backlog import Backlog, backlog, sent_jobs
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
-from videos.queue.render_times import RenderTimes
+from videos.queue.position.backlog import Backlog, backlog, sent_jobs
+from videos.queue.position.render_times import RenderTimes
 from videos.queue.selection import Lane, effective_priority
 from videos.states import LIVE, JobStatus
 

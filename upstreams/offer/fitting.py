@@ -7,10 +7,10 @@ from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from upstreams import pricing
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import CreateRequest
-from upstreams.request import (
+from upstreams.offer import pricing
+from upstreams.offer.request import (
     ASPECT_RATIOS,
     PRIORITIES,
     RESOLUTIONS,
