@@ -156,10 +156,7 @@ class VideoViewSet(GenericViewSet[Job]):
         examples=examples.JOB,
     )
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Answers from the database.
-
-        `ETag` with `If-None-Match` saves the body; `Retry-After` hints when to ask again.
-        """
+        """Answers from the database; `ETag` with `If-None-Match` saves the body."""
         job = self.get_object()
         data = self.get_serializer(job).data
         headers = {"ETag": etag_of(data), "Cache-Control": "private, no-cache"}
