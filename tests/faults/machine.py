@@ -302,7 +302,12 @@ class Service(World):
     @step
     def another_account_answers(self, away: tuple[float, ...]) -> None:
         """Under the same name, until that is mended: it knows none of ours, and ends nothing of ours."""
-        if self.upstream.provider().losses_accepted_at is not None:
+        comparable = Submission.objects.filter(
+            state__in=["rendering", "rendered", "stored", "failed", "given_up"],
+            upstream_id__in=list(self.sora.videos),
+        )
+        if self.upstream.provider().losses_accepted_at is not None or not comparable.exists():
+            # Without an id that it would know, it cannot be told from the right one.
             return
         ended = {"lost", "failed", "dropped"}
         before = set(Submission.objects.filter(state__in=ended).values_list("pk", flat=True))

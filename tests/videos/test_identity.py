@@ -548,6 +548,24 @@ def test_a_finished_video_that_the_list_lacks_keeps_absence_from_being_proven(
     assert only(job).cost_state == "reserved"
 
 
+def test_ids_of_long_ago_that_are_unknown_as_well_leave_it_to_a_person(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    (finished,) = accepted(upstream, make_job)
+    stored(upstream, sora, finished)
+    Submission.objects.update(ended_at=database_now() - timedelta(days=2), expires_at=None)
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    job = make_job()
+    submit_next(upstream)
+    had = another_account(sora)
+    for after in (2.5, 5.5, 15.5, 700):
+        assert look_at(job, upstream, after).state == "unknown"
+    assert "shows none of the ids that we know" in caplog.text
+    assert provider().unrecognized_at is None, "it may have forgotten what is finished"
+    sora.videos = had
+    assert look_at(job, upstream, 1_400).state == "absent"
+
+
 def test_a_create_that_kills_an_upstream_with_jobs_in_memory_is_sent_once(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

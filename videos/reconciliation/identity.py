@@ -46,9 +46,14 @@ def must_be_known(provider: Provider) -> QuerySet[Submission]:
     """The submissions whose video the upstream cannot have forgotten: live ones, and those just finished."""
     now = database_now()
     kept = Q(expires_at__gt=now) | Q(expires_at__isnull=True, ended_at__gt=now - _KEPT_FOR)
+    return _known(provider).filter(Q(state__in=[_S.RENDERING, _S.RENDERED]) | Q(kept, state=_S.STORED))
+
+
+def _known(provider: Provider) -> QuerySet[Submission]:
+    """The submissions whose video the upstream may still have."""
     known = Submission.objects.filter(
-        Q(state__in=[_S.RENDERING, _S.RENDERED]) | Q(kept, state=_S.STORED),
         provider=provider,
+        state__in=[_S.RENDERING, _S.RENDERED, _S.STORED, _S.FAILED, _S.GIVEN_UP],
         upstream_id__isnull=False,
         accepted_at__isnull=False,
         id_reused=False,
@@ -85,6 +90,15 @@ def knows_us(upstream: Upstream, *, until: datetime, besides: Submission | None 
         return True
     later = known[:_MAX_ASKED]
     return any(_is_known(row, upstream) for row in later) if later else None
+
+
+def shows_no_old_one(upstream: Upstream) -> bool:
+    """Whether we know ids of any age, and it knows none of the latest: it may have forgotten them in time.
+
+    For one of which `knows_us` cannot tell. Raises SoraError.
+    """
+    latest = _known(upstream.provider()).order_by("-accepted_at")[:_MAX_ASKED]
+    return bool(latest) and not any(_is_known(row, upstream) for row in latest)
 
 
 def _is_known(row: Submission, upstream: Upstream) -> bool:

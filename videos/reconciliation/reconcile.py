@@ -18,7 +18,7 @@ from videos.lifecycle.outcomes import accept
 from videos.models import Job, Submission, locked
 from videos.reconciliation.absence import needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
-from videos.reconciliation.identity import Expected, doubt, knows_us
+from videos.reconciliation.identity import Expected, doubt, knows_us, shows_no_old_one
 from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
 from videos.states import UNDECIDED, SubmissionState
 
@@ -42,6 +42,8 @@ class _Look:
     offset: Offset | None = None
     # Ids of ours that the list should have shown.
     missing: tuple[str, ...] = ()
+    # Whether the upstream showed no id of ours at all, although there are some.
+    strange: bool = False
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
@@ -80,20 +82,21 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
     candidates = Candidates(submission, upstream.dialect)
     expected = Expected(submission.provider)
     missing: list[str] = []
+    strange = False
     offset: Offset | None = None
     try:
         with respecting_retry_after(upstream, Call.LIST):
             complete, offset = _read_back(submission, upstream, candidates, expected)
         if complete:
             missing = expected.missing()
-            complete = _is_of_us(submission, expected, upstream)
+            strange = _is_strange(submission, expected, upstream)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.
         logger.warning("The list could not be read to find %s: %s", submission, error)
         complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, candidates.unowned(), offset, tuple(missing))
+    return _Look(complete, contested, candidates.unowned(), offset, tuple(missing), strange)
 
 
 def _read_back(
@@ -124,15 +127,19 @@ def _read_back(
     return False, offset
 
 
-def _is_of_us(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
-    """Whether the list that has shown nothing of the attempt is one of ours. Raises SoraError."""
+def _is_strange(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
+    """Whether a list that has shown nothing of the attempt shows nothing of ours. Raises SoraError."""
     assert submission.unknown_at is not None
     began = database_now()
     last = submission.unknown_at + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
-    if began < last or expected.any_shown or knows_us(upstream, until=began) is not False:
-        return True
-    doubt(submission.provider, "it knows none of our ids", began)
-    return False
+    if began < last or expected.any_shown:
+        return False
+    known = knows_us(upstream, until=began)
+    if known is None:
+        return shows_no_old_one(upstream)
+    if not known:
+        doubt(submission.provider, "it knows none of our ids", began)
+    return not known
 
 
 def _contested(submission: Submission) -> bool:
@@ -173,6 +180,8 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
 def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
     """The whole window has passed, and a complete look found nothing of its own."""
     person = needs_person(job, submission, upstream)
+    if look.strange:
+        person = person or "this upstream shows none of the ids that we know"
     attempts = len(settings.SORA_RECONCILE_SECONDS)
     if not (look.unowned or look.missing or person):
         record_absent(job, submission, how="proven")
