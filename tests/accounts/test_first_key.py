@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.keys import key_format
 from accounts.models import ApiKey, User
-from config.embedded.threads import up
+from config.embedded import up
 
 pytestmark = pytest.mark.django_db
 
