@@ -12,6 +12,7 @@ from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Heartbeat
 from videos.queue.heartbeats import STALE_AFTER, WORKERS
+from videos.reconciliation.books import BEHIND
 
 # Longer than STALE_AFTER with all that is reported late: of two that fall silent because of one, the other is
 # noticed first.
@@ -82,7 +83,8 @@ class Work:
         if provider is None:
             return FINE
         if provider.stopped_at is not None:
-            return Finding("stopped by an operator", provider.stopped_at)
+            behind = provider.stop_reason.startswith(BEHIND)
+            return Finding(f"stopped: {BEHIND}" if behind else "stopped by an operator", provider.stopped_at)
         if provider.unrecognized_at is not None:
             problem = "it does not know our videos, and may be another account or server"
             return Finding(problem, provider.unrecognized_at)

@@ -131,6 +131,10 @@ def test_a_date_that_no_clock_has_is_none(date: str) -> None:
     assert answers.date_of({"Date": date}) is None
 
 
+def test_the_date_of_an_answer_from_a_cache_is_none() -> None:
+    assert answers.date_of({"Date": "Thu, 26 Nov 2026 12:00:00 GMT", "Age": "30"}) is None
+
+
 def test_a_date_is_read() -> None:
     found = answers.date_of({"Date": "Thu, 26 Nov 2026 12:00:00 GMT"})
     assert found == datetime(2026, 11, 26, 12, tzinfo=UTC)

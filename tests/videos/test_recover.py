@@ -126,6 +126,27 @@ def test_a_create_of_unknown_outcome_is_no_video_that_our_books_lack(
     assert len(sora.creates) == 3
 
 
+def test_an_attempt_without_an_id_explains_one_video_and_no_other(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    object.__setattr__(upstream, "concurrency", 20)
+    sent_before(make_job)
+
+    def lost(video: object) -> None:
+        raise errors.OutcomeUnknown("reset")
+
+    sora.after = lost
+    make_job()
+    tasks.submit()
+    sora.after = None
+    later = [make_job(), make_job()]
+    tasks.submit()
+    restore(later)
+    tasks.submit()
+    assert len(sora.creates) == 4
+    assert "newer than our books (2" in upstream.provider().stop_reason
+
+
 def test_nothing_is_sent_while_the_list_cannot_be_read(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

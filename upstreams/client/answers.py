@@ -118,7 +118,9 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """When the server says that it answered; None without a Date that a clock can have."""
+    """When the server says that it answered; None without a Date that a clock can have, or from a cache."""
+    if _number(headers.get("Age")):
+        return None
     try:
         found = parsedate_to_datetime(headers.get("Date") or "")
     except (ValueError, OverflowError):

@@ -8,6 +8,7 @@ read back to our newest accepted submission. A video on it that is newer than ou
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -119,22 +120,36 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
                     found[video.id] = video
             if page.fault or page.ended or (page.back_to is not None and page.back_to < since):
                 break
-    explained = list(
-        Submission.objects.filter(
-            Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
-            provider=provider,
-        )
-    )
-    strangers = [
-        video
-        for video in unowned(provider, found)
-        if not any(may_be_its(video, each, upstream.dialect) for each in explained)
-    ]
+    strangers = _unexplained(unowned(provider, found), provider, upstream)
     if begun is None:
         wanted = {upstream.dialect.match_key(video) for video in strangers} - {None}
         wanted &= set(waiting.filter(match_key__in=wanted).values_list("match_key", flat=True))
         strangers = [video for video in strangers if upstream.dialect.match_key(video) in wanted]
     return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
+
+
+def _unexplained(videos: Iterable[Video], provider: Provider, upstream: Upstream) -> list[Video]:
+    """Those that are not the video of an attempt without an id. Each such attempt explains one, by its fields.
+
+    An upstream that echoes other fields than it was sent shows no match. There, an attempt explains what is of
+    its time.
+    """
+    attempts = list(
+        Submission.objects.filter(
+            Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
+            provider=provider,
+        ).order_by("created_at")
+    )
+    left = []
+    for video in sorted(videos, key=lambda each: (each.created_at or database_now(), each.id)):
+        key = upstream.dialect.match_key(video)
+        possible = [each for each in attempts if may_be_its(video, each, upstream.dialect)]
+        own = next((each for each in possible if each.match_key == key), None)
+        if own is not None:
+            attempts.remove(own)
+        elif provider.proves_absence or not possible:
+            left.append(video)
+    return left
 
 
 def _newest_create(provider: Provider) -> datetime | None:
