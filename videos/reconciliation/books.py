@@ -129,10 +129,10 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
 
 
 def _unexplained(videos: Iterable[Video], provider: Provider, upstream: Upstream) -> list[Video]:
-    """Those that are not the video of an attempt without an id. Each such attempt explains one, by its fields.
+    """Those that are not the video of an attempt without an id, which explains one video by its fields.
 
-    An upstream that echoes other fields than it was sent shows no match. There, an attempt explains what is of
-    its time.
+    An upstream that echoes other fields than it was sent shows no match. There, an attempt explains all
+    videos of its time.
     """
     attempts = list(
         Submission.objects.filter(
