@@ -1,7 +1,6 @@
 """Each part of a deployment stopped in turn: /ready names it, soon, and nothing else."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -88,8 +87,15 @@ def freeze_postgresql(stack: Stack, number: signal.Signals) -> None:
 
 def spoil(stack: Stack) -> None:
     media = Path(stack.settings["TAKEONE_MEDIA"])
-    shutil.rmtree(media, ignore_errors=True)
+    media.rename(media.with_name("aside"))
     media.write_text("no folder")
+
+
+def mend(stack: Stack) -> None:
+    """With the marker in it, by which the folder is known again."""
+    media = Path(stack.settings["TAKEONE_MEDIA"])
+    media.unlink()
+    media.with_name("aside").rename(media)
 
 
 Act = Callable[[Stack], Any]
@@ -119,7 +125,7 @@ _PARTS: dict[str, tuple[Act, Act, str]] = {
         lambda s: send(s, [SIMULATOR], signal.SIGCONT),
         "soraClient",
     ),
-    "no folder for videos": (spoil, lambda s: Path(s.settings["TAKEONE_MEDIA"]).unlink(), "storage"),
+    "no folder for videos": (spoil, mend, "storage"),
 }
 
 
