@@ -89,23 +89,18 @@ def uses_broker() -> bool:
     return bool(settings.WAKE_MESSAGES_ENABLED)
 
 
-def is_mounted(folder: Path) -> None:
-    """Whether it is the folder that the database knows, with room for results."""
-    try:
-        with _own_connection():
-            problem = media_problem()
-    except CheckFailed:
-        # The repository's check says so.
-        return
-    if problem:
-        raise CheckFailed(problem)
+def mount() -> str:
+    """Why the folder is not the one that the database knows; "" if it is."""
+    with _own_connection():
+        # Anybody may read it: where the folder is, is nobody's business.
+        return media_problem().replace(f" {settings.MEDIA_ROOT}", "")
 
 
 def is_writable(folder: Path) -> None:
-    """Whether a file can be made there."""
+    """Whether a file can be made there, or in the folder in which it will be made with the first video."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     try:
-        # As it is made when the first video is kept.
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".ready-") as file:
             file.write(_BLOCK)
             file.flush()
@@ -116,6 +111,8 @@ def is_writable(folder: Path) -> None:
 
 def has_room(folder: Path) -> None:
     """Whether MIN_FREE_STORAGE_BYTES are left."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
     try:
         found = os.statvfs(folder)
     except OSError as error:
@@ -125,8 +122,8 @@ def has_room(folder: Path) -> None:
         raise CheckFailed(f"{free} bytes are free, and there should be {settings.MIN_FREE_STORAGE_BYTES}")
 
 
-# In this order; what raises first is said. A check of the mount belongs before those that write to it.
-STORAGE_CHECKS: list[Callable[[Path], None]] = [is_mounted, is_writable, has_room]
+# In this order; what raises first is said.
+STORAGE_CHECKS: list[Callable[[Path], None]] = [is_writable, has_room]
 
 
 def storage() -> None:

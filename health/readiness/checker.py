@@ -37,6 +37,7 @@ class Checker:
         self._repository: Probe[Work] = Probe("repository", lambda: checks.repository())
         self._broker: Probe[None] = Probe("broker", lambda: checks.broker())
         self._storage: Probe[None] = Probe("storage", lambda: checks.storage())
+        self._mount: Probe[str] = Probe("mount", lambda: checks.mount())
         self._memory: Probe[None] = Probe("memory", lambda: checks.memory())
         self._lock = threading.Lock()
         # Since when this process has seen what nobody dates.
@@ -44,7 +45,7 @@ class Checker:
 
     def look(self) -> Readiness:
         """Looks at everything, or repeats what was found within the last second."""
-        probes = (self._repository, self._broker, self._storage, self._memory)
+        probes = (self._repository, self._broker, self._storage, self._mount, self._memory)
         for probe in probes:
             probe.begin()
         repository = self._repository.outcome()
@@ -52,7 +53,7 @@ class Checker:
         found: dict[str, Finding | None] = {
             "repository": _finding(repository),
             **self._of_work(repository, broker),
-            "storage": _finding(self._storage.outcome()),
+            "storage": self._of_storage(),
             "memory": _finding(self._memory.outcome()),
         }
         unknown = {name for name, finding in found.items() if finding is None}
@@ -81,6 +82,11 @@ class Checker:
         if "beat" in found:
             found["beat"] = work.beat(broker_well_for=broker.well_for) if could_report else FINE
         return found
+
+    def _of_storage(self) -> Finding:
+        # It asks the database as well. If that does not answer, the repository's check says so.
+        not_mounted = self._mount.outcome().value
+        return Finding(not_mounted) if not_mounted else _finding(self._storage.outcome())
 
     def _say(self, name: str, finding: Finding) -> str:
         with self._lock:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 _NAMED_WITHIN = 15
 # Past all that is noticed late, such as a worker without tasks.
-_WATCHED = 24
+_WATCHED = 16
 _WORKERS = [f"worker-{pool}" for pool in WORKERS]
 _BEATS = ["beat-1", "beat-2"]
 

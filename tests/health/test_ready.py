@@ -215,7 +215,7 @@ def test_storage_without_a_folder_that_can_be_written_is_said(settings: Settings
     assert str(tmp_path) not in str(failed.value)
     settings.MEDIA_ROOT.unlink()
     checks.storage()
-    assert list(settings.MEDIA_ROOT.iterdir()) == [], "it leaves nothing behind"
+    assert list(tmp_path.iterdir()) == [], "it leaves nothing behind, and makes no folder"
 
 
 def test_storage_that_runs_out_is_said(settings: Settings) -> None:
