@@ -167,6 +167,8 @@ class Service(World):
         submission, video_id = submissions[pick % len(submissions)], videos[other % len(videos)]
         right = self.sora.makers[video_id].pk == submission.pk and video_id not in self.sora.odd
         right = right and submission.upstream_id is None and submission.state in open_to_it
+        # Of an upstream that does not know us nothing is taken.
+        right = right and self.upstream.provider().unrecognized_at is None
         try:
             adopted = decisions.adopt(submission, video_id, self.upstream)
         except decisions.Refused:

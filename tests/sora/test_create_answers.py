@@ -101,6 +101,21 @@ def test_unreadable_refusals_prove_nothing(create, status, body):
     assert error.answered
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b"[]", b'{"id": null}', b'{"id": "a/b"}', b'{"id": 7}']
+)
+def test_a_2xx_without_a_usable_id_says_that_it_was_accepted(create, status, body):
+    error = create(status, body)
+    assert type(error) is OutcomeUnknown
+    assert (error.succeeded, error.answered) == (True, False)
+
+
+@pytest.mark.parametrize("status", [301, 400, 408, 500, 503])
+def test_no_other_status_says_that_it_was_accepted(create, status):
+    assert not create(status, b"").succeeded
+
+
 @pytest.mark.parametrize("status", [300, 304, 408, 409, 425, 500, 502, 503, 504, 529, 599])
 def test_ambiguous_statuses(create, status):
     error = create(status, json=READABLE)

@@ -229,6 +229,13 @@ def test_a_status_counts_although_the_body_breaks_off(serve, make_client, status
     assert len(upstream.requests) == 1
 
 
+def test_a_2xx_counts_although_the_body_breaks_off(serve, make_client):
+    upstream = serve(then_close(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"id": "vid'))
+    with pytest.raises(OutcomeUnknown) as caught:
+        make_client(upstream.url).create(REQUEST)
+    assert caught.value.succeeded
+
+
 def test_a_readable_refusal_is_rejected(serve, make_client):
     upstream = serve(reply(400, {"error": {"message": "no"}}))
     with pytest.raises(Rejected):

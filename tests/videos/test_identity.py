@@ -414,6 +414,9 @@ def test_nothing_is_given_up_at_another_account(
     another_account(sora)
     until(upstream, 60)
     assert provider().unrecognized_at is not None
+    # It had been silent for more than an hour before another one answered.
+    now = database_now()
+    Submission.objects.update(silent_since=now - timedelta(hours=2), silent_at=now)
     with worked(settings.JOB_GIVE_UP_AFTER + 7_200):
         work(upstream, after=1)
     assert {each.state for each in Submission.objects.all()} == {"rendering"}
