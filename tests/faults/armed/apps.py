@@ -15,8 +15,15 @@ from django.core.files.storage import FileSystemStorage
 
 # Modules that make calls on behalf of others.
 _CARRIERS = {"listing"}
+# Modules of one journey.
+_PARTS = {"poll": "follow", "sweep": "follow", "observe": "follow", "fetch": "store", "keep": "store"}
 _JOURNEYS = ("videos.lifecycle.", "videos.queue.", "videos.reconciliation.", "videos.results.")
-_OTHERS = {"videos.tasks": "dispatch", "videos.queue.wake": "hints", "accounts.idempotency": "once"}
+_OTHERS = {
+    "videos.tasks": "dispatch",
+    "videos.queue.wake": "hints",
+    "upstreams.calls.contact": "contact",
+    "accounts.idempotency": "once",
+}
 # A call that is made by another call is no boundary of its own.
 _within = threading.local()
 
@@ -80,7 +87,7 @@ def _journey() -> str:
         if name in _OTHERS:
             return _OTHERS[name]
         if name.startswith(_JOURNEYS) and last not in _CARRIERS:
-            return last
+            return _PARTS.get(last, last)
         frame = frame.f_back  # type: ignore[assignment]
     return "none"
 
