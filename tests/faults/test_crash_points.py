@@ -101,8 +101,8 @@ def around(*calls: str) -> tuple[str, ...]:
     return tuple(f"{journey}.{side}-{call}" for journey, _, call in names for side in ("before", "after"))
 
 
-# Made only after a silence, to be written down; nothing follows from it.
-_QUIET = around("contact.probe")
+# Of no journey: made only after a silence, to be written down. Nothing follows from it.
+_QUIET = around("none.probe")
 
 
 # What the processes do by themselves, with a job for each kill and some to spare.
