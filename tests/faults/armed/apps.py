@@ -21,7 +21,6 @@ _JOURNEYS = ("videos.lifecycle.", "videos.queue.", "videos.reconciliation.", "vi
 _OTHERS = {
     "videos.tasks": "dispatch",
     "videos.queue.wake": "hints",
-    "upstreams.calls.contact": "contact",
     "accounts.idempotency": "once",
 }
 # A call that is made by another call is no boundary of its own.
