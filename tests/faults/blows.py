@@ -38,12 +38,6 @@ _UPSTREAM: Final[tuple[dict[str, Any], ...]] = (
     {"operation": "delete", "fault": "deleted_then_drop", "share": 0.2},
     {"operation": "content", "fault": "truncated", "share": 0.1},
     {"operation": "content", "fault": "refuse", "share": 0.1},
-    {"operation": "content", "fault": "drip", "seconds": 1, "bytes": 100, "share": 0.03},
-    {"operation": "list", "fault": "jumbled", "doubled": True, "share": 0.05},
-    {"operation": "list", "fault": "jumbled", "shuffled": True, "share": 0.05},
-    {"operation": "list", "fault": "jumbled", "omitted": 0.2, "share": 0.03},
-    {"operation": "list", "fault": "jumbled", "bare": True, "share": 0.05},
-    {"operation": "list", "fault": "altered", "set": {"created_at": 253402300799}, "share": 0.02},
     {
         "operation": "retrieve",
         "fault": "altered",
@@ -54,11 +48,30 @@ _UPSTREAM: Final[tuple[dict[str, Any], ...]] = (
     {"operation": "webhook", "fault": "doubled", "share": 0.1},
 )
 
+_LIES: Final[tuple[dict[str, Any], ...]] = (
+    {"operation": "content", "fault": "drip", "seconds": 1, "bytes": 100, "share": 0.03},
+    {"operation": "list", "fault": "jumbled", "doubled": True, "share": 0.05},
+    {"operation": "list", "fault": "jumbled", "shuffled": True, "share": 0.05},
+    {"operation": "list", "fault": "jumbled", "omitted": 0.2, "share": 0.03},
+    {"operation": "list", "fault": "jumbled", "bare": True, "share": 0.05},
+    {"operation": "list", "fault": "altered", "set": {"created_at": 253402300799}, "share": 0.02},
+)
+_LONG: Final = {
+    "blow_worker_frozen_longer_than_a_lease",
+    "blow_web_child_frozen",
+    "blow_postgresql_frozen",
+    "blow_media_unmounted",
+    "blow_bodies_that_are_never_finished",
+    "blow_clock_of_the_upstream_stepped",
+}
+
 
 class Blows:
     """Strikes at a deployment; the chance decides where and when."""
 
-    def __init__(self, stack: Stack, chance: random.Random) -> None:
+    def __init__(self, stack: Stack, chance: random.Random, *, lies: bool) -> None:
+        """`lies`: what takes longer than a lease, and what the upstream says wrongly, comes as well."""
+        self._lies = lies
         self._stack = stack
         self._chance = chance
         self._ends = threading.Event()
@@ -68,7 +81,8 @@ class Blows:
 
     def _strikes(self, pause: tuple[float, float]) -> Callable[[], None]:
         """A function that waits and strikes: each kind of blow comes once before any comes again."""
-        kinds = [getattr(self, name) for name in dir(self) if name.startswith("blow_")]
+        names = {name for name in dir(self) if name.startswith("blow_")}
+        kinds = [getattr(self, name) for name in sorted(names if self._lies else names - _LONG)]
         left: list[Callable[[], None]] = []
 
         def strike() -> None:
@@ -195,7 +209,7 @@ class Blows:
     def _mistreat(self) -> bool:
         """Arms the upstream's faults, which it forgets when it is killed. True once it has them."""
         try:
-            for fault in _UPSTREAM:
+            for fault in (*_UPSTREAM, *(_LIES if self._lies else ())):
                 self._stack.arm(**fault, seed=self._chance.randrange(1 << 30))
             url = f"{self._stack.settings['TAKEONE_URL']}/hooks/sora"
             self._stack.webhook(url, SECRET)

@@ -40,8 +40,8 @@ _REST_SECONDS: Final = 240
 class Soak(Blows):
     """One run: what was promised to callers, and what was done to the deployment meanwhile."""
 
-    def __init__(self, stack: Stack, seed: int) -> None:
-        super().__init__(stack, random.Random(seed))
+    def __init__(self, stack: Stack, seed: int, *, lies: bool) -> None:
+        super().__init__(stack, random.Random(seed), lies=lies)
         self._seed = seed
         self._lock = threading.Lock()
         self.accepted: set[str] = set()
@@ -183,11 +183,13 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
     }
 
 
-def soak(folder: Path, *, seconds: float, seed: int, pause: tuple[float, float]) -> tuple[Soak, Books]:
+def soak(
+    folder: Path, *, seconds: float, seed: int, pause: tuple[float, float], lies: bool = False
+) -> tuple[Soak, Books]:
     """One run on a deployment in this folder. Raises servers.Absent."""
     settings = {"SORA_WEBHOOK_SECRET": SECRET, "SORA_BREAKER_FAILURES": "5"}
     with running(folder, settings, simulator=["--render-seconds", "1.5"]) as stack:
-        run = Soak(stack, seed)
+        run = Soak(stack, seed, lies=lies)
         return run, run.run(seconds, pause)
 
 
@@ -202,7 +204,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="takeone-soak-"))
     print(f"Seed {options.seed}, {options.minutes:g} minutes, logs in {folder}", file=sys.stderr, flush=True)
     try:
-        run, books = soak(folder, seconds=options.minutes * 60, seed=options.seed, pause=(1.0, 4.0))
+        run, books = soak(
+            folder, seconds=options.minutes * 60, seed=options.seed, pause=(1.0, 4.0), lies=True
+        )
     except Absent as error:
         print(error, file=sys.stderr)
         return 1
