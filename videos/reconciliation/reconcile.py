@@ -147,7 +147,7 @@ def _contested(submission: Submission) -> bool:
     # Dates are whole seconds, and clocks differ: a video of what was begun after the end may be dated before.
     end += timedelta(seconds=settings.SORA_CLOCK_SKEW + 1)
     undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
-    # One whose own attempts have ended as well, or that nobody attempts for, is left to a person.
+    # One whose own looks have ended as well, or that nobody looks for, is left to a person.
     looked_for = undecided.filter(
         created_at__lt=end, attempts__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
     )

@@ -37,7 +37,7 @@ def undecided(upstream: Upstream) -> Iterator[Undecided]:
     """The submissions that are unknown past their window, oldest first."""
     now = database_now()
     window = timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
-    # Without a due_at nobody attempts: the dialect has no list.
+    # Without a due_at nobody looks: the dialect has no list.
     waiting = Submission.objects.filter(
         Q(due_at__isnull=True) | Q(unknown_at__lte=now - window), state=SubmissionState.UNKNOWN
     )
