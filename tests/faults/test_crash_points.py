@@ -68,7 +68,11 @@ class Wreck:
         except pytest.fail.Exception as failure:
             rows = self.stack.ask("SELECT job_id, number, state, due_at - now() FROM videos_submission")
             live = [row for row in rows if row[2] not in {"stored", "absent", "dropped", "unsent"}]
-            pytest.fail(f"{failure}\narmed: {self.armed()}\n{live}")
+            held = self.stack.ask(
+                "SELECT stopped_at, stop_reason, unrecognized_reason, pause_reason, sending_backoff_reason"
+                " FROM upstreams_provider"
+            )
+            pytest.fail(f"{failure}\narmed: {self.armed()}\n{live}\n{held}")
         assert judge(self.stack, self.promised, self.retried).faults() == {}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -17,6 +18,7 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.models import Job, JobEvent, Submission
 from videos.queue.dispatch import due_work
+from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +107,30 @@ def test_while_it_goes_on_the_list_is_not_read_before_each_create(
     with shifted(timedelta(seconds=301)):
         tasks.submit()
     assert sora.lists == lists + 1, "after a gap it is"
+
+
+def test_a_create_that_is_answered_during_the_comparison_is_no_video_that_our_books_lack(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent_before(make_job)
+    job = make_job("on its way")
+    tasks.submit()
+    accepted = dict(Submission.objects.filter(job=job).values("state", "upstream_id", "accepted_at")[0])
+    # Another worker is between its create and the commit of the answer.
+    Submission.objects.filter(job=job).update(state="sending", upstream_id=None, accepted_at=None)
+    forget_checks()
+    read_owned = books.unowned
+
+    def then_it_is_answered(*arguments: Any) -> Any:
+        found = read_owned(*arguments)
+        Submission.objects.filter(job=job).update(**accepted)
+        return found
+
+    monkeypatch.setattr(books, "unowned", then_it_is_answered)
+    make_job("waiting")
+    tasks.submit()
+    assert upstream.provider().stopped_at is None
+    assert len(sora.creates) == 3
 
 
 def test_a_create_of_unknown_outcome_is_no_video_that_our_books_lack(

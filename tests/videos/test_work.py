@@ -20,6 +20,8 @@ pytestmark = pytest.mark.django_db
 def _tasks_use_the_scripted_upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
     monkeypatch.setattr("videos.management.commands.work.configured", lambda: upstream)
+    # Its thread would write past the test's transaction, and so into the tests after it.
+    monkeypatch.setattr(command.Pulse, "start", lambda self: None)
 
 
 @pytest.fixture

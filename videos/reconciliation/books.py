@@ -121,6 +121,9 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
             if page.fault or page.ended or (page.back_to is not None and page.back_to < since):
                 break
     strangers = _unexplained(unowned(provider, found), provider, upstream)
+    # A create that was answered between the two reads was still unowned in the first and no attempt in the
+    # second; by now its video is owned.
+    strangers = list(unowned(provider, {video.id: video for video in strangers}))
     if begun is None:
         wanted = {upstream.dialect.match_key(video) for video in strangers} - {None}
         wanted &= set(waiting.filter(match_key__in=wanted).values_list("match_key", flat=True))
