@@ -8,8 +8,9 @@ ARGS ?=
 BIN := .venv/bin
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r
+# Extras are kept: pip calls a package unpinned where another asks for it with an extra that the lock does not name.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
-	--extra simulator
+	--no-strip-extras --extra simulator
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

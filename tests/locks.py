@@ -2,15 +2,22 @@
 
 import re
 import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-_FOLDER = Path(__file__).resolve().parent.parent / "requirements"
-_PIN = re.compile(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(?: ; ([^\\]+?))?(?= \\|$)")
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+_ROOT = Path(__file__).resolve().parent.parent
+_FOLDER = _ROOT / "requirements"
+_PIN = re.compile(r"^([a-z0-9._-]+)(?:\[([^]]*)\])?==([^\s;\\]+)(?: ; ([^\\]+?))?(?= \\|$)")
 _ADDRESS = re.compile(r"[a-z+]+://|--(extra-)?index-url|--find-links|--trusted-host|^-[if]\b")
 
 
 def pins(path: Path) -> tuple[set[tuple[str, ...]], list[str]]:
-    """What a lock pins (name, version, marker), and what is wrong with it."""
+    """What a lock pins (name, extras, version, marker), and what is wrong with it."""
     found: set[tuple[str, ...]] = set()
     problems = []
     # A package with its hashes is one line, continued by backslashes.
@@ -31,6 +38,39 @@ def pins(path: Path) -> tuple[set[tuple[str, ...]], list[str]]:
     return found, problems
 
 
+def missing_extras(found: set[tuple[str, ...]]) -> list[str]:
+    """The extras that an installed package, or pyproject.toml, asks of another and that no line pins.
+
+    pip 23.2 takes such a package for unpinned as soon as a newer release of it exists.
+    """
+    pinned: dict[str, set[str]] = {}
+    for name, extras, *_ in found:
+        pinned.setdefault(name, set()).update(filter(None, extras.split(",")))
+    asked = [("pyproject.toml", each) for each in _asked_by_the_project()]
+    asked += [(name, each) for name, extras in pinned.items() for each in _asked_by(name, extras)]
+    return sorted(
+        f"{needed.name}[{','.join(sorted(needed.extras))}], which {name} needs, is not pinned with its extras"
+        for name, needed in asked
+        if canonicalize_name(needed.name) in pinned and needed.extras - pinned[canonicalize_name(needed.name)]
+    )
+
+
+def _asked_by(name: str, extras: set[str]) -> Iterator[Requirement]:
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:
+        return  # For another system or Python: its marker is false here.
+    for each in map(Requirement, lines):
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
+            yield each
+
+
+def _asked_by_the_project() -> Iterator[Requirement]:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    for lines in (project["dependencies"], *project["optional-dependencies"].values()):
+        yield from map(Requirement, lines)
+
+
 def main() -> int:
     """Prints what is wrong; 1 if anything is."""
     runtime, problems = pins(_FOLDER / "runtime.txt")
@@ -38,6 +78,7 @@ def main() -> int:
     problems += of_dev
     # What runs is tested, and make relies on it: an install for tests serves `make up` as well.
     problems += [f"dev.txt: {' '.join(pin)} of runtime.txt is missing" for pin in sorted(runtime - dev)]
+    problems += missing_extras(dev)
     print("\n".join(problems), end="\n" if problems else "")
     return 1 if problems else 0
 
