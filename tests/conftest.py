@@ -20,12 +20,26 @@ from videos.models import Job
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leaves out, with the reason, what the database of this run cannot show."""
-    from django.conf import settings
-
-    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    if _on_sqlite():
         for item in items:
             if item.get_closest_marker("postgres"):
                 item.add_marker(pytest.mark.skip(reason="row locks and real races need PostgreSQL"))
+
+
+def _on_sqlite() -> bool:
+    from django.conf import settings
+
+    return settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix(request: pytest.FixtureRequest) -> None:
+    """Gives each process a test database of its own; SQLite's is in its memory already.
+
+    pytest-django tells SQLite by the name of Django's own backend, and would make the name of a file of ours.
+    """
+    if not _on_sqlite():
+        request.getfixturevalue("django_db_modify_db_settings_xdist_suffix")
 
 
 @pytest.fixture(autouse=True)
