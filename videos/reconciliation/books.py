@@ -141,7 +141,9 @@ def _unexplained(videos: Iterable[Video], provider: Provider, upstream: Upstream
         Submission.objects.filter(
             Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
             provider=provider,
-        ).order_by("created_at")
+        )
+        .select_related("provider")
+        .order_by("created_at")
     )
     left = []
     for video in sorted(videos, key=lambda each: (each.created_at or database_now(), each.id)):

@@ -1,6 +1,7 @@
 """A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,7 +48,7 @@ class _Look:
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
-    """One look for an unknown submission, if it is due. Adopts the earliest match that nobody owns."""
+    """One look for an unknown submission, if it is due. Adopts the best match that nobody owns."""
     if not upstream.dialect.lists:
         # A person decides; until then it is neither sent again nor forgotten.
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
@@ -59,23 +60,32 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     look = _look(submission, upstream)
     with locked(submission) as (job, submission):
         record_offset(submission, look.offset)
-        start, _ = attempted(submission)
-        match = [
-            video
-            for video in look.unowned
-            if upstream.dialect.match_key(video) == submission.match_key
-            and (video.created_at is None or video.created_at >= start)
-        ]
+        match = _matches(submission, look.unowned, upstream)
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
-        if match:
-            earliest = min(match, key=lambda video: (video.created_at or began, video.id))
-            if accept(job, submission, earliest, upstream, how="found"):
-                if len(match) > 1:
-                    others = ", ".join(video.id for video in match if video is not earliest)
-                    logger.error("More videos than one match %s; nobody owns %s.", submission, others)
-                return
+        if match and accept(job, submission, match[0], upstream, how="found"):
+            if others := ", ".join(video.id for video in match[1:]):
+                logger.error("More videos than one match %s; nobody owns %s.", submission, others)
+            return
         _schedule(job, submission, look, began, upstream)
+
+
+def _matches(submission: Submission, videos: Iterable[Video], upstream: Upstream) -> list[Video]:
+    """The videos that may be adopted, the best first: the earliest from the attempt's start on.
+
+    If the upstream is known to date by another clock than it shows, the latest of any date: no later attempt
+    alike can have made it.
+    """
+    key = submission.match_key
+    alike = sorted(
+        (video for video in videos if upstream.dialect.match_key(video) == key),
+        key=lambda video: (video.created_at or database_now(), video.id),
+    )
+    start, _ = attempted(submission)
+    within = [video for video in alike if video.created_at is None or video.created_at >= start]
+    if within or submission.provider.dates_agree is not False:
+        return within
+    return alike[::-1]
 
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
