@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_reconcile import WINDOW, dropped, through_the_window
+from tests.videos.test_reconcile import WINDOW, dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import answers, errors
 from upstreams.client.types import CreateRequest, Video
@@ -114,6 +114,24 @@ def test_videos_that_are_dated_by_another_clock_than_the_answers_prove_nothing(
     sora.clock = timedelta(hours=-2)
     submit_next(upstream)
     assert not upstream.provider().proves_absence
+
+
+def test_a_list_from_a_cache_proves_no_absence(
+    job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes without a date of its own, and may be older than the attempt, whatever was measured before."""
+    assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    (paid,) = sora.videos
+    sora.hidden.add(paid)
+    sora.clock = None
+    assert through_the_window(job, upstream).state == "unknown"
+    assert "may come from a cache" in caplog.text
+    sora.hidden.clear()
+    sora.clock = timedelta()
+    assert look_at(job, upstream, 700).upstream_id == paid
+    assert len(sora.creates) == 1
 
 
 def dated_by_another_clock(sora: ScriptedClient, off: timedelta) -> None:

@@ -39,7 +39,7 @@ class _Look:
     # Whether another attempt of that time could then still turn out to own what nobody owned.
     contested: bool
     unowned: tuple[Video, ...]
-    # What this look measured of the clocks; None if it measured nothing.
+    # What this look measured of the clocks; None unless each page was dated when it was asked for.
     offset: Offset | None = None
     # Ids of ours that the list should have shown.
     missing: tuple[str, ...] = ()
@@ -118,7 +118,9 @@ def _read_back(
     """
     start = nearly_attempted(submission)
     offset: Offset | None = None
+    dated = True
     for page in walk(upstream):
+        dated = dated and page.offset is not None
         if offset is None and page.offset is not None:
             # The window of what is read from here on is by this clock.
             offset = page.offset
@@ -132,7 +134,7 @@ def _read_back(
             logger.error("Too many videos that nobody owns may be %s.", submission)
             return False, offset
         if page.ended or (page.back_to is not None and page.back_to < start):
-            return True, offset
+            return True, offset if dated else None
     logger.error("The list of %s does not end.", upstream.name)
     return False, offset
 
@@ -190,6 +192,8 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
 def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
     """The whole window has passed, and a complete look found nothing of its own."""
     person = needs_person(job, submission, upstream)
+    if look.offset is None:
+        person = person or "its list has no date of its own and may come from a cache"
     if look.strange:
         person = person or "this upstream shows none of the ids that we know"
     attempts = len(settings.SORA_RECONCILE_SECONDS)
