@@ -75,6 +75,8 @@ class Provider(models.Model):
     clock_low = models.FloatField(null=True)
     clock_high = models.FloatField(null=True)
     clock_at = models.DateTimeField(null=True)
+    # An operator said that creates go on although its list cannot be compared with our books.
+    books_waived = models.BooleanField(default=False, db_default=False)
     # When its list was last compared with our books (videos.reconciliation.books).
     books_checked_at = models.DateTimeField(null=True)
     # When our workers last noted that they work (videos.lifecycle.working_time).
