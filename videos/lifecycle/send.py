@@ -54,8 +54,9 @@ def send(submission: Submission, upstream: Upstream) -> None:
     except errors.Rejected as error:
         record_rejected(submission, error)
     except errors.OutcomeUnknown as error:
-        record_failure(submission.provider, str(error), error.retry_after)
+        # First what decides whether it may be sent again: the provider's row may be locked by others.
         record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
+        record_failure(submission.provider, str(error), error.retry_after)
     else:
         try:
             with locked(submission) as (job, submission):
