@@ -68,10 +68,15 @@ class Provider(models.Model):
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
     # list does not show may then be there all the same.
     proves_absence = models.BooleanField(default=True)
+    # Whether the last video that it accepted was dated by the clock that its answers show; null while no
+    # accepted video had a date.
+    dates_agree = models.BooleanField(null=True)
     # Its clock minus the database's, in seconds, as measured last: between these two, at this time.
     clock_low = models.FloatField(null=True)
     clock_high = models.FloatField(null=True)
     clock_at = models.DateTimeField(null=True)
+    # An operator said that creates go on although its list cannot be compared with our books.
+    books_waived = models.BooleanField(default=False, db_default=False)
     # When its list was last compared with our books (videos.reconciliation.books).
     books_checked_at = models.DateTimeField(null=True)
     # When our workers last noted that they work (videos.lifecycle.working_time).

@@ -90,7 +90,7 @@ SUBMISSION_ENTERED_FROM: Final[Mapping[SubmissionState, frozenset[SubmissionStat
     _S.LOST: frozenset({_S.RENDERING, _S.RENDERED}),
     _S.DROPPING: frozenset({_S.RENDERING, _S.RENDERED}),
     _S.DROPPED: frozenset({_S.DROPPING, _S.RENDERING}),
-    _S.GIVEN_UP: frozenset({_S.UNKNOWN, _S.RENDERING, _S.ABSENT}),
+    _S.GIVEN_UP: frozenset({_S.UNKNOWN, _S.RENDERING, _S.RENDERED, _S.ABSENT}),
 }
 LIVE: Final = frozenset({_S.SENDING, _S.UNKNOWN, _S.RENDERING, _S.RENDERED, _S.DROPPING})
 """A job has at most one submission in these."""

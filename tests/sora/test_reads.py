@@ -36,6 +36,13 @@ def mock():
         yield mock
 
 
+def test_no_cache_may_answer_for_the_upstream(mock, make_client, each):
+    method, url, call, answer = each
+    mock.add(method, url, json=answer)
+    call(make_client())
+    assert mock.calls[0].request.headers["Cache-Control"] == "no-cache"
+
+
 @pytest.mark.parametrize(
     "failure",
     [

@@ -1,14 +1,17 @@
 """A clock that is off, or that is set, never leads to a second payment."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_reconcile import WINDOW, dropped, through_the_window
+from tests.videos.test_reconcile import WINDOW, dropped, look_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import answers, errors
-from upstreams.clock import shifted
+from upstreams.client.types import CreateRequest, Video
+from upstreams.clock import database_now, shifted
 from upstreams.clock_offset import Offset
 from upstreams.registry import Upstream
 from videos.lifecycle.send import submit_next
@@ -111,6 +114,66 @@ def test_videos_that_are_dated_by_another_clock_than_the_answers_prove_nothing(
     sora.clock = timedelta(hours=-2)
     submit_next(upstream)
     assert not upstream.provider().proves_absence
+
+
+def test_a_list_from_a_cache_proves_no_absence(
+    job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes without a date of its own, and may be older than the attempt, whatever was measured before."""
+    assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    (paid,) = sora.videos
+    sora.hidden.add(paid)
+    sora.clock = None
+    assert through_the_window(job, upstream).state == "unknown"
+    assert "may come from a cache" in caplog.text
+    sora.hidden.clear()
+    sora.clock = timedelta()
+    assert look_at(job, upstream, 700).upstream_id == paid
+    assert len(sora.creates) == 1
+
+
+def dated_by_another_clock(sora: ScriptedClient, off: timedelta) -> None:
+    """Its videos are dated otherwise than its answers, as by a server that writes its local time."""
+    accept = sora.add
+
+    def add(request: CreateRequest) -> Video:
+        return accept(request, created_at=database_now() + off)
+
+    sora.add = add  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("off", [-14, -1])
+def test_a_video_of_another_date_is_not_paid_twice_while_none_was_answered(
+    off: int, job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    dated_by_another_clock(sora, timedelta(hours=off))
+    assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    assert through_the_window(job, upstream).state == "unknown"
+    assert f"nobody owns {next(iter(sora.videos))}" in caplog.text
+    with shifted(timedelta(minutes=1)):
+        assert not submit_next(upstream)
+
+
+def test_where_dates_are_known_to_be_off_an_unanswered_create_is_found_all_the_same(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    dated_by_another_clock(sora, timedelta(hours=-2))
+    assert may_create(upstream)
+    make_job()
+    submit_next(upstream)
+    assert upstream.provider().dates_agree is False
+    job = make_job()
+    older = sora.add(CreateRequest(**job.fitted))
+    sora.videos[older.id] = replace(older, created_at=database_now() - timedelta(days=3))
+    sora.after = dropped
+    submit_next(upstream)
+    *_, paid = sora.videos
+    submission = through_the_window(job, upstream)
+    assert (submission.state, submission.upstream_id) == ("rendering", paid)
 
 
 def test_two_measurements_narrow_each_other_or_contradict() -> None:

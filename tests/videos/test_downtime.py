@@ -14,6 +14,7 @@ from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
+from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
 from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
@@ -99,6 +100,27 @@ def test_files_that_could_not_be_fetched_for_an_hour_are_lost_only_after_our_pat
     with worked(settings.JOB_GIVE_UP_AFTER + HOUR):
         look(upstream)
     assert (only(rendered.job).state, Job.objects.get().error_code) == ("lost", "result_lost")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["no video", "no file"])
+def test_a_retry_fetches_a_file_that_was_given_up_before_it_expired(
+    whole: bool, rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    later = settings.JOB_GIVE_UP_AFTER + HOUR
+    Submission.objects.update(expires_at=database_now() + timedelta(seconds=2 * later))
+    sora.content = b"whole, and no video" if whole else errors.Unavailable("reset")
+    for seconds in [*range(0, 2 * HOUR, 600), later]:
+        with worked(seconds):
+            look(upstream)
+    job = Job.objects.get()
+    assert (job.status, job.error_code) == ("failed", "result_lost")
+    sora.content = b""
+    with worked(later):
+        retry(job, upstream)
+        look(upstream)
+        look(upstream)
+        assert submit_next(upstream) is whole, "what can be fetched is not paid again"
+    assert Job.objects.get().status == ("processing" if whole else "completed")
 
 
 def test_a_silent_look_before_a_downtime_is_no_hour_of_silence(

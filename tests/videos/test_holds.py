@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient
+from tests.videos.test_submit import raising
+from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
 from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
@@ -23,6 +25,7 @@ from videos.models import Group, Job
 from videos.queue import selection
 from videos.queue.claim import claim
 from videos.queue.position.estimates import queue_positions
+from videos.reconciliation.decisions import declare_absent
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +105,21 @@ def test_jobs_of_a_revoked_key_are_held_and_shown_as_such(
     assert api.get(f"/api/v1/videos/{held.pk}").json()["data"]["stage"] is None
     send_all(upstream)
     assert status(held) == "processing"
+
+
+def test_a_job_that_another_key_asks_for_again_is_not_held_for_the_one_before(
+    ask: Ask, key: ApiKey, owner: User, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    job = ask(key)
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    send_all(upstream)
+    cancel(job, upstream)
+    key.revoke()
+    sora.before = None
+    assert retry(job, upstream, api_key=ApiKey.issue(owner, "new")[0]).status == "pending"
+    declare_absent(job.submissions.get())
+    send_all(upstream)
+    assert status(job) == "processing"
 
 
 def test_an_expired_key_holds_nothing(ask: Ask, key: ApiKey, upstream: Upstream) -> None:

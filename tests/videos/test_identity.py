@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip, scripted
@@ -196,6 +197,20 @@ def test_a_create_that_was_answered_with_2xx_is_never_absent_by_proof(
     assert decisions.declare_absent(submission), "a person may know better"
 
 
+def test_a_2xx_is_kept_even_if_the_providers_row_cannot_be_written(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be locked, for longer than we wait, by who is frozen."""
+
+    def locked_by_others(*_: object) -> None:
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr("videos.lifecycle.send.record_failure", locked_by_others)
+    sora.before = raising(errors.OutcomeUnknown("accepted (200), but no id", succeeded=True))
+    submit_next(upstream)
+    assert (only(job).state, only(job).create_succeeded) == ("unknown", True)
+
+
 def test_a_2xx_that_comes_when_it_was_sent_again_is_settled(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
@@ -265,6 +280,30 @@ def test_a_file_is_not_fetched_under_an_id_that_names_another_video_now(
         work(upstream, after=after)
     rendered.refresh_from_db()
     assert (rendered.state, rendered.error_code) == ("lost", "result_lost")
+
+
+@pytest.mark.parametrize("answer", ["another", "none", "its own"])
+def test_a_cancel_deletes_no_other_video_that_has_its_id_now(
+    answer: str, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    (rendered,) = accepted(upstream, make_job)
+    sora.complete(str(rendered.upstream_id))
+    sweep(upstream)
+    before = sora.videos[str(rendered.upstream_id)]
+    assert before.created_at is not None
+    if answer == "another":
+        sora.videos[before.id] = replace(before, created_at=before.created_at + timedelta(seconds=9))
+    elif answer == "none":
+        sora.retrieve_error = errors.Unavailable("502")
+    cancel(rendered.job, upstream)
+    work(upstream, after=1)
+    rendered.refresh_from_db()
+    assert rendered.state == ("dropping" if answer == "none" else "dropped")
+    assert sora.deleted == ([before.id] if answer == "its own" else [])
+    sora.retrieve_error = None
+    work(upstream, after=100)
+    rendered.refresh_from_db()
+    assert rendered.state == "dropped"
 
 
 # An upstream that does not know what we know.

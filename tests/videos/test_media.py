@@ -242,6 +242,20 @@ def test_a_missing_file_is_fetched_again_on_a_sync_or_a_retry(
     assert completed.events.filter(detail__how="fetched again").count() == 2
 
 
+def test_a_file_that_was_cut_short_in_the_media_is_not_served_and_is_fetched_again(
+    api: Client, completed: Job, upstream: Upstream, media: Path
+) -> None:
+    content = f"/api/v1/videos/{completed.pk}/content"
+    damaged = media / str(completed.video.name)
+    damaged.write_bytes(clip()[:100])
+    assert api.get(content).status_code == 410
+    ask_now(completed, upstream)
+    look(upstream)
+    response = api.get(content)
+    assert b"".join(response.streaming_content) == clip()  # type: ignore[attr-defined]
+    assert not damaged.exists()
+
+
 def test_a_file_that_is_there_is_not_fetched_again(completed: Job, upstream: Upstream) -> None:
     with pytest.raises(NotSyncable):
         ask_now(completed, upstream)

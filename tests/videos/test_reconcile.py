@@ -183,8 +183,12 @@ def test_of_several_matches_the_earliest_is_adopted_and_the_rest_reported(
 
 
 def test_a_match_from_long_before_the_attempt_is_not_ours(
-    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
+    make_job()
+    submit_next(upstream)
+    assert upstream.provider().dates_agree, "it dates by the clock that it shows"
+    job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
     before = datetime.now(UTC) - NEAR - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)

@@ -1,19 +1,21 @@
 """A restored backup: what was paid after it was taken is not paid again."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from accounts.models import User
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
-from upstreams.client.types import CreateRequest
-from upstreams.clock import shifted
+from upstreams.client.types import CreateRequest, Video, VideoPage
+from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos import tasks
 from videos.models import Job, JobEvent, Submission
@@ -23,6 +25,8 @@ from videos.reconciliation.books import forget_checks
 
 pytestmark = pytest.mark.django_db
 MakeJob = Callable[..., Job]
+HOUR = timedelta(hours=1)
+OLD = datetime.now(UTC) - timedelta(days=3)
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +87,87 @@ def test_jobs_of_a_restored_backup_are_not_paid_again(
     reserved = [each.price for each in Submission.objects.filter(job__in=jobs, cost_state="reserved")]
     assert sum(price or Decimal(0) for price in reserved) == 6 * (jobs[0].estimated_cost or 0)
     assert {Job.objects.get(pk=job.pk).status for job in jobs} == {"processing"}
+
+
+@pytest.mark.parametrize(("dates", "earlier"), [("none", True), ("none", False), ("an hour early", True)])
+def test_jobs_of_a_backup_are_not_paid_again_by_an_upstream_whose_dates_say_little(
+    dates: str, earlier: bool, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    accept = sora.add
+
+    def add(request: CreateRequest) -> Video:
+        video = accept(request, created_at=database_now() - timedelta(hours=1))
+        if dates == "none":
+            video = sora.videos[video.id] = replace(video, created_at=None)
+        return video
+
+    sora.add = add  # type: ignore[method-assign, assignment]
+    if earlier:
+        sent_before(make_job)
+    job = make_job()
+    tasks.submit()
+    paid = len(sora.creates)
+    restore([job])
+    tasks.submit()
+    assert len(sora.creates) == paid
+    assert "Given to their jobs: 1." in recover("--apply")
+    tasks.submit()
+    assert len(sora.creates) == paid
+
+
+def test_a_list_that_does_not_show_our_newest_one_keeps_creates_waiting(
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(3):
+        sora.add(CreateRequest(f"old {number}", "sora-2", "4", "1280x720"), created_at=OLD + number * HOUR)
+    sent_before(make_job)
+    job = make_job()
+    tasks.submit()
+    restore([job])
+    newest_first = sora.list
+
+    def oldest_first(**asked: Any) -> VideoPage:
+        page = newest_first(**asked)
+        return replace(page, videos=page.videos[::-1][:3], next_after="more")
+
+    monkeypatch.setattr(sora, "list", oldest_first)
+    tasks.submit()
+    assert len(sora.creates) == 5, "three old ones, one before the backup, one after it"
+    assert "it is not newest first" in caplog.text
+    with pytest.raises(CommandError, match="cannot be read back"):
+        recover()
+    recover("--apply", "--without-list")
+    forget_checks()
+    tasks.submit()
+    assert len(sora.creates) == 6, "an operator answers for it"
+
+
+def test_an_attempt_that_ended_long_before_the_backup_explains_no_newer_video(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    job = make_job("alike")
+    tasks.submit()
+    Submission.objects.filter(job=job).update(
+        state="absent",
+        upstream_id=None,
+        cost_state="returned",
+        created_at=OLD,
+        lease_until=OLD,
+        ended_at=OLD,
+    )
+    Job.objects.filter(pk=job.pk).update(status="cancelled")
+    sora.videos.clear()
+    sent_before(make_job)
+    later = make_job("alike")
+    tasks.submit()
+    paid = len(sora.creates)
+    restore([later])
+    tasks.submit()
+    assert len(sora.creates) == paid
 
 
 def test_a_process_that_starts_on_its_own_books_sends_at_once(

@@ -478,3 +478,15 @@ def test_files_are_fetched_in_the_order_in_which_they_expire(
         Submission.objects.filter(job=job).update(expires_at=ends)
     due = [work.submission_id for work in due_work(upstream) if work.task == "advance"]
     assert due == [only(job).pk for job in reversed(jobs)]
+
+
+@pytest.mark.parametrize("retry_after", [0.0, 0.001])
+def test_an_upstream_that_is_busy_for_no_time_is_not_asked_at_once_again(
+    retry_after: float, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.before = raising(errors.Busy("busy", retry_after=retry_after))
+    assert submit_next(upstream)
+    assert not submit_next(upstream)
+    assert job.submissions.count() == 1
+    with shifted(timedelta(seconds=1.5)):
+        assert submit_next(upstream)

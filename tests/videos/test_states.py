@@ -53,6 +53,7 @@ SUBMISSION_TABLE = {
     ("rendering", "dropping"),
     ("rendering", "dropped"),
     ("rendering", "given_up"),
+    ("rendered", "given_up"),
     ("rendered", "stored"),
     ("rendered", "lost"),
     ("rendered", "dropping"),

@@ -172,7 +172,7 @@ class SoraClient:
             method,
             f"{self._base_url}{path}",
             auth=self._auth,
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", "Cache-Control": "no-cache"},
             **content,
         )
 

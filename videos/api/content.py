@@ -8,6 +8,7 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from videos.models import Job
 from videos.results.media import media_problem
+from videos.results.refetch import is_missing
 from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class NotCompleted(APIException):
 
 
 class FileMissing(APIException):
-    """410: the file was kept, and is not there any more."""
+    """410: the file was kept, and is not there any more, or not as a whole."""
 
     status_code = status.HTTP_410_GONE
     default_code = "file_missing"
@@ -52,7 +53,11 @@ def file_of(job: Job, variant: str) -> FileResponse:
     if not kept:
         raise ValidationError({"variant": f"This job has no {variant}."})
     try:
-        return FileResponse(kept.open("rb"), filename=str(kept.name).rsplit("/", 1)[-1])
+        file = kept.open("rb")
+        if variant == "video" and is_missing(job):
+            file.close()
+            raise FileNotFoundError(f"{kept.name} has another length than it had")
+        return FileResponse(file, filename=str(kept.name).rsplit("/", 1)[-1])
     except OSError as error:
         if not isinstance(error, FileNotFoundError) or media_problem():
             raise MediaUnavailable from error

@@ -93,8 +93,13 @@ def drop(submission: Submission, upstream: Upstream) -> None:
                 return
     assert submission.upstream_id is not None
     try:
-        with respecting_retry_after(upstream, Call.DELETE):
-            upstream.client.delete(submission.upstream_id)
+        # By now its id may name the video of another job.
+        if not submission.id_reused:
+            with respecting_retry_after(upstream, Call.RETRIEVE):
+                video = upstream.client.retrieve(submission.upstream_id)
+            if submission.owns(video):
+                with respecting_retry_after(upstream, Call.DELETE):
+                    upstream.client.delete(submission.upstream_id)
     except errors.NotFound:
         pass
     except errors.SoraError as error:

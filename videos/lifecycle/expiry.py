@@ -13,6 +13,8 @@ from videos.models import Job, Submission, locked
 from videos.queue.isolation import isolated
 from videos.states import CostState, SubmissionState
 
+# The file came as a whole, and is no video: there is no use in fetching it again.
+UNPLAYABLE = "unplayable"
 # Between attempts at a render that was given up, which may finish after all.
 LATE_SECONDS = 3600
 _SILENCE = timedelta(hours=1)
@@ -80,7 +82,10 @@ def give_up_if_expired(job: Job, submission: Submission) -> None:
             if submission.move(_S.GIVEN_UP, cost_state=CostState.SETTLED, due_at=again):
                 fail(job, "gave_up", f"The upstream did not finish it within {hours}.")
         case _S.RENDERED:
-            if submission.move(_S.LOST, cost_state=CostState.SETTLED, error_code="result_lost"):
+            # A retry goes on with what was given up, and renders what was lost again.
+            expired = submission.expires_at is not None and submission.expires_at <= now
+            to = _S.LOST if expired or submission.error_code == UNPLAYABLE else _S.GIVEN_UP
+            if submission.move(to, cost_state=CostState.SETTLED, error_code="result_lost"):
                 fail(
                     job, "result_lost", f"The video was rendered; its file could not be kept within {hours}."
                 )

@@ -44,7 +44,13 @@ def accept(
             reason = f"The upstream answered with {video.id}, which it gave before."
             return how == "answered" and _keep_as_accepted(job, submission, reason)
         Submission.objects.filter(pk=before.pk).update(id_reused=True)
-    if submission.match_key != upstream.dialect.match_key(video) or not _dated_within(video, submission, now):
+    dates_agree = _dated_within(video, submission, now)
+    if video.created_at is not None and how != "recovered":
+        # One that was recovered has its attempt dated by itself.
+        Provider.objects.filter(pk=submission.provider_id).exclude(dates_agree=dates_agree).update(
+            dates_agree=dates_agree
+        )
+    if submission.match_key != upstream.dialect.match_key(video) or not dates_agree:
         Provider.objects.filter(pk=submission.provider_id, proves_absence=True).update(proves_absence=False)
     fields: dict[str, Any] = {
         "upstream_id": video.id,

@@ -71,6 +71,8 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
             cleared["started_at"] = cleared["asked_at"]
         job.move(to, detail={"by": "caller"}, **cleared)
         if to == JobStatus.PENDING:
+            # Who asks now answers for it, whichever key asked before.
+            Job.objects.filter(pk=job.pk).update(api_key=api_key)
             if not job.submissions.filter(state__in=UNDECIDED).exists():
                 _reserve_again(job, api_key)
             ensure_queue_capacity(job.owner, besides=job)
@@ -104,7 +106,7 @@ def price_today(job: Job) -> Decimal | None:
 def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     """At the price of today, and for the key that asks today."""
     price = price_today(job)
-    Job.objects.filter(pk=job.pk).update(estimated_cost=price, api_key=api_key)
+    Job.objects.filter(pk=job.pk).update(estimated_cost=price)
     job.attach_reservation(reserve(job.owner, api_key, price))
 
 

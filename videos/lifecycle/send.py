@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Final
 
 from django.db.models import F, Q
 
@@ -20,6 +21,9 @@ from videos.queue.isolation import isolated
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
+
+# Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
+_MIN_SECONDS: Final = 1.0
 
 
 def submit_next(upstream: Upstream) -> bool:
@@ -54,8 +58,9 @@ def send(submission: Submission, upstream: Upstream) -> None:
     except errors.Rejected as error:
         record_rejected(submission, error)
     except errors.OutcomeUnknown as error:
-        record_failure(submission.provider, str(error), error.retry_after)
+        # First what decides whether it may be sent again: the provider's row may be locked by others.
         record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
+        record_failure(submission.provider, str(error), error.retry_after)
     else:
         try:
             with locked(submission) as (job, submission):
@@ -83,7 +88,7 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
 def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
     """The upstream is busy or away: nothing is sent for a while."""
     provider = submission.provider
-    wait = backoff(provider.failures) if retry_after is None else with_jitter(retry_after)
+    wait = backoff(provider.failures) if retry_after is None else max(with_jitter(retry_after), _MIN_SECONDS)
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
     back_off(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)

@@ -10,11 +10,13 @@ from videos.states import JobStatus, SubmissionState
 
 _S = SubmissionState
 _CANCELLED: Final = Q(job__status=JobStatus.CANCELLED)
+_TO_DROP: Final = Q(state=_S.DROPPING) | (Q(state__in=[_S.RENDERED, _S.RENDERING]) & _CANCELLED)
 _CALL_FOR: Final = {
     Call.LIST: Q(state=_S.UNKNOWN),
-    Call.RETRIEVE: Q(state=_S.GIVEN_UP),
+    # A drop asks whose video it is before it deletes one.
+    Call.RETRIEVE: Q(state=_S.GIVEN_UP) | _TO_DROP,
     Call.DOWNLOAD: (Q(state=_S.RENDERED) & ~_CANCELLED) | Q(state=_S.STORED),
-    Call.DELETE: Q(state=_S.DROPPING) | (Q(state__in=[_S.RENDERED, _S.RENDERING]) & _CANCELLED),
+    Call.DELETE: _TO_DROP,
 }
 # A file is fetched all the same if it would have less than this left when the wait ends.
 _URGENT: Final = timedelta(minutes=10)

@@ -139,7 +139,9 @@ def _orphans(
 ) -> tuple[tuple[Video, ...], int]:
     """The videos that nobody owns and nobody can come to own, and how many more have no date."""
     # Before the owned ones are read: what is adopted in between is then among either.
-    undecided = list(Submission.objects.filter(provider=provider, state__in=UNDECIDED))
+    undecided = list(
+        Submission.objects.select_related("provider").filter(provider=provider, state__in=UNDECIDED)
+    )
     strangers = unowned(provider, listed)
     orphans = []
     for video in strangers:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
@@ -33,6 +33,10 @@ _AGAIN_SECONDS: Final = 5.0
 # Two lists of this length agree or need a person; more would only fill the memory.
 MAX_NEWER: Final = 1_000
 _S = SubmissionState
+
+
+class NotCompared(errors.Unavailable):
+    """The list does not show whether our books are up to date."""
 
 
 class _Checked:
@@ -70,6 +74,8 @@ def may_create(upstream: Upstream) -> bool:
         try:
             newer = newer_than_books(upstream, provider)
         except (errors.Busy, errors.Unavailable) as error:
+            if isinstance(error, NotCompared) and provider.books_waived:
+                return _pass(upstream)
             _checked.not_before = time.monotonic() + _AGAIN_SECONDS
             logger.warning("Nothing is sent to %s until its list can be read: %s", upstream.name, error)
             return False
@@ -80,9 +86,13 @@ def may_create(upstream: Upstream) -> bool:
         if newer:
             _stop(provider, newer)
             return False
-        Provider.objects.filter(pk=provider.pk).update(books_checked_at=in_database())
-        _checked.names.add(upstream.name)
-        return True
+        return _pass(upstream)
+
+
+def _pass(upstream: Upstream) -> bool:
+    Provider.objects.filter(name=upstream.name).update(books_checked_at=in_database())
+    _checked.names.add(upstream.name)
+    return True
 
 
 def _is_stale(provider: Provider) -> bool:
@@ -103,45 +113,62 @@ def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
 def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...]:
     """The videos since our newest accepted submission that cannot be ours by what we know; oldest first.
 
-    While nothing was ever accepted, the list may hold anything: then only what matches a waiting job counts,
-    from that job's creation on. Raises SoraError.
+    A video without a date may be of any time. While nothing was ever accepted, the list may hold anything:
+    then only what matches a waiting job counts, from that job's creation on. Raises NotCompared if the list
+    shows neither newer ones nor our newest one, and any other SoraError.
     """
-    begun = _newest_create(provider)
+    newest = _accepted(provider).first()
+    listed = _accepted(provider).exclude(state__in=[_S.DROPPED, _S.LOST]).exclude(id_reused=True).first()
     waiting = Job.objects.filter(status=JobStatus.PENDING)
     oldest = waiting.order_by("created_at").values_list("created_at", flat=True).first()
-    since = _since(begun or oldest or database_now(), upstream)
+    begun = _since(newest.created_at if newest else oldest or database_now(), upstream)
+    since = begun
+    if newest is not None and newest.upstream_created_at is not None:
+        # By the clock that dates the list, whatever the answers say of it.
+        since = min(since, _since(newest.upstream_created_at, upstream))
     found: dict[str, Video] = {}
+    fault = "it does not end"
+    reached = listed is None
     with respecting_retry_after(upstream, Call.LIST):
         for page in walk(upstream):
             if page.offset is not None:
-                since = min(since, _since(begun or oldest or database_now(), upstream) + page.offset.low)
+                since = min(since, begun + page.offset.low)
             for video in page.videos:
-                if video.created_at is not None and video.created_at >= since and len(found) <= MAX_NEWER:
+                reached = reached or (listed is not None and listed.owns(video))
+                if (video.created_at is None or video.created_at >= since) and len(found) <= MAX_NEWER:
                     found[video.id] = video
             if page.fault or page.ended or (page.back_to is not None and page.back_to < since):
+                fault = page.fault
                 break
-    strangers = _unexplained(unowned(provider, found), provider, upstream)
+    strangers = _unexplained(unowned(provider, found), provider, upstream, begun)
     # A create that was answered between the two reads was still unowned in the first and no attempt in the
     # second; by now its video is owned.
     strangers = list(unowned(provider, {video.id: video for video in strangers}))
-    if begun is None:
+    if newest is None:
         wanted = {upstream.dialect.match_key(video) for video in strangers} - {None}
         wanted &= set(waiting.filter(match_key__in=wanted).values_list("match_key", flat=True))
         strangers = [video for video in strangers if upstream.dialect.match_key(video) in wanted]
+    if fault and not (reached or strangers):
+        raise NotCompared(f"it cannot be read back to {listed}: {fault}; see `manage.py recover`")
     return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
 
 
-def _unexplained(videos: Iterable[Video], provider: Provider, upstream: Upstream) -> list[Video]:
+def _unexplained(
+    videos: Iterable[Video], provider: Provider, upstream: Upstream, begun: datetime
+) -> list[Video]:
     """Those that are not the video of an attempt without an id, which explains one video by its fields.
 
-    An upstream that echoes other fields than it was sent shows no match. There, an attempt explains all
-    videos of its time.
+    One that had ended before `begun` explains none. An upstream that echoes other fields than it was sent
+    shows no match. There, an attempt explains all videos of its time.
     """
     attempts = list(
         Submission.objects.filter(
             Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
+            Q(ended_at__isnull=True) | Q(ended_at__gte=begun),
             provider=provider,
-        ).order_by("created_at")
+        )
+        .select_related("provider")
+        .order_by("created_at")
     )
     left = []
     for video in sorted(videos, key=lambda each: (each.created_at or database_now(), each.id)):
@@ -155,9 +182,10 @@ def _unexplained(videos: Iterable[Video], provider: Provider, upstream: Upstream
     return left
 
 
-def _newest_create(provider: Provider) -> datetime | None:
+def _accepted(provider: Provider) -> QuerySet[Submission]:
+    """Our accepted submissions, newest first."""
     accepted = Submission.objects.filter(provider=provider, upstream_id__isnull=False)
-    return accepted.order_by("-created_at").values_list("created_at", flat=True).first()
+    return accepted.order_by("-created_at")
 
 
 def _since(begun: datetime, upstream: Upstream) -> datetime:

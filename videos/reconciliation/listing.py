@@ -11,7 +11,7 @@ from django.conf import settings
 
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
-from upstreams.client.types import Video
+from upstreams.client.types import EARLIEST, Video
 from upstreams.clock_offset import Offset, measured
 from upstreams.models import ForeignVideo, Provider
 from upstreams.registry import Upstream
@@ -115,7 +115,13 @@ def attempted(submission: Submission) -> tuple[datetime, datetime]:
 
 
 def nearly_attempted(submission: Submission) -> datetime:
-    """From when on a match counts against absence, whatever is known of the clocks."""
+    """From when on a match counts against absence, whatever is known of the clocks.
+
+    Of any time, while no accepted video has shown that the upstream dates by the clock of its answers: it may
+    write its local time.
+    """
+    if not submission.provider.dates_agree:
+        return EARLIEST
     return min(attempted(submission)[0], submission.created_at) - NEAR
 
 

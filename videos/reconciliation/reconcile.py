@@ -1,6 +1,7 @@
 """A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,7 +39,7 @@ class _Look:
     # Whether another attempt of that time could then still turn out to own what nobody owned.
     contested: bool
     unowned: tuple[Video, ...]
-    # What this look measured of the clocks; None if it measured nothing.
+    # What this look measured of the clocks; None unless each page was dated when it was asked for.
     offset: Offset | None = None
     # Ids of ours that the list should have shown.
     missing: tuple[str, ...] = ()
@@ -47,7 +48,7 @@ class _Look:
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
-    """One look for an unknown submission, if it is due. Adopts the earliest match that nobody owns."""
+    """One look for an unknown submission, if it is due. Adopts the best match that nobody owns."""
     if not upstream.dialect.lists:
         # A person decides; until then it is neither sent again nor forgotten.
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
@@ -59,23 +60,32 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     look = _look(submission, upstream)
     with locked(submission) as (job, submission):
         record_offset(submission, look.offset)
-        start, _ = attempted(submission)
-        match = [
-            video
-            for video in look.unowned
-            if upstream.dialect.match_key(video) == submission.match_key
-            and (video.created_at is None or video.created_at >= start)
-        ]
+        match = _matches(submission, look.unowned, upstream)
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
-        if match:
-            earliest = min(match, key=lambda video: (video.created_at or began, video.id))
-            if accept(job, submission, earliest, upstream, how="found"):
-                if len(match) > 1:
-                    others = ", ".join(video.id for video in match if video is not earliest)
-                    logger.error("More videos than one match %s; nobody owns %s.", submission, others)
-                return
+        if match and accept(job, submission, match[0], upstream, how="found"):
+            if others := ", ".join(video.id for video in match[1:]):
+                logger.error("More videos than one match %s; nobody owns %s.", submission, others)
+            return
         _schedule(job, submission, look, began, upstream)
+
+
+def _matches(submission: Submission, videos: Iterable[Video], upstream: Upstream) -> list[Video]:
+    """The videos that may be adopted, the best first: the earliest from the attempt's start on.
+
+    If the upstream is known to date by another clock than it shows, the latest of any date: no later attempt
+    alike can have made it.
+    """
+    key = submission.match_key
+    alike = sorted(
+        (video for video in videos if upstream.dialect.match_key(video) == key),
+        key=lambda video: (video.created_at or database_now(), video.id),
+    )
+    start, _ = attempted(submission)
+    within = [video for video in alike if video.created_at is None or video.created_at >= start]
+    if within or submission.provider.dates_agree is not False:
+        return within
+    return alike[::-1]
 
 
 def _look(submission: Submission, upstream: Upstream) -> _Look:
@@ -108,7 +118,9 @@ def _read_back(
     """
     start = nearly_attempted(submission)
     offset: Offset | None = None
+    dated = True
     for page in walk(upstream):
+        dated = dated and page.offset is not None
         if offset is None and page.offset is not None:
             # The window of what is read from here on is by this clock.
             offset = page.offset
@@ -122,7 +134,7 @@ def _read_back(
             logger.error("Too many videos that nobody owns may be %s.", submission)
             return False, offset
         if page.ended or (page.back_to is not None and page.back_to < start):
-            return True, offset
+            return True, offset if dated else None
     logger.error("The list of %s does not end.", upstream.name)
     return False, offset
 
@@ -180,6 +192,8 @@ def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, up
 def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
     """The whole window has passed, and a complete look found nothing of its own."""
     person = needs_person(job, submission, upstream)
+    if look.offset is None:
+        person = person or "its list has no date of its own and may come from a cache"
     if look.strange:
         person = person or "this upstream shows none of the ids that we know"
     attempts = len(settings.SORA_RECONCILE_SECONDS)

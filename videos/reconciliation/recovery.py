@@ -98,6 +98,13 @@ def declare_foreign(provider: Provider, ids: Iterable[str]) -> int:
     return provider.foreign_videos.count() - before
 
 
+def waive(upstream: Upstream) -> None:
+    """Takes an operator's word that creates go on although the list cannot be compared with our books."""
+    provider = upstream.provider()
+    Provider.objects.filter(pk=provider.pk).update(books_waived=True)
+    wake("submit")
+
+
 def resume_if_recovered(upstream: Upstream) -> bool:
     """Ends the stop that videos newer than our books have caused, once there are none. Raises SoraError."""
     if newer_than_books(upstream, upstream.provider()):

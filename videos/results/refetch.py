@@ -1,4 +1,4 @@
-"""A completed job's file that is missing is fetched again, while the upstream has it.
+"""A completed job's file that is missing, or was cut short, is fetched again while the upstream has it.
 
 Job and submission keep their states, since nothing is paid or promised anew: a stored submission that is due
 has its file fetched again.
@@ -31,8 +31,14 @@ _TOGETHER: Final = 500
 
 
 def is_missing(job: Job) -> bool:
-    """Whether a completed job's video is not in the media."""
-    return job.status == JobStatus.COMPLETED and not default_storage.exists(str(job.video.name))
+    """Whether a completed job's video is not in the media, or not with the length that it had."""
+    if job.status != JobStatus.COMPLETED:
+        return False
+    try:
+        size = default_storage.size(str(job.video.name))
+    except OSError:
+        return True
+    return job.file_size is not None and size != job.file_size
 
 
 def request_refetch(job: Job, upstream: Upstream) -> bool:
@@ -108,13 +114,13 @@ def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
     with locked(submission) as (job, submission):
         if submission.state != SubmissionState.STORED or job.video.name != missing:
             return False
-        left = str(job.thumbnail.name or "")
+        left = [missing, str(job.thumbnail.name or "")]
         now = database_now()
         Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
         Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
         state, number = submission.state, submission.number
         detail = {"how": "fetched again", "bytes": kept.size}
         JobEvent.record(job, "submission", state, state, now, number=number, detail=detail)
-    if left:
-        default_storage.delete(left)
+    for name in filter(None, left):
+        default_storage.delete(name)
     return True

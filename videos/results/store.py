@@ -11,7 +11,7 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
-from videos.lifecycle.expiry import give_up_if_expired, is_silent, record_contact
+from videos.lifecycle.expiry import UNPLAYABLE, give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.reconciliation.identity import confirms_loss, names_its_video
@@ -41,8 +41,10 @@ def store(submission: Submission, upstream: Upstream) -> None:
         kept = fetch_and_keep(submission, upstream)
     except errors.NotFound as error:
         _content_refused(submission, upstream, str(error))
-    except (errors.SoraError, Unplayable) as error:
+    except errors.SoraError as error:
         _try_again(submission, str(error))
+    except Unplayable as error:
+        _try_again(submission, str(error), code=UNPLAYABLE)
     except OSError as error:
         wait_for_media(submission, str(error))
     else:
@@ -121,13 +123,13 @@ def _not_there(submission: Submission, upstream: Upstream, reason: str, *, is_kn
     )
 
 
-def _try_again(submission: Submission, reason: str) -> None:
+def _try_again(submission: Submission, reason: str, *, code: str = "") -> None:
     """Later. Lost only after JOB_GIVE_UP_AFTER, and after an hour of tries that failed."""
     logger.warning("The file of %s did not come: %s", submission, reason)
     now = database_now()
     due = now + timedelta(seconds=backoff(submission.attempts))
     rendered = Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED)
-    rendered.update(attempts=submission.attempts + 1, due_at=due, error_message=reason)
+    rendered.update(attempts=submission.attempts + 1, due_at=due, error_code=code, error_message=reason)
     record_contact(submission, False, now)
     with locked(submission) as (job, submission):
         if is_silent(submission):

@@ -24,11 +24,28 @@ class Command(EscapingCommand):
         parser.add_argument(
             "--all-foreign", action="store_true", help="so are all that no job can be found for"
         )
+        parser.add_argument(
+            "--without-list",
+            action="store_true",
+            help="creates go on, now and later, although its list cannot be compared with the books",
+        )
 
-    def handle(self, *args: Any, apply: bool, foreign: list[str], all_foreign: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        apply: bool,
+        foreign: list[str],
+        all_foreign: bool,
+        without_list: bool,
+        **options: Any,
+    ) -> None:
         """A line per video; at the end whether creates go on."""
         upstream = configured()
         try:
+            if without_list and apply:
+                recovery.waive(upstream)
+                self.stdout.write(f"{upstream.name}: its list is compared only as far as it can be.")
+                return
             found = recovery.plan(upstream)
             for video, job in found.matched:
                 self.stdout.write(f"{video.id} of {video.created_at} is job {job.pk}")
