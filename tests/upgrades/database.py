@@ -1,0 +1,111 @@
+"""`python -m tests.upgrades.database RELEASE STEP`: steps of an upgrade, in the database of the settings.
+
+Each is a process of its own, as the commands of docs/upgrading.md between them are.
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.db.migrations.executor import MigrationExecutor  # noqa: E402
+from django.db.models import Q  # noqa: E402
+
+from tests.upgrades import released, rows  # noqa: E402
+from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
+from upstreams.client.types import CreateRequest, Phase  # noqa: E402
+from upstreams.clock import database_now, shifted  # noqa: E402
+from upstreams.models import Provider  # noqa: E402
+from videos.lifecycle.following.sweep import sweep  # noqa: E402
+from videos.lifecycle.send import submit_next  # noqa: E402
+from videos.models import Job, Submission  # noqa: E402
+from videos.queue.dispatch import advance, due_work  # noqa: E402
+from videos.results.media import accept_media  # noqa: E402
+from videos.states import SubmissionState  # noqa: E402
+
+_ROUNDS: Final = 60
+
+
+def make(release: str) -> None:
+    """The tables of the release, with its rows; prints them."""
+    ours = {app for app, _ in released.leaves_of(release)}
+    executor = MigrationExecutor(connection)
+    others = [leaf for leaf in executor.loader.graph.leaf_nodes() if leaf[0] not in ours]
+    executor.migrate([*released.leaves_of(release), *others])
+    rows.load(released.FOLDER / release / "rows.sql")
+    show(release)
+
+
+def show(release: str) -> None:
+    """Prints what the tables hold in the columns that the release had."""
+    print(json.dumps(rows.read(released.FOLDER / release / "rows.sql")))
+
+
+def go_on(release: str) -> None:
+    """Lets the work that the rows have open go on to its end, at an upstream that has what it accepted.
+
+    Prints the prompts of the creates that were sent, and where each job and submission stands.
+    """
+    upstream = scripted(concurrency=1000)
+    client: object = upstream.client
+    assert isinstance(client, ScriptedClient)
+    Path(settings.MEDIA_ROOT).mkdir(exist_ok=True)
+    accept_media()
+    _know_what_was_accepted(client)
+    client.creates.clear()
+    for minute in range(_ROUNDS):
+        with shifted(timedelta(minutes=minute)):
+            while submit_next(upstream):
+                pass
+            for video in list(client.videos.values()):
+                if video.phase == Phase.RUNNING:
+                    client.complete(video.id)
+            Provider.objects.filter(name=upstream.name).update(sweep_due_at=database_now())
+            for due in due_work(upstream):
+                if due.task == "sweep":
+                    sweep(upstream)
+                elif due.submission_id is not None:
+                    advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+    jobs = Job.objects.order_by("created_at").prefetch_related("submissions")
+    came_to = {
+        job.fitted["prompt"]: [job.status, *(each.state for each in job.submissions.order_by("number"))]
+        for job in jobs
+    }
+    print(json.dumps({"sent": sorted(request.prompt for request in client.creates), "jobs": came_to}))
+
+
+def _know_what_was_accepted(client: ScriptedClient) -> None:
+    forgotten = [SubmissionState.LOST, SubmissionState.DROPPED]
+    accepted = Q(upstream_id__isnull=False) & ~Q(state__in=forgotten) | Q(state=SubmissionState.UNKNOWN)
+    for submission in Submission.objects.filter(accepted):
+        made = submission.upstream_created_at or submission.created_at
+        video = client.add(CreateRequest(**submission.request), created_at=made)
+        if submission.upstream_id is not None:
+            del client.videos[video.id]
+            client.videos[submission.upstream_id] = replace(video, id=submission.upstream_id)
+            if submission.state != SubmissionState.RENDERING:
+                client.complete(submission.upstream_id)
+
+
+def main() -> None:
+    """Does the step."""
+    parser = argparse.ArgumentParser(prog="python -m tests.upgrades.database")
+    parser.add_argument("release", choices=released.releases())
+    parser.add_argument("step", choices=["make", "show", "go_on"])
+    options = parser.parse_args()
+    {"make": make, "show": show, "go_on": go_on}[options.step](options.release)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

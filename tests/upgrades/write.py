@@ -1,0 +1,237 @@
+"""`python -m tests.upgrades.write VERSION`: the folder of a release, with rows in every state."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import django
+
+# Before anything of ours is imported: an empty SQLite database of this run alone.
+_SCRATCH = tempfile.TemporaryDirectory(prefix="takeone-release-")
+os.environ |= {
+    "DJANGO_SETTINGS_MODULE": "config.settings",
+    "TAKEONE_VAR": _SCRATCH.name,
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+}
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+
+from accounts.models import ApiKey, Budget, IdempotencyKey, LoginAttempts, Session, User  # noqa: E402
+from batches.items import Items, Listed  # noqa: E402
+from batches.lifecycle.cancel import cancel_batch  # noqa: E402
+from batches.lifecycle.create import create_batch  # noqa: E402
+from batches.lifecycle.hold import pause  # noqa: E402
+from batches.models import Batch  # noqa: E402
+from health.models import Counter, Snapshot  # noqa: E402
+from tests.upgrades import released, rows  # noqa: E402
+from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
+from upstreams.client import errors  # noqa: E402
+from upstreams.client.types import CreateRequest, Video  # noqa: E402
+from upstreams.clock import database_now  # noqa: E402
+from upstreams.models import ForeignVideo, Provider  # noqa: E402
+from upstreams.offer.request import VideoRequest  # noqa: E402
+from upstreams.registry import Upstream  # noqa: E402
+from videos.lifecycle.cancel import cancel  # noqa: E402
+from videos.lifecycle.create import create  # noqa: E402
+from videos.lifecycle.following.sweep import sweep  # noqa: E402
+from videos.lifecycle.outcomes import fail  # noqa: E402
+from videos.lifecycle.send import submit_next  # noqa: E402
+from videos.models import Heartbeat, Job, Submission, locked  # noqa: E402
+from videos.queue import heartbeats  # noqa: E402
+from videos.queue.claim import claim  # noqa: E402
+from videos.reconciliation.decisions import declare_absent  # noqa: E402
+from videos.results.media import accept_media  # noqa: E402
+from videos.results.store import store  # noqa: E402
+from videos.states import CostState, JobStatus, SubmissionState  # noqa: E402
+
+UPSTREAM: Final = "scripted"
+
+
+class Rows:
+    """Makes a job for each state, by what leads to it. The prompt of a job says which it is."""
+
+    def __init__(self) -> None:
+        self.upstream: Upstream = scripted(concurrency=1000)
+        client: object = self.upstream.client
+        assert isinstance(client, ScriptedClient)
+        self.client = client
+        self.owner = User.objects.create_user("ada", email="ada@example.org")
+        self.key, _ = ApiKey.issue(self.owner, "a program")
+
+    def job(self, prompt: str) -> Job:
+        """A pending job."""
+        asked = VideoRequest(prompt=prompt, metadata={"was": prompt})
+        return create(asked, owner=self.owner, api_key=self.key, upstream=self.upstream)
+
+    def batch(self, name: str, prompt: str) -> Batch:
+        """A batch of one pending job."""
+        items = Items(Listed([{"prompt": prompt}]), {}, self.upstream)
+        made = create_batch(items, owner=self.owner, api_key=self.key, upstream=self.upstream, name=name)
+        return made.batch
+
+    def sent(self, prompt: str) -> Submission:
+        """A job that was sent, and its submission."""
+        job = self.job(prompt)
+        assert submit_next(self.upstream)
+        # Whatever came of it, the next one is sent as well.
+        Provider.objects.update(sending_backoff_until=None, sending_backoff_reason="", failures=0)
+        return job.submissions.get()
+
+    def failing(self, error: errors.SoraError) -> Callable[[CreateRequest], None]:
+        def fails(request: CreateRequest) -> None:
+            raise error
+
+        return fails
+
+    def answered_with(self, prompt: str, error: errors.SoraError) -> Submission:
+        """A job of which the upstream took nothing, and said so or not."""
+        self.client.before = self.failing(error)
+        try:
+            return self.sent(prompt)
+        finally:
+            self.client.before = None
+
+    def accepted_without_an_answer(self, prompt: str) -> Submission:
+        def drops(video: Video) -> Video:
+            raise errors.OutcomeUnknown("no answer")
+
+        self.client.after = drops
+        try:
+            return self.sent(prompt)
+        finally:
+            self.client.after = None
+
+    def rendered(self, prompt: str) -> Submission:
+        submission = self.sent(prompt)
+        self.client.complete(str(submission.upstream_id))
+        self.swept()
+        submission.refresh_from_db()
+        return submission
+
+    def swept(self) -> None:
+        Submission.objects.filter(state=SubmissionState.RENDERING).update(due_at=database_now())
+        Provider.objects.update(sweep_due_at=None)
+        sweep(self.upstream)
+
+    def ended(self, submission: Submission, state: SubmissionState, code: str) -> None:
+        """Ends a submission at our own cost, and its job with it."""
+        with locked(submission) as (job, submission):
+            assert submission.move(state, cost_state=CostState.SETTLED, error_code=code, due_at=None)
+            assert fail(job, code, "It did not come.")
+
+    def make(self) -> None:
+        """All rows."""
+        self._ends()
+        self._under_way()
+        self._batches()
+        self._accounts()
+        self._upstreams()
+        self._waiting()
+
+    def _ends(self) -> None:
+        stored = self.rendered("stored")
+        store(stored, self.upstream)
+        failed = self.sent("failed")
+        self.client.fail(str(failed.upstream_id))
+        self.swept()
+        self.ended(self.sent("lost"), SubmissionState.LOST, "upstream_lost")
+        self.ended(self.sent("given up"), SubmissionState.GIVEN_UP, "gave_up")
+        unknown = self.answered_with("given up without an id", errors.OutcomeUnknown("no answer"))
+        self.ended(unknown, SubmissionState.GIVEN_UP, "gave_up")
+        self.answered_with("rejected", errors.Rejected("no such size"))
+        cancel(self.job("cancelled"), self.upstream)
+        dropped = self.rendered("dropped")
+        cancel(dropped.job, self.upstream)
+        with locked(dropped) as (_, dropped):
+            assert dropped.move(SubmissionState.DROPPING)
+            assert dropped.move(SubmissionState.DROPPED)
+
+    def _under_way(self) -> None:
+        self.sent("rendering")
+        self.rendered("rendered")
+        dropping = self.rendered("dropping")
+        cancel(dropping.job, self.upstream)
+        with locked(dropping) as (_, dropping):
+            assert dropping.move(SubmissionState.DROPPING, due_at=database_now())
+        self.accepted_without_an_answer("unknown")
+
+    def _batches(self) -> None:
+        cancel_batch(self.batch("cancelled", "cancelled in a batch"), self.upstream)
+        self.batch("completed", "stored in a batch")
+        assert submit_next(self.upstream)
+        submission = Submission.objects.get(job__prompt="stored in a batch")
+        self.client.complete(str(submission.upstream_id))
+        self.swept()
+        store(submission, self.upstream)
+        pause(self.batch("paused", "paused in a batch"))
+
+    def _accounts(self) -> None:
+        now = database_now()
+        ApiKey.issue(self.owner, "revoked")[0].revoke()
+        ApiKey.issue(self.owner, "expired", expires_at=now - timedelta(days=1))
+        User.objects.create_user("deactivated", is_active=False)
+        Budget.objects.create(owner=self.owner, period=Budget.Period.MONTH, limit=1000)
+        Budget.objects.create(owner=self.owner, api_key=self.key, period=Budget.Period.DAY, limit=100)
+        IdempotencyKey.objects.create(
+            owner=self.owner, key="once", request_hash="0" * 64, status=201, answer="{}", headers={}
+        )
+        Session.objects.create(user=self.owner, password_mark="mark", expires_at=now + timedelta(days=1))
+        LoginAttempts.objects.create(subject="user:ada", failures=2, counted_from=now, forget_at=now)
+
+    def _upstreams(self) -> None:
+        now = database_now()
+        for role in Heartbeat.Role:
+            heartbeats.record(role, worked=True)
+        Counter.objects.create(name="http_requests", labels=["GET", "200"], value=7)
+        Snapshot.objects.create(figures={"jobs": {"pending": 1}}, measured_at=now, took=0.1, due_at=now)
+        accept_media()
+        held_back = Provider.objects.create(
+            name="held back", stopped_at=now, stop_reason="by hand", paused_at=now, pause_reason="no key",
+            unrecognized_at=now, unrecognized_reason="it knows no id of ours", reused_ids=1, failures=3,
+            sending_backoff_until=now, list_backoff_until=now, clock_low=-1.5, clock_high=0.5, clock_at=now,
+        )  # fmt: skip
+        ForeignVideo.objects.create(provider=held_back, upstream_id="video_of_another")
+
+    def _waiting(self) -> None:
+        """What is sent once work goes on. Last, because every claim would take it."""
+        absent = self.answered_with("absent", errors.OutcomeUnknown("no answer"))
+        declare_absent(absent)
+        Job.objects.filter(pk=absent.job_id).update(due_at=database_now() + timedelta(minutes=1))
+        self.answered_with("unsent", errors.NotSent("no connection"))
+        self.job("sending")
+        assert claim(self.upstream)
+        self.job("pending")
+        self.batch("pending", "pending in a batch")
+
+
+def check() -> None:
+    """Nothing that a release can hold is missing."""
+    for model in rows.our_models():
+        assert model._default_manager.exists(), f"no row of {model._meta.label}"
+    assert set(Job.objects.values_list("status", flat=True)) == set(JobStatus)
+    assert set(Submission.objects.values_list("state", flat=True)) == set(SubmissionState)
+    assert set(Submission.objects.values_list("cost_state", flat=True)) == set(CostState)
+
+
+def main() -> None:
+    """Writes the folder."""
+    parser = argparse.ArgumentParser(prog="python -m tests.upgrades.write", description=__doc__)
+    parser.add_argument("version")
+    folder = released.FOLDER / parser.parse_args().version
+    call_command("migrate", verbosity=0)
+    Rows().make()
+    check()
+    folder.mkdir(exist_ok=True)
+    rows.write(folder / "rows.sql")
+    listed = (f"{digest}  {path}\n" for path, digest in released.migrations().items())
+    (folder / "migrations.sha256").write_text("".join(listed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
