@@ -23,6 +23,23 @@ class Absent(Exception):
     """A server is not installed, or does not start; says why."""
 
 
+def dump(url: str, path: Path) -> None:
+    """Writes a copy of a PostgreSQL database, as it is in one moment, while others go on using it."""
+    _client("pg_dump", "--format", "custom", "--file", str(path), "--dbname", url)
+
+
+def load(url: str, path: Path) -> None:
+    """Puts a copy that `dump` wrote into an empty database."""
+    _client("pg_restore", "--exit-on-error", "--dbname", url, str(path))
+
+
+def _client(name: str, *arguments: str) -> None:
+    binaries = _postgresql_binaries()
+    if binaries is None:
+        raise Absent("PostgreSQL is not installed")
+    subprocess.run([str(binaries / name), *arguments], stdin=subprocess.DEVNULL, check=True, timeout=60)
+
+
 class Server:
     """A server process of ours, which can be ended and started again in the same place."""
 

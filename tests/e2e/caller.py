@@ -65,7 +65,7 @@ def is_healthy(address: str) -> bool:
     """Whether /health answers with 200."""
     try:
         return requests.get(f"{address}/health", timeout=_SECONDS).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -9,12 +9,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
 
+from tests.faults.books import Period
 from tests.faults.stack import SIMULATOR, WEB, Stack
 from tests.faults.waiting import wait
 
@@ -55,6 +57,7 @@ _LIES: Final[tuple[dict[str, Any], ...]] = (
     {"operation": "list", "fault": "jumbled", "omitted": 0.2, "share": 0.03},
     {"operation": "list", "fault": "jumbled", "bare": True, "share": 0.05},
     {"operation": "list", "fault": "altered", "set": {"created_at": 253402300799}, "share": 0.02},
+    {"operation": "create", "fault": "reused_id", "share": 0.01},
 )
 _LONG: Final = {
     "blow_worker_frozen_longer_than_a_lease",
@@ -63,6 +66,7 @@ _LONG: Final = {
     "blow_media_unmounted",
     "blow_bodies_that_are_never_finished",
     "blow_clock_of_the_upstream_stepped",
+    "blow_backup_restored",
 }
 
 
@@ -77,6 +81,8 @@ class Blows:
         self._ends = threading.Event()
         self.blows: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
+        # When everything stood still for a reason that no worker could work round.
+        self.outages: list[Period] = []
         self.kills = 0
 
     def _strikes(self, pause: tuple[float, float]) -> Callable[[], None]:
@@ -165,7 +171,9 @@ class Blows:
             self._freeze([self._chance.choice(children)], _LONG_FROZEN_SECONDS)
 
     def blow_postgresql_frozen(self) -> None:
+        begun = datetime.now(UTC)
         self._freeze(self._stack.postgresql.processes(), _LONG_FROZEN_SECONDS)
+        self.outages.append((begun, datetime.now(UTC)))
 
     def blow_media_unmounted(self) -> None:
         media = Path(self._stack.settings["TAKEONE_VAR"]) / "media"
@@ -205,6 +213,11 @@ class Blows:
                     os.kill(process, number)
             if number == signal.SIGSTOP:
                 self._ends.wait(seconds)
+
+    def _tell_the_truth(self) -> None:
+        """Ends the upstream's faults until it is mistreated again."""
+        with suppress(requests.RequestException, AssertionError):
+            self._stack.disarm()
 
     def _mistreat(self) -> bool:
         """Arms the upstream's faults, which it forgets when it is killed. True once it has them."""

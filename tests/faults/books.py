@@ -3,25 +3,27 @@
 import itertools
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import requests
 
 from tests.faults.stack import Stack
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, LIVE, SUBMISSION_ENTERED_FROM, UNDECIDED
 
+MAX_PAUSE_SECONDS: Final = 10.0
 _SKEW = timedelta(seconds=3)
 _JOBS = "SELECT id, status, video FROM videos_job"
 _PROMPTS = "SELECT id, fitted->>'prompt' FROM videos_job ORDER BY id"
 _SUBMISSIONS = (
     "SELECT job_id, number, state, upstream_id, cost_state, price, request->>'prompt',"
-    " created_at, lease_until FROM videos_submission"
+    " created_at, lease_until FROM videos_submission ORDER BY created_at"
 )
+_FOREIGN = "SELECT upstream_id FROM upstreams_foreignvideo"
 _EVENTS = (
     "SELECT job_id, subject, submission_number, from_state, to_state, created_at"
     " FROM videos_jobevent ORDER BY job_id, number"
@@ -30,6 +32,10 @@ _BATCHES_OPEN = (
     "SELECT group_id FROM batches_batch WHERE completed_at IS NULL OR round <> ("
     "SELECT count(*) FROM batches_batchevent WHERE batch_id = group_id AND kind = 'completed')"
 )
+
+
+Entry = dict[str, Any]
+Period = tuple[datetime, datetime]
 
 
 @dataclass
@@ -52,7 +58,9 @@ class Books:
     suspected: bool = False
     # Seconds for which each create of unknown outcome stayed unknown.
     unknown_seconds: list[float] = field(default_factory=list)
-    # Seconds between two moves of any submission, at most: how long all work stood still.
+    # Paid creates that an operator declared to be of jobs which a restored backup does not know.
+    declared_foreign: int = 0
+    # Seconds between two moves of any submission, at most, while callers asked.
     longest_pause: float = 0.0
 
     def faults(self) -> dict[str, Any]:
@@ -71,6 +79,8 @@ class Books:
             )
             if (value := getattr(self, name))
         }
+        if self.longest_pause > MAX_PAUSE_SECONDS:
+            found["stood_still"] = f"{self.longest_pause:.1f} s"
         if self.settled != self.billed and not self.suspected:
             found["money"] = f"settled {self.settled}, billed {self.billed}"
         return found
@@ -84,9 +94,9 @@ def is_quiet(stack: Stack) -> bool:
     return jobs == live == batches == [(0,)]
 
 
-def ledger(stack: Stack) -> list[dict[str, Any]]:
+def ledger(stack: Stack) -> list[Entry]:
     """Every paid create of the upstream, by its own count."""
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     while True:
         after = entries[-1]["number"] if entries else 0
         answer = requests.get(
@@ -97,14 +107,23 @@ def ledger(stack: Stack) -> list[dict[str, Any]]:
         entries += answer["data"]
 
 
-def judge(stack: Stack, accepted: Collection[str], retries: Mapping[str, int] | None = None) -> Books:
+def judge(
+    stack: Stack,
+    accepted: Collection[str],
+    retries: Mapping[str, int] | None = None,
+    *,
+    asked: Period | None = None,
+    outages: Sequence[Period] = (),
+) -> Books:
     """Compares rows and ledger. `accepted`: the jobs that callers were promised; `retries`: how often each
-    was asked for again."""
+    was asked for again; `asked`: when callers asked; `outages`: when all work stood still for a reason that
+    nobody could work round."""
     books = Books()
-    entries = {entry["id"]: entry for entry in ledger(stack)}
     _judge_jobs(stack, accepted, books)
-    _judge_submissions(stack, entries, retries or {}, books)
+    _judge_submissions(stack, ledger(stack), retries or {}, books)
     _judge_histories(stack, books)
+    if asked is not None:
+        books.longest_pause = longest_pause(_moves(stack), asked, outages)
     books.batches_open += [str(pk) for (pk,) in stack.ask(_BATCHES_OPEN)]
     return books
 
@@ -119,16 +138,54 @@ def _judge_jobs(stack: Stack, accepted: Collection[str], books: Books) -> None:
             books.without_file.append(pk)
 
 
-def _judge_submissions(
-    stack: Stack, entries: dict[str, dict[str, Any]], retries: Mapping[str, int], books: Books
-) -> None:
-    paid: Counter[str] = Counter()
-    owned = set()
-    submissions = stack.ask(_SUBMISSIONS)
+def unowned(stack: Stack, entries: Iterable[Entry]) -> list[Entry]:
+    """The paid creates that are no submission's."""
+    return match(stack.ask(_SUBMISSIONS), entries)[1]
+
+
+def match(
+    submissions: Iterable[tuple[Any, ...]], entries: Iterable[Entry]
+) -> tuple[dict[tuple[Any, int], Entry | None], list[Entry]]:
+    """The paid create of each submission that has an id, None if it has none; and the creates that are left.
+
+    An upstream may give an id again. Of several creates under one id, a submission's is the one that was made
+    while it was sent; the protocol gives no closer proof than what was asked for, and when.
+    """
+    submissions = list(submissions)
     begins: dict[str, list[datetime]] = defaultdict(list)
     for *_, prompt, begun, _until in submissions:
         begins[prompt].append(begun)
-    for job, number, state, upstream_id, cost_state, price, prompt, begun, until in submissions:
+    left: dict[str, list[Entry]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda each: float(each["created_at"])):
+        left[entry["id"]].append(entry)
+    found: dict[tuple[Any, int], Entry | None] = {}
+    for job, number, _, upstream_id, _, _, prompt, begun, until in submissions:
+        if upstream_id is None:
+            continue
+        # Within the lease, or later if nobody else had asked for the same by then.
+        following = min((each for each in begins[prompt] if each > begun), default=None)
+        its = next(
+            (entry for entry in left[upstream_id] if _is_of(entry, prompt, begun, until, following)), None
+        )
+        found[job, number] = its
+        if its is not None:
+            left[upstream_id].remove(its)
+    return found, [entry for alike in left.values() for entry in alike]
+
+
+def _is_of(entry: Entry, prompt: str, begun: datetime, until: datetime, following: datetime | None) -> bool:
+    made = datetime.fromtimestamp(entry["created_at"], UTC)
+    latest = max(until, made if following is None else following)
+    return entry["prompt"] == prompt and begun - _SKEW <= made <= latest + _SKEW
+
+
+def _judge_submissions(
+    stack: Stack, entries: Sequence[Entry], retries: Mapping[str, int], books: Books
+) -> None:
+    paid: Counter[str] = Counter()
+    submissions = stack.ask(_SUBMISSIONS)
+    found, left = match(submissions, entries)
+    for job, number, state, upstream_id, cost_state, price, *_ in submissions:
         name = f"{job}/{number} {state}"
         if state in UNDECIDED:
             books.unknown_open.append(name)
@@ -136,25 +193,18 @@ def _judge_submissions(
         books.settled += price if cost_state == "settled" else 0
         if upstream_id is None:
             continue
-        owned.add(upstream_id)
         paid[str(job)] += 1
-        entry = entries.get(upstream_id)
-        if entry is None:
-            books.swapped.append(f"{name}: {upstream_id} was never paid for")
-            continue
-        made = datetime.fromtimestamp(entry["created_at"], UTC)
-        # The protocol gives no closer proof of whose a video is than what was asked for, and when: within the
-        # lease, or later where nobody else had asked for the same by then.
-        latest = max(until, min((each for each in begins[prompt] if each > begun), default=made))
-        if entry["prompt"] != prompt or not begun - _SKEW <= made <= latest + _SKEW:
-            books.swapped.append(f"{name}: {upstream_id} of {made} for {entry['prompt']!r}")
-    books.orphans += sorted(entries.keys() - owned)
+        if found[job, number] is None:
+            books.swapped.append(f"{name}: {upstream_id} was paid for by nobody, or by another")
+    declared = {video_id for (video_id,) in stack.ask(_FOREIGN)}
+    foreign = [entry for entry in left if entry["id"] in declared]
+    orphans = [entry for entry in left if entry["id"] not in declared]
+    books.declared_foreign = len(foreign)
+    books.orphans += sorted(entry["id"] for entry in orphans)
     prompts = {str(job): prompt for job, prompt in stack.ask(_PROMPTS)}
-    unowned = [entries[each]["prompt"] for each in books.orphans]
-    books.paid_twice += paid_twice(prompts, paid, unowned, retries)
-    books.billed += sum(
-        (Decimal(entry["price"]) for entry in entries.values() if entry["billed"]), Decimal(0)
-    )
+    books.paid_twice += paid_twice(prompts, paid, [entry["prompt"] for entry in orphans], retries)
+    own = (entry for entry in entries if entry not in foreign)
+    books.billed += sum((Decimal(entry["price"]) for entry in own if entry["billed"]), Decimal(0))
 
 
 def paid_twice(
@@ -176,6 +226,27 @@ def paid_twice(
     return [f"{job}: {n}" for job, n in paid.items() if n > 1 + retries.get(job, 0)]
 
 
+def longest_pause(moves: Iterable[datetime], asked: Period, outages: Sequence[Period] = ()) -> float:
+    """The most seconds within `asked` in which nothing moved; of an outage what is before it, and after."""
+    inside = sorted(each for each in moves if asked[0] <= each <= asked[1])
+    pauses = itertools.pairwise([asked[0], *inside, asked[1]])
+    return max((_without(pause, outages) for pause in pauses), default=0.0)
+
+
+def _without(pause: Period, outages: Sequence[Period]) -> float:
+    """The seconds of a pause that no outage covers, as the longest piece."""
+    pieces, begins = [], pause[0]
+    for start, end in sorted(outages):
+        if end > begins and start < pause[1]:
+            pieces.append((start - begins).total_seconds())
+            begins = max(begins, end)
+    return max([*pieces, (pause[1] - begins).total_seconds()])
+
+
+def _moves(stack: Stack) -> list[datetime]:
+    return [event[-1] for event in stack.ask(_EVENTS) if event[1] == "submission"]
+
+
 def _judge_histories(stack: Stack, books: Books) -> None:
     last: dict[tuple[uuid.UUID, int | None], str] = defaultdict(str)
     since: dict[tuple[uuid.UUID, int | None], datetime] = {}
@@ -188,9 +259,6 @@ def _judge_histories(stack: Stack, books: Books) -> None:
         if before == "unknown":
             books.unknown_seconds.append((at - since[which]).total_seconds())
         since[which] = at
-    moments = sorted(event[-1] for event in stack.ask(_EVENTS) if event[1] == "submission")
-    pauses = (after - before for before, after in itertools.pairwise(moments))
-    books.longest_pause = max(pauses, default=timedelta()).total_seconds()
     stored = stack.ask("SELECT job_id, number, state FROM videos_submission")
     told = itertools.chain(
         ((job, number, state) for job, number, state in stored),

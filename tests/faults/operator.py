@@ -1,12 +1,18 @@
 """A person who decides what the upstream's list cannot tell, by the upstream's own bill."""
 
+import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+import pytest
+
 from tests.e2e.processes import run
-from tests.faults.books import ledger
+from tests.faults.books import ledger, unowned
 from tests.faults.stack import Stack
+from videos.reconciliation.books import BEHIND
 
 # Past the window in which the service looks by itself.
 _OLD_ENOUGH = timedelta(seconds=20)
@@ -14,26 +20,45 @@ _WAITING = (
     "SELECT job_id, number, request->>'prompt', created_at FROM videos_submission"
     " WHERE state = 'unknown' AND now() - created_at > %s ORDER BY created_at"
 )
-_STOPPED = "SELECT name FROM upstreams_provider WHERE stopped_at IS NOT NULL"
+_STOPPED = "SELECT name, stop_reason FROM upstreams_provider WHERE stopped_at IS NOT NULL"
 
 
 class Operator:
-    """Runs the commands of docs/running.md; counts what it decided."""
+    """Runs the commands of docs/running.md and docs/backups.md; counts what it decided."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self.decided: Counter[str] = Counter()
 
+    def watch(self, ends: threading.Event) -> None:
+        """Lets a stopped upstream go on, as soon as it is seen, until the event is set."""
+        while not ends.wait(1):
+            # Everything may be down just now, a command be killed, or the list not be read.
+            with suppress(psycopg.OperationalError, pytest.fail.Exception):
+                self.resume()
+
+    def resume(self) -> None:
+        """Ends what an upstream was stopped for."""
+        for name, reason in self._stack.ask(_STOPPED):
+            if reason.startswith(BEHIND):
+                self.recover()
+            else:
+                self._command("resume_provider", name, "--trust-list")
+
+    def recover(self) -> None:
+        """What docs/backups.md has an operator do once a restored deployment runs again."""
+        self._command("recover")
+        self._command("recover", "--apply")
+        self._command("recover", "--apply", "--all-foreign")
+
     def decide(self) -> bool:
         """Decides all that waits for a person now; whether there was anything."""
         before = self.decided.total()
-        for (name,) in self._stack.ask(_STOPPED):
-            self._command("resume_provider", name, "--trust-list")
+        self.resume()
         waiting = self._stack.ask(_WAITING, _OLD_ENOUGH)
         if not waiting:
             return self.decided.total() > before
-        owned = {video_id for (video_id,) in self._stack.ask("SELECT upstream_id FROM videos_submission")}
-        bill = [entry for entry in ledger(self._stack) if entry["id"] not in owned]
+        bill = unowned(self._stack, ledger(self._stack))
         for job, number, prompt, begun in waiting:
             its = next((entry for entry in bill if _may_be(entry, prompt, begun)), None)
             if its is None:

@@ -14,14 +14,16 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
 import psycopg
+import pytest
 
 from tests.e2e.processes import eventually
 from tests.faults.blows import SECRET, Blows
@@ -44,26 +46,35 @@ class Soak(Blows):
         super().__init__(stack, random.Random(seed), lies=lies)
         self._seed = seed
         self._lock = threading.Lock()
-        self.accepted: set[str] = set()
+        # While false, callers neither cancel nor retry: a backup that is restored would forget it.
+        self._may_change = threading.Event()
+        self._may_change.set()
+        self._changing = 0
+        self._operator = Operator(stack)
+        # When each job was promised.
+        self.accepted: dict[str, datetime] = {}
+        # What was promised after the backup that was restored, which nobody can know any more.
+        self.forgotten: set[str] = set()
         self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
         self.unanswered = 0
-        self.decided: Counter[str] = Counter()
 
     def run(self, seconds: float, pause: tuple[float, float]) -> Books:
         """Asks and strikes for so long, a blow after each pause; then waits for rest, and judges."""
         self._mistreat()
         striking = self._strikes(pause)
-        ends = time.monotonic() + seconds
-        with ThreadPoolExecutor(_CALLERS) as pool:
-            callers = [pool.submit(self._call, random.Random(f"{self._seed}/{n}")) for n in range(_CALLERS)]
+        begun, ends = datetime.now(UTC), time.monotonic() + seconds
+        with ThreadPoolExecutor(_CALLERS + 1) as pool:
+            at_work = [pool.submit(self._call, random.Random(f"{self._seed}/{n}")) for n in range(_CALLERS)]
+            at_work.append(pool.submit(self._operator.watch, self._ends))
             try:
                 while time.monotonic() < ends:
                     striking()
             finally:
                 self._ends.set()
-            for caller in callers:
-                caller.result()
+            for each in at_work:
+                each.result()
+        asked = (begun, datetime.now(UTC))
         self.ended.update(self._stack.mend())
         eventually(self._stack.is_up, "everything up again", within=60)
         self._stack.disarm()
@@ -75,14 +86,65 @@ class Soak(Blows):
 
         # What the list cannot tell, a person decides by the upstream's bill. What does not come to rest even
         # then is found by the judge.
-        operator = Operator(self._stack)
-
         def decided() -> bool:
-            return at_rest() or (operator.decide() and False)
+            return at_rest() or (self._operator.decide() and False)
 
         wait(decided, _REST_SECONDS)
-        self.decided = operator.decided
-        return judge(self._stack, self.accepted, self.retried)
+        accepted = self.accepted.keys() - self.forgotten
+        return judge(self._stack, accepted, self.retried, asked=asked, outages=self.outages)
+
+    @property
+    def decided(self) -> Counter[str]:
+        """The commands by which a person decided, and how often."""
+        return self._operator.decided
+
+    def blow_backup_restored(self) -> None:
+        """A backup is taken, work goes on, the backup is restored; then docs/backups.md is followed."""
+        with self._nothing_changes() as quiet:
+            if not quiet:
+                return
+            # The list shows all: what it does not show is sent again, as docs/reliability.md says.
+            self._tell_the_truth()
+            taken = datetime.now(UTC)
+            backup = self._stack.back_up()
+            self._ends.wait(self._chance.uniform(3, 6))
+            self._stack.restore(backup)
+            eventually(self._stack.is_up, "the restored deployment", within=60)
+            with self._lock:
+                kept = {str(job) for (job,) in self._stack.ask("SELECT id FROM videos_job")}
+                gone = {job for job, at in self.accepted.items() if job not in kept and at > taken}
+                self.forgotten |= gone
+            # It answers only once its list can be read.
+            wait(self._recovered, 60)
+            self.outages.append((taken, datetime.now(UTC)))
+        wait(self._mistreat, 20)
+
+    def _recovered(self) -> bool:
+        with suppress(pytest.fail.Exception):
+            self._operator.recover()
+            return True
+        return False
+
+    @contextmanager
+    def _nothing_changes(self) -> Iterator[bool]:
+        """Holds callers back from cancels and retries; False if one that is under way does not end."""
+        self._may_change.clear()
+        try:
+            yield wait(lambda: self._changing == 0, 20)
+        finally:
+            self._may_change.set()
+
+    @contextmanager
+    def _change(self) -> Iterator[bool]:
+        """A cancel or a retry; False if there may be none now."""
+        with self._lock:
+            may = self._may_change.is_set()
+            self._changing += may
+        try:
+            yield may
+        finally:
+            with self._lock:
+                self._changing -= may
 
     # What callers do.
 
@@ -106,7 +168,7 @@ class Soak(Blows):
                     self.unanswered += 1
                 continue
             with self._lock:
-                self.accepted.add(job)
+                self.accepted[job] = datetime.now(UTC)
             if chance.random() < 0.08:
                 self._regret(job, chance)
             if chance.random() < 0.2:
@@ -121,12 +183,13 @@ class Soak(Blows):
                 self.unanswered += 1
             return
         with self._lock:
-            self.accepted.update(jobs)
+            self.accepted |= dict.fromkeys(jobs, datetime.now(UTC))
             self.batches.add(batch)
         if chance.random() < 0.2:
             time.sleep(chance.uniform(0, 5))
-            with suppress(NoAnswer):
-                insist(self._stack, "DELETE", f"/{batch}", below="batches")
+            with self._change() as may, suppress(NoAnswer):
+                if may:
+                    insist(self._stack, "DELETE", f"/{batch}", below="batches")
 
     def _is_behind(self) -> bool:
         """Whether more is open than can be worked off in the end."""
@@ -137,11 +200,14 @@ class Soak(Blows):
 
     def _regret(self, job: str, chance: random.Random) -> None:
         time.sleep(chance.uniform(0, 3))
-        with suppress(NoAnswer):
-            insist(self._stack, "DELETE", f"/{job}")
+        with self._change() as may, suppress(NoAnswer):
+            if may:
+                insist(self._stack, "DELETE", f"/{job}")
 
     def _retry_one(self, chance: random.Random) -> None:
-        with suppress(NoAnswer):
+        with self._change() as may, suppress(NoAnswer):
+            if not may:
+                return
             answer = insist(self._stack, "GET", "?status=failed&limit=20")
             failed = [job["id"] for job in answer.json().get("data", [])]
             if failed:
@@ -172,6 +238,8 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
         "kills": soak.kills,
         "blows": soak.blows.total(),
         "decided_by_a_person": soak.decided.total(),
+        "forgotten": len(soak.forgotten),
+        "declared_foreign": books.declared_foreign,
         "longest_pause_s": round(books.longest_pause, 1),
         "ended_by_themselves": soak.ended.total(),
         "retried": soak.retried.total(),

@@ -20,7 +20,7 @@ from psycopg import sql
 
 from tests.e2e.caller import Caller, is_healthy
 from tests.e2e.processes import Program, eventually, members, run
-from tests.servers import Server, own_postgresql, own_redis
+from tests.servers import Server, dump, load, own_postgresql, own_redis
 from tests.services import connect, free_port
 
 WEB: Final = "web"
@@ -119,12 +119,31 @@ class Stack:
 
     def prepare(self) -> None:
         """Makes the database's tables and an API key, which the stack's callers then use."""
-        with connect(self.settings["DATABASE_URL"]) as connection:
-            name = urlsplit(self.settings["DATABASE_URL"]).path.strip("/")
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        self._make_database()
         run(["manage.py", "migrate", "--verbosity", "0"], self.settings)
         make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
         self.key = run(make_key, self.settings).strip()
+
+    def _make_database(self) -> None:
+        with connect(self.settings["DATABASE_URL"]) as connection:
+            name = sql.Identifier(urlsplit(self.settings["DATABASE_URL"]).path.strip("/"))
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+
+    def back_up(self) -> Path:
+        """A copy of the database, taken while everything goes on."""
+        path = self.folder / "backup"
+        dump(self.settings["DATABASE_URL"], path)
+        return path
+
+    def restore(self, backup: Path) -> None:
+        """Stops all but the upstream, puts the copy in the place of the database, and starts all again."""
+        stopped = [name for name in self.parts if name != SIMULATOR]
+        for name in stopped:
+            self.parts[name].kill()
+        self._make_database()
+        load(self.settings["DATABASE_URL"], backup)
+        self.start(*stopped)
 
     def children(self, name: str) -> list[int]:
         """The processes of a part that are not its first one."""

@@ -1,6 +1,9 @@
 """The judge of a deployment's books notices what it is to notice."""
 
-from tests.faults.books import paid_twice
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.faults.books import longest_pause, match, paid_twice
 
 PROMPTS = {"one": "a boat", "two": "a kite", "three": "a kite"}
 
@@ -22,3 +25,50 @@ def test_a_create_that_nobody_owns_counts_for_the_job_that_asked_for_it() -> Non
 def test_of_jobs_alike_one_is_paid_twice_only_where_there_are_more_creates_than_jobs() -> None:
     assert paid_twice(PROMPTS, {"two": 1}, ["a kite"], {}) == []
     assert paid_twice(PROMPTS, {"two": 1}, ["a kite", "a kite"], {}) == ["two: 2"]
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def sent(job: str, upstream_id: str | None, at: float, prompt: str = "a boat") -> tuple[Any, ...]:
+    return job, 1, "completed", upstream_id, "settled", None, prompt, after(at), after(at + 6)
+
+
+def paid(upstream_id: str, at: float, prompt: str = "a boat") -> dict[str, Any]:
+    return {"id": upstream_id, "created_at": after(at).timestamp(), "prompt": prompt}
+
+
+def test_creates_under_one_id_are_told_apart_by_when_they_were_made() -> None:
+    first, second = paid("video_1", 1), paid("video_1", 60)
+    found, left = match([sent("one", "video_1", 0), sent("two", "video_1", 59)], [second, first])
+    assert (found["one", 1], found["two", 1], left) == (first, second, [])
+
+
+def test_a_create_is_no_submissions_twice() -> None:
+    found, left = match([sent("one", "video_1", 0), sent("two", "video_1", 1)], [paid("video_1", 1)])
+    assert (list(found.values()).count(None), left) == (1, [])
+
+
+def test_a_create_of_another_prompt_or_time_is_not_a_submissions() -> None:
+    for other in (paid("video_1", 1, "a kite"), paid("video_1", -20)):
+        assert match([sent("one", "video_1", 0)], [other]) == ({("one", 1): None}, [other])
+
+
+def test_a_create_that_no_submission_has_is_left() -> None:
+    assert match([sent("one", None, 0)], [paid("video_1", 1)]) == ({}, [paid("video_1", 1)])
+
+
+def test_a_pause_counts_from_the_first_request_to_the_last() -> None:
+    assert longest_pause([after(3), after(5)], (NOON, after(20))) == 15
+    assert longest_pause([], (NOON, after(20))) == 20
+
+
+def test_of_an_outage_only_what_is_before_and_after_it_counts() -> None:
+    moves, asked = [after(2), after(18)], (NOON, after(20))
+    assert longest_pause(moves, asked) == 16
+    assert longest_pause(moves, asked, [(after(3), after(11))]) == 7
+    assert longest_pause(moves, asked, [(after(1), after(19))]) == 1
