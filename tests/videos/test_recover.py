@@ -146,6 +146,35 @@ def test_a_list_that_does_not_show_our_newest_one_keeps_creates_waiting(
     assert len(sora.creates) == 6, "an operator answers for it"
 
 
+def test_an_attempt_of_unknown_outcome_hides_no_video_of_a_waiting_job(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    object.__setattr__(upstream, "concurrency", 20)
+    sent_before(make_job)
+
+    def no_answer(request: CreateRequest) -> None:
+        raise errors.OutcomeUnknown("no answer")
+
+    sora.before = no_answer
+    make_job("of unknown outcome")
+    tasks.submit()
+    sora.before = None
+    # Its clock was set once: what it dates otherwise may be any attempt's.
+    provider = upstream.provider()
+    provider.proves_absence = False
+    provider.failures = 0
+    provider.sending_backoff_until = None
+    provider.save()
+    jobs = [make_job() for _ in range(3)]
+    tasks.submit()
+    paid = len(sora.creates)
+    assert paid == 4
+    restore(jobs)
+    tasks.submit()
+    assert len(sora.creates) == paid
+    assert "newer than our books (3" in upstream.provider().stop_reason
+
+
 def test_an_attempt_that_ended_long_before_the_backup_explains_no_newer_video(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
+from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
@@ -145,9 +146,8 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
     # second; by now its video is owned.
     strangers = list(unowned(provider, {video.id: video for video in strangers}))
     if newest is None:
-        wanted = {upstream.dialect.match_key(video) for video in strangers} - {None}
-        wanted &= set(waiting.filter(match_key__in=wanted).values_list("match_key", flat=True))
-        strangers = [video for video in strangers if upstream.dialect.match_key(video) in wanted]
+        awaited = _keys_awaited(strangers, upstream.dialect)
+        strangers = [video for video in strangers if upstream.dialect.match_key(video) in awaited]
     if fault and not (reached or strangers):
         raise NotCompared(f"it cannot be read back to {listed}: {fault}; see `manage.py recover`")
     return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
@@ -156,10 +156,11 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
 def _unexplained(
     videos: Iterable[Video], provider: Provider, upstream: Upstream, begun: datetime
 ) -> list[Video]:
-    """Those that are not the video of an attempt without an id, which explains one video by its fields.
+    """Those that are not the video of an attempt without an id: an attempt is one create, and explains one.
 
-    One that had ended before `begun` explains none. An upstream that echoes other fields than it was sent
-    shows no match. There, an attempt explains all videos of its time.
+    It does by its fields. If this upstream echoes other fields than it was sent, or dates otherwise, it does
+    by its time as well, but not for a video with the fields of a waiting job, which would be paid again.
+    An attempt that had ended before `begun` explains none.
     """
     attempts = list(
         Submission.objects.filter(
@@ -170,16 +171,33 @@ def _unexplained(
         .select_related("provider")
         .order_by("created_at")
     )
-    left = []
+    dialect = upstream.dialect
+    unmatched = []
     for video in sorted(videos, key=lambda each: (each.created_at or database_now(), each.id)):
-        key = upstream.dialect.match_key(video)
-        possible = [each for each in attempts if may_be_its(video, each, upstream.dialect)]
-        own = next((each for each in possible if each.match_key == key), None)
-        if own is not None:
+        key = dialect.match_key(video)
+        own = next((a for a in attempts if a.match_key == key and may_be_its(video, a, dialect)), None)
+        if own is None:
+            unmatched.append(video)
+        else:
             attempts.remove(own)
-        elif provider.proves_absence or not possible:
+    if provider.proves_absence:
+        return unmatched
+    awaited = _keys_awaited(unmatched, dialect)
+    left = []
+    for video in unmatched:
+        possible = next((a for a in attempts if may_be_its(video, a, dialect)), None)
+        if possible is None or dialect.match_key(video) in awaited:
             left.append(video)
+        else:
+            attempts.remove(possible)
     return left
+
+
+def _keys_awaited(videos: Iterable[Video], dialect: Dialect) -> set[str | None]:
+    """The match keys of these videos that a waiting job has as well."""
+    keys = {dialect.match_key(video) for video in videos} - {None}
+    waiting = Job.objects.filter(status=JobStatus.PENDING, match_key__in=keys)
+    return set(waiting.values_list("match_key", flat=True))
 
 
 def _accepted(provider: Provider) -> QuerySet[Submission]:
