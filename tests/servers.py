@@ -34,10 +34,10 @@ def load(url: str, path: Path) -> None:
 
 
 def _client(name: str, *arguments: str) -> None:
-    binaries = _postgresql_binaries()
-    if binaries is None:
-        raise Absent("PostgreSQL is not installed")
-    subprocess.run([str(binaries / name), *arguments], stdin=subprocess.DEVNULL, check=True, timeout=60)
+    program = shutil.which(name)
+    if program is None:
+        raise Absent(f"{name} is not installed")
+    subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, check=True, timeout=60)
 
 
 class Server:

@@ -12,7 +12,6 @@ import pytest
 from tests.e2e.processes import run
 from tests.faults.books import ledger, unowned
 from tests.faults.stack import Stack
-from videos.reconciliation.books import BEHIND
 
 # Past the window in which the service looks by itself.
 _OLD_ENOUGH = timedelta(seconds=20)
@@ -20,6 +19,8 @@ _WAITING = (
     "SELECT job_id, number, request->>'prompt', created_at FROM videos_submission"
     " WHERE state = 'unknown' AND now() - created_at > %s ORDER BY created_at"
 )
+# What the sign of an upstream that shows videos which the database does not know names.
+_TO_RECOVER = "manage.py recover"
 _STOPPED = "SELECT name, stop_reason FROM upstreams_provider WHERE stopped_at IS NOT NULL"
 
 
@@ -34,13 +35,13 @@ class Operator:
         """Lets a stopped upstream go on, as soon as it is seen, until the event is set."""
         while not ends.wait(1):
             # Everything may be down just now, a command be killed, or the list not be read.
-            with suppress(psycopg.OperationalError, pytest.fail.Exception):
+            with suppress(psycopg.Error, pytest.fail.Exception):
                 self.resume()
 
     def resume(self) -> None:
         """Ends what an upstream was stopped for."""
         for name, reason in self._stack.ask(_STOPPED):
-            if reason.startswith(BEHIND):
+            if _TO_RECOVER in reason:
                 self.recover()
             else:
                 self._command("resume_provider", name, "--trust-list")

@@ -193,7 +193,7 @@ class Soak(Blows):
 
     def _is_behind(self) -> bool:
         """Whether more is open than can be worked off in the end."""
-        with suppress(psycopg.OperationalError):
+        with suppress(psycopg.Error):
             open_jobs = "SELECT count(*) FROM videos_job WHERE status IN ('pending', 'processing')"
             return bool(self._stack.ask(open_jobs)[0][0] > _MAX_OPEN)
         return False
