@@ -431,12 +431,17 @@ def test_the_price_is_as_listed_and_unknown_where_it_is_not(
 
 def test_the_look_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
     upstream = scripted(concurrency=2)
-    assert due_work(upstream) == []
+
+    def submits() -> int:
+        # On a busy machine the render may be due for a sweep by now as well.
+        return [work.task for work in due_work(upstream)].count("submit")
+
+    assert submits() == 0
     make_job()
-    assert [work.task for work in due_work(upstream)] == ["submit", "submit"]
+    assert submits() == 2
     submit_next(upstream)
     make_job()
-    assert [work.task for work in due_work(upstream)] == ["submit"]
+    assert submits() == 1
 
 
 def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None:
