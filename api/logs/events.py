@@ -1,0 +1,15 @@
+"""The lines that each process writes by itself. Their texts and fields are stable: programs look for them."""
+
+from enum import StrEnum
+
+
+class LogEvent(StrEnum):
+    """What has happened. docs/logs.md lists the fields of each."""
+
+    REQUEST = "request answered"
+    JOB = "job changed"
+    SUBMISSION = "submission changed"
+    BATCH = "batch changed"
+    UPSTREAM = "upstream changed"
+    CALL = "upstream called"
+    TASK = "task done"
