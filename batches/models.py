@@ -109,5 +109,8 @@ class BatchEvent(models.Model):
         )
         before = last.kind if last is not None else ""
         said = {"batch_id": str(batch.pk), "owner": batch.group.owner_id, "from_state": before}
-        said |= {"to_state": kind.value, "total": batch.total, **(detail or {})}
+        # How it has ended says more than that it has.
+        said |= {"to_state": str(kind.value), "total": batch.total}
+        if detail is not None:
+            said |= {"to_state": detail["status"], "progress": detail["progress"]}
         transaction.on_commit(partial(logger.info, LogEvent.BATCH, **said), robust=True)

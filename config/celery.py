@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 from celery.signals import (
     import_modules,
     setup_logging,
@@ -79,6 +79,6 @@ def keep_observations(**_: Any) -> None:
 
 
 @task_postrun.connect
-def end(**_: Any) -> None:
+def end(state: str = "", **_: Any) -> None:
     """After all else that belongs to the task."""
-    end_task()
+    end_task(failed=state == states.FAILURE)

@@ -29,7 +29,7 @@ class RepeatsFilter(logging.Filter):
     """Lets a warning or an error through at once, and then once a minute while it comes again.
 
     Two are the same if they have the same logger, level, text without its arguments, and type of exception.
-    Errors about two jobs are never the same. LogEvent lines always pass.
+    Errors about two jobs, or in two requests, are never the same. LogEvent lines always pass.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,8 +44,8 @@ class RepeatsFilter(logging.Filter):
         if record.levelno < logging.WARNING or text in _NEVER_LEFT_OUT:
             return True
         error = record.exc_info[0] if record.exc_info else None
-        job = get_contextvars().get("job_id") if record.levelno >= logging.ERROR else None
-        key = (record.name, record.levelno, str(text), error, job)
+        about = get_contextvars() if record.levelno >= logging.ERROR else {}
+        key = (record.name, record.levelno, str(text), error, about.get("job_id"), about.get("request_id"))
         now = self._clock()
         with self._lock:
             said = self._said.get(key)

@@ -39,11 +39,11 @@ def note_line(level: int) -> None:
         task.has_logged = True
 
 
-def end_task() -> None:
+def end_task(*, failed: bool = False) -> None:
     """The task of this thread has ended: says how long it took, if it has done anything."""
     task = _running.get()
     if task is not None:
         _running.set(None)
         level = logging.INFO if task.has_logged else logging.DEBUG
-        logger.log(level, LogEvent.TASK, duration_ms=milliseconds_since(task.begun))
+        logger.log(level, LogEvent.TASK, failed=failed, duration_ms=milliseconds_since(task.begun))
     clear_contextvars()
