@@ -37,6 +37,8 @@ def configure(logging_settings: dict[str, Any]) -> None:
         cache_logger_on_first_use=True,
     )
     logging.config.dictConfig(logging_settings)
+    # Python would print its warnings in a form of its own.
+    logging.captureWarnings(True)
 
 
 def line(form: str) -> structlog.stdlib.ProcessorFormatter:

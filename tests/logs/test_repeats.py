@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 from structlog.contextvars import bound_contextvars
@@ -27,8 +26,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def repeats(clock: Clock) -> Iterator[RepeatsFilter]:
-    yield RepeatsFilter(clock)
+def repeats(clock: Clock) -> RepeatsFilter:
+    return RepeatsFilter(clock)
 
 
 def record(
