@@ -1,4 +1,4 @@
-"""The logs of separate processes: one search finds a job in all of them, and what keeps failing fills none."""
+"""The logs of separate processes: one search finds a job in all, and what keeps failing fills none."""
 
 import json
 import os

@@ -82,7 +82,7 @@ def test_a_job_is_told_from_its_request_to_its_file(
             assert line["job_id"] == str(job.pk)
             assert line["level"] == "info"
     for line in lines(LogEvent.SUBMISSION):
-        assert (line["submission"], line["provider"]) == (1, "scripted")
+        assert (line["submission"], line["provider"]) == (f"{job.pk}/1", "scripted")
     assert get_contextvars() == {}
 
 
@@ -172,7 +172,7 @@ def test_what_a_journey_warns_of_is_about_its_submission(
     advance(only(job), upstream)
     (warned,) = [line for line in lines() if line["level"] == "warning"]
     assert "did not come" in warned["event"]
-    assert (warned["job_id"], warned["submission"]) == (str(job.pk), 1)
+    assert (warned["job_id"], warned["submission"]) == (str(job.pk), f"{job.pk}/1")
 
 
 def test_a_journey_that_raises_says_on_which_job(

@@ -59,7 +59,7 @@ class JobEvent(models.Model):
         )
         if before != after:
             if number is not None:
-                logged["submission"] = number
+                logged["submission"] = f"{job.pk}/{number}"
             _log_committed([job], subject, before, after, detail, logged)
 
     @classmethod

@@ -150,7 +150,7 @@ class Submission(models.Model):
 
     def log_fields(self) -> dict[str, Any]:
         """What tells it in the log, with its job."""
-        mine = {"submission": self.number, "provider": self.provider.name}
+        mine = {"submission": f"{self.job_id}/{self.number}", "provider": self.provider.name}
         return {**self.job.log_fields(), **mine}
 
     def owns(self, video: Video) -> bool:
