@@ -1,6 +1,7 @@
 """The lines that each process writes by itself. Their texts and fields are stable: programs look for them."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class LogEvent(StrEnum):
@@ -11,5 +12,10 @@ class LogEvent(StrEnum):
     SUBMISSION = "submission changed"
     BATCH = "batch changed"
     UPSTREAM = "upstream changed"
+    CHECK = "check changed"
     CALL = "upstream called"
     TASK = "task done"
+
+
+EACH: Final = {"each_time": True}
+"""As `extra` of a warning or an error: each is written, because each tells of another thing."""

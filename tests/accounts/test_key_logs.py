@@ -10,30 +10,17 @@ import structlog
 from django.conf import settings
 from django.test import Client
 from gunicorn.config import Config
-from structlog.stdlib import ProcessorFormatter
 
 from accounts.keys import key_format
-from config.log_repeats import RepeatsFilter
-from config.logs import FORMS, line
+from config.logs import FORMS
 from config.server import Log, logger_class
+from tests import log_lines
 
 
 @pytest.fixture(params=FORMS)
 def console(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """What the settings' own handler writes, in either form."""
-    (handler,) = [
-        each for each in logging.getLogger().handlers if isinstance(each.formatter, ProcessorFormatter)
-    ]
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    stream, formatter, filters = handler.setStream(written), handler.formatter, handler.filters
-    handler.setFormatter(line(request.param))
-    # Each test is the first to say it.
-    handler.filters = [RepeatsFilter()]
-    yield written
-    handler.setStream(stream)
-    handler.setFormatter(formatter)
-    handler.filters = filters
+    with log_lines.console(request.param) as written:
+        yield written
 
 
 def test_our_own_handler_hides_keys_in_messages_and_tracebacks(console: io.StringIO) -> None:

@@ -8,9 +8,10 @@ from django.test import Client
 
 from api.logs.events import LogEvent
 from config.log_repeats import LEFT_OUT
+from health.readiness.probe import Probe
 from tests.batches.conftest import MakeBatch, Renders, make_batch, renders
 from tests.docs.test_errors_page import rows
-from tests.logs.conftest import Lines, lines
+from tests.log_lines import Lines
 from tests.logs.test_tasks import Named, task_postrun, task_prerun
 from tests.sora.conftest import REQUEST
 from tests.sora.upstream import Upstream as Server
@@ -22,7 +23,7 @@ from upstreams.registry import Upstream
 from videos.models import Job
 from videos.queue import providers
 
-__all__ = ["lines", "make_batch", "renders"]
+__all__ = ["make_batch", "renders"]
 
 
 def named(cell: str) -> set[str]:
@@ -51,6 +52,7 @@ def test_each_field_of_a_line_is_on_the_page(
     renders.run(make_batch(2), failing=("boat 1",))
     task_postrun.send(Named)
     providers.stop("scripted", "too dear")
+    Probe("storage", lambda: None)._judge("no room")
     with Server(reply(500)) as server, pytest.raises(Exception, match="500"):
         ObservedClient(server.url, "k" * 9, dialect=OPENAI, timeout=2, retries=0, retry_delay=1).create(
             REQUEST

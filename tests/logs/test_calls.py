@@ -7,7 +7,7 @@ import pytest
 from structlog.contextvars import bound_contextvars
 
 from api.logs.events import LogEvent
-from tests.logs.conftest import Lines
+from tests.log_lines import Lines
 from tests.sora.conftest import REQUEST
 from tests.sora.upstream import VIDEO, Upstream, reply
 from upstreams.calls.contact import ObservedClient

@@ -13,7 +13,7 @@ from api.logs.events import LogEvent
 from batches.lifecycle.cancel import cancel_batch
 from batches.lifecycle.hold import pause, resume
 from tests.batches.conftest import MakeBatch, Renders
-from tests.logs.conftest import Lines
+from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.clock import shifted

@@ -6,7 +6,7 @@ import sys
 import pytest
 from structlog.contextvars import bound_contextvars
 
-from api.logs.events import LogEvent
+from api.logs.events import EACH, LogEvent
 from config import log_repeats
 from config.log_repeats import EVERY_SECONDS, RepeatsFilter
 
@@ -78,8 +78,8 @@ def test_exceptions_of_two_types_are_two(repeats: RepeatsFilter) -> None:
     assert repeats.filter(record("failed", error=KeyError("one")))
 
 
-@pytest.mark.parametrize("field", ["job_id", "request_id"])
-def test_an_error_is_written_for_each_job_and_request(repeats: RepeatsFilter, field: str) -> None:
+@pytest.mark.parametrize("field", ["job_id", "batch_id", "request_id"])
+def test_an_error_is_written_for_each_job_batch_and_request(repeats: RepeatsFilter, field: str) -> None:
     for given in ("a", "b"):
         with bound_contextvars(**{field: given}):
             assert repeats.filter(record("paid twice", level=logging.ERROR))
@@ -97,6 +97,13 @@ def test_a_warning_that_all_jobs_give_is_written_once(repeats: RepeatsFilter) ->
 def test_a_change_or_an_answer_is_never_left_out(repeats: RepeatsFilter, event: LogEvent) -> None:
     for _ in range(3):
         assert repeats.filter(record({"event": event}))
+
+
+def test_nor_is_what_is_marked_as_another_thing_each_time(repeats: RepeatsFilter) -> None:
+    for number in range(3):
+        found = record("%s", f"finding {number}", level=logging.ERROR)
+        found.__dict__.update(EACH)
+        assert repeats.filter(found)
 
 
 def test_nor_is_what_is_no_warning(repeats: RepeatsFilter) -> None:

@@ -11,7 +11,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 from accounts.models import User
 from api.logs.events import LogEvent
 from tests.batches.conftest import MakeBatch, Renders
-from tests.logs.conftest import Lines
+from tests.log_lines import Lines
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.models import Job

@@ -10,7 +10,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 
 from api.logs.events import LogEvent
 from config.celery import app
-from tests.logs.conftest import Lines
+from tests.log_lines import Lines
 from videos.management.commands import work as command
 from videos.queue.dispatch import Work
 
