@@ -138,7 +138,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
             self.response_headers.append(("Retry-After", "10"))
         self.set_close_on_finish()
         self.content_length = len(body)
-        self.write(body)
         # Of what could not be read as HTTP, neither is known.
         method, path = getattr(self.request, "command", ""), getattr(self.request, "path", "")
         log_request(method, path, error.code, begun, request_id=request_id, error_code=code)
+        self.write(body)

@@ -103,3 +103,10 @@ def test_gunicorn_quotes_no_key_of_a_request_line(gunicorn: tuple[Log, io.String
     assert refused.endswith("'GET /?token=… HTTP'")
     assert answered == f'"GET /?x={secret[:12]}… HTTP/1.1"'
     assert logger_class is Log
+
+
+def test_gunicorn_repeats_itself_once_a_minute(gunicorn: tuple[Log, io.StringIO]) -> None:
+    log, written = gunicorn
+    for number in range(3):
+        log.warning("Worker %s does not start", number)
+    assert len(written.getvalue().splitlines()) == 1

@@ -1,21 +1,27 @@
 """Each change of state is one line, once it is committed, about its job and from its request."""
 
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test import Client
 from structlog.contextvars import bound_contextvars, get_contextvars
 
+import batches.tasks
 from api.logs.events import LogEvent
-from batches.lifecycle.cancel import cancel_batch
+from batches.lifecycle.cancel import BatchNotCancellable, cancel_batch, cancel_jobs
 from batches.lifecycle.hold import pause, resume
 from tests.batches.conftest import MakeBatch, Renders
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient
+from tests.webhooks.signing import SECRET, event, send
 from upstreams.client import errors
+from upstreams.client.types import CreateRequest
 from upstreams.clock import shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -25,10 +31,12 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import fail
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
-from videos.models import Job, Submission
+from videos.models import Job, Submission, locked
 from videos.queue import providers
 from videos.queue.dispatch import advance, probe
-from videos.reconciliation.identity import doubt, recheck
+from videos.reconciliation.books import forget_checks, may_create
+from videos.reconciliation.identity import doubt, recheck, record_reuse
+from videos.reconciliation.recovery import resume_if_recovered
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -101,8 +109,8 @@ def test_a_failure_is_a_warning_with_its_cause(
     assert submit_next(upstream)
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
-    for event in (LogEvent.SUBMISSION, LogEvent.JOB):
-        line = lines(event)[-1]
+    for told in (LogEvent.SUBMISSION, LogEvent.JOB):
+        line = lines(told)[-1]
         assert (line["level"], line["to_state"]) == ("warning", "failed")
         assert line["error_code"] == "moderation_blocked"
         assert line["error_message"] == "Your request was blocked."
@@ -283,9 +291,9 @@ def test_a_pause_of_the_upstream_is_told_once_and_so_is_its_end(
 
 
 def test_the_breaker_is_told_when_it_opens_and_when_it_closes(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, lines: Lines, settings: object
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, lines: Lines, settings: Any
 ) -> None:
-    settings.SORA_BREAKER_FAILURES = 2  # type: ignore[attr-defined]
+    settings.SORA_BREAKER_FAILURES = 2
     sora.before = raising(errors.OutcomeUnknown("500"))
     for _ in range(3):
         make_job()
@@ -341,3 +349,76 @@ def test_a_thread_that_stores_does_not_name_the_job_of_another(
     assert left == [{}, {}]
     stored = [line for line in lines(LogEvent.SUBMISSION) if line["to_state"] == "stored"]
     assert {line["job_id"] for line in stored} == {str(job.pk) for job in jobs}
+
+
+def test_a_resume_does_not_end_a_doubt_that_stays(
+    job: Job, upstream: Upstream, sora: ScriptedClient, lines: Lines
+) -> None:
+    assert submit_next(upstream)
+    doubt(Provider.objects.get(), "it knows nothing", only(job).created_at)
+    providers.resume("scripted")
+    assert moves(lines, LogEvent.UPSTREAM) == [("open", "unrecognized")]
+    providers.resume("scripted", accept_losses=True)
+    assert moves(lines, LogEvent.UPSTREAM)[1:] == [("unrecognized", "open")]
+
+
+def test_a_second_id_that_is_given_again_is_a_stop(upstream: Upstream, lines: Lines) -> None:
+    for upstream_id in ("video_1", "video_2", "video_3"):
+        record_reuse(upstream.provider(), upstream_id)
+    assert moves(lines, LogEvent.UPSTREAM) == [("open", "stopped")]
+
+
+def test_a_video_that_is_newer_than_our_books_is_a_stop_until_it_is_explained(
+    job: Job, upstream: Upstream, sora: ScriptedClient, lines: Lines
+) -> None:
+    sora.add(CreateRequest(**job.fitted))
+    forget_checks()
+    assert not may_create(upstream)
+    sora.videos.clear()
+    assert resume_if_recovered(upstream)
+    assert not resume_if_recovered(upstream)
+    assert moves(lines, LogEvent.UPSTREAM) == [("open", "stopped"), ("stopped", "open")]
+
+
+def test_what_is_logged_under_a_lock_is_about_the_submission(
+    job: Job, upstream: Upstream, lines: Lines
+) -> None:
+    assert submit_next(upstream)
+    with locked(only(job)):
+        logging.getLogger("x").info("within")
+    (line,) = lines("within")
+    assert line["submission"] == f"{job.pk}/1"
+    assert get_contextvars() == {}
+
+
+def test_what_is_logged_while_a_batch_is_seen_to_is_about_it(
+    make_batch: MakeBatch, upstream: Upstream, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make_batch(1)
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("batches.lifecycle.cancel._cancel_pending", bug)
+    with batches.tasks._alone(batch):
+        cancel_jobs(batch, upstream)
+    (line,) = [line for line in lines() if line["level"] == "error"]
+    assert line["batch_id"] == str(batch.pk)
+
+    def say(*_: object) -> None:
+        logging.getLogger("x").info("within")
+
+    monkeypatch.setattr("batches.lifecycle.cancel._cancel_pending", say)
+    with suppress(BatchNotCancellable):
+        cancel_batch(batch, upstream)
+    assert lines("within")[0]["batch_id"] == str(batch.pk)
+    assert get_contextvars() == {}
+
+
+def test_an_event_of_the_upstream_is_a_line_with_its_video(
+    client: Client, upstream: Upstream, lines: Lines, settings: Any
+) -> None:
+    settings.SORA_WEBHOOK_SECRET, settings.SORA_PROVIDER = [SECRET], "scripted"
+    assert send(client, event("video_1")).status_code == 204
+    (line,) = lines(LogEvent.REQUEST)
+    assert (line["provider"], line["upstream_id"]) == ("scripted", "video_1")

@@ -8,7 +8,8 @@ from structlog.contextvars import bound_contextvars
 
 from api.logs.events import EACH, LogEvent
 from config import log_repeats
-from config.log_repeats import EVERY_SECONDS, RepeatsFilter
+from config.log_repeats import EVERY_SECONDS, LEFT_OUT, RepeatsFilter
+from tests.log_lines import Lines
 
 
 class Clock:
@@ -117,3 +118,13 @@ def test_what_it_remembers_is_bounded(repeats: RepeatsFilter) -> None:
     assert len(repeats._said) == log_repeats._MAX_KEPT
     assert repeats.filter(record("unlike 0")), "the oldest was forgotten"
     assert not repeats.filter(record(f"unlike {log_repeats._MAX_KEPT + 49}"))
+
+
+def test_the_line_says_how_many_were_left_out(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        logging.getLogger("x").warning("away: %s", number)
+    monkeypatch.setattr(log_repeats, "EVERY_SECONDS", -1.0)
+    logging.getLogger("x").warning("away: %s", "still")
+    first, second = lines()
+    assert (first["event"], LEFT_OUT in first) == ("away: 0", False)
+    assert (second["event"], second["left_out"]) == ("away: still", 3)
