@@ -62,7 +62,7 @@ def respond(
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     """REST framework's exception handler; a bug stays a 500 and reaches Django's."""
     if isinstance(exc, OperationalError | InterfaceError):
-        logger.error("The database does not answer: %s", exc)
+        logger.warning("The database does not answer: %s", exc)
         exc = DatabaseAway()
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()

@@ -2,8 +2,8 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
 from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
@@ -13,23 +13,15 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
 from api.bodies.strict_json import read_object
 from api.errors import respond
-
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+from api.logs.access import log_request
 
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
-
-
-class RequestIdFilter(logging.Filter):
-    """Gives each log record the id of the request in which it was made."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_id.get()
-        return True
 
 
 class MeantAnswersFilter(logging.Filter):
@@ -45,20 +37,28 @@ def usable_request_id(given: str) -> str:
 
 
 class RequestIdMiddleware:
-    """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it."""
+    """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it.
+
+    Each line that is logged meanwhile has it, and so has the one that says what was answered.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        token = request_id.set(usable_request_id(request.headers.get("X-Request-Id", "")))
-        request.META["TAKEONE_REQUEST_ID"] = request_id.get()
+        begun = time.monotonic()
+        request_id = usable_request_id(request.headers.get("X-Request-Id", ""))
+        request.META["TAKEONE_REQUEST_ID"] = request_id
+        # A thread serves many requests; nothing of the one before is left.
+        clear_contextvars()
+        bind_contextvars(request_id=request_id)
         try:
             response = self.get_response(request)
-            response["X-Request-Id"] = request_id.get()
+            response["X-Request-Id"] = request_id
+            log_request(request.method or "", request.path, response.status_code, begun)
             return response
         finally:
-            request_id.reset(token)
+            clear_contextvars()
 
 
 class BodyLimitMiddleware:

@@ -1,15 +1,20 @@
 """The rows: batches and their history. What a batch has come to is in its jobs: batches.progress."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
+import structlog
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from api.logs.events import LogEvent
 from upstreams.clock import database_now
 from videos.models import Group
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Batch(models.Model):
@@ -93,12 +98,19 @@ class BatchEvent(models.Model):
         cls, batch: Batch, kind: Kind, *, detail: dict[str, Any] | None = None, at: datetime | None = None
     ) -> None:
         """Appends to the batch's history; the batch's row lock makes the number unique."""
-        last = cls.objects.filter(batch=batch).aggregate(last=models.Max("number"))["last"] or 0
+        last = cls.objects.filter(batch=batch).order_by("-number").first()
         cls.objects.create(
             batch=batch,
-            number=last + 1,
+            number=last.number + 1 if last is not None else 1,
             kind=kind,
             round=batch.round,
             detail=detail or {},
             created_at=at or database_now(),
         )
+        before = last.kind if last is not None else ""
+        said = {"batch_id": str(batch.pk), "owner": batch.group.owner_id, "from_state": before}
+        # How it has ended says more than that it has.
+        said |= {"to_state": str(kind.value), "total": batch.total}
+        if detail is not None:
+            said |= {"to_state": detail["status"], "progress": detail["progress"]}
+        transaction.on_commit(partial(logger.info, LogEvent.BATCH, **said), robust=True)

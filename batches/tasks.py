@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import shared_task
+from structlog.contextvars import bound_contextvars
 
 from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
@@ -28,7 +29,8 @@ def sweep(**_: Any) -> None:
 @contextmanager
 def _alone(batch: object) -> Iterator[None]:
     """One that fails is logged, and hinders no other."""
-    try:
-        yield
-    except Exception:
-        logger.exception("Batch %s could not be seen to.", batch)
+    with bound_contextvars(batch_id=str(batch)):
+        try:
+            yield
+        except Exception:
+            logger.exception("Batch %s could not be seen to.", batch)

@@ -3,15 +3,18 @@
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 from celery.signals import (
     import_modules,
+    setup_logging,
     task_postrun,
     task_prerun,
     worker_init,
     worker_process_shutdown,
 )
 from django.db import close_old_connections
+
+from api.logs.tasks import begin_task, end_task
 
 # Connects itself to Celery's signals.
 from config import pulse as pulse
@@ -38,12 +41,23 @@ def refuse(**_: Any) -> None:
     refuse_to_start_badly()
 
 
+@setup_logging.connect
+def keep_logging(**_: Any) -> None:
+    """Celery sets up no logging of its own if somebody hears of this: LOGGING is in force by now."""
+
+
 @worker_init.connect
 def share_out(sender: Any, **_: Any) -> None:
     """Before the pool is started, whose processes share what is opened here."""
     from videos.queue import slots
 
     slots.share_out(sender.concurrency)
+
+
+@task_prerun.connect
+def begin(sender: Any, **_: Any) -> None:
+    """Before anything of the task is logged."""
+    begin_task(sender.name)
 
 
 @task_prerun.connect
@@ -62,3 +76,9 @@ def keep_observations(**_: Any) -> None:
     from health.metrics import observations
 
     observations.keep()
+
+
+@task_postrun.connect
+def end(state: str = "", **_: Any) -> None:
+    """After all else that belongs to the task."""
+    end_task(failed=state == states.FAILURE)

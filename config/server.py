@@ -12,18 +12,23 @@ from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
-from config.logs import Line
+from config import env, logs
+from config.log_repeats import RepeatsFilter
 
 _EMBEDDED = bool(os.environ.get("TAKEONE_EMBEDDED"))
 
 
 class Log(Logger):  # type: ignore[misc]
-    """Gunicorn's log, which quotes a request line that is broken, without the API keys that are in it."""
+    """Gunicorn's log in the form of all others.
+
+    The master does not read the settings: what it has read, a reload on SIGHUP would not read anew.
+    """
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in (*self.error_log.handlers, *self.access_log.handlers):
-            handler.setFormatter(Line(handler.formatter._fmt, handler.formatter.datefmt))
+            handler.setFormatter(logs.line(env.choice("LOG_FORMAT", "json", logs.FORMS)))
+            handler.addFilter(RepeatsFilter())
 
 
 bind = os.environ.get("TAKEONE_BIND", "127.0.0.1:8000")

@@ -255,7 +255,6 @@ SILENCED_SYSTEM_CHECKS = [
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "takeone"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_SEND_TASK_EVENTS = False
@@ -426,21 +425,19 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
+# One JSON object for each line, or lines for people.
+LOG_FORMAT = env.choice("LOG_FORMAT", "json", ["json", "text"])
+LOGGING_CONFIG = "config.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "api.requests.RequestIdFilter"},
+        "repeats": {"()": "config.log_repeats.RepeatsFilter"},
         "meant": {"()": "api.requests.MeantAnswersFilter"},
     },
-    "formatters": {
-        "line": {
-            "()": "config.logs.Line",
-            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
-        },
-    },
+    "formatters": {"line": {"()": "config.logs.line", "form": LOG_FORMAT}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"},
+        "console": {"class": "logging.StreamHandler", "filters": ["repeats"], "formatter": "line"},
     },
     "root": {
         "handlers": ["console"],
@@ -448,8 +445,8 @@ LOGGING = {
     },
     "loggers": {
         "django.request": {"level": "ERROR", "filters": ["meant"]},
-        # What runserver writes of each request, in our own form.
-        "django.server": {"handlers": ["console"], "propagate": False},
+        # Each request has its line already, so runserver writes none.
+        "django.server": {"level": "CRITICAL"},
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

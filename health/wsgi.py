@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
+from api.logs.access import log_request
 from api.requests import usable_request_id
 from health import liveness
 from health.metrics import observations
@@ -36,14 +37,16 @@ class Probes:
             if not readiness.ready:
                 status = "503 Service Unavailable"
         body = json.dumps(said).encode()
+        request_id = usable_request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
-            ("X-Request-Id", usable_request_id(environ.get("HTTP_X_REQUEST_ID", ""))),
+            ("X-Request-Id", request_id),
         ]
         start_response(status, headers)
         seconds = time.monotonic() - begun
         observations.answered(environ["REQUEST_METHOD"], path[1:], int(status[:3]), seconds)
+        log_request(environ["REQUEST_METHOD"], path, int(status[:3]), begun, request_id=request_id)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

@@ -1,5 +1,6 @@
 """What most tests need: a caller, an upstream, a job."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, User
+from tests.log_lines import Lines, json_lines
 from tests.videos.scripted import ScriptedClient, scripted
 from upstreams import registry
 from upstreams.offer.fitting import VideoRequest
@@ -106,3 +108,20 @@ def make_job(owner: User, upstream: Upstream) -> Callable[..., Job]:
 @pytest.fixture
 def job(make_job: Callable[..., Job]) -> Job:
     return make_job()
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What this test has logged: all lines, or those of one event."""
+    with json_lines() as found:
+        yield found
+
+
+@pytest.fixture
+def debug() -> Iterator[None]:
+    """Lines at DEBUG are written, too."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    yield
+    root.setLevel(level)

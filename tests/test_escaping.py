@@ -1,14 +1,16 @@
 """What comes from outside ends as harmless text in the log and on an operator's terminal."""
 
+import json
 import logging
 import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command, get_commands, load_command_class
 
 from api.escaping import EscapingCommand, escaped
-from config.logs import Line
+from config.logs import FORMS, line
 from tests.videos.scripted import ScriptedClient
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -16,11 +18,10 @@ from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 
 HOSTILE = "x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b"
-FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def lines_of(record: logging.LogRecord) -> list[str]:
-    return Line(FORMAT).format(record).splitlines()
+def written(form: str, record: logging.LogRecord) -> str:
+    return line(form).format(record)
 
 
 def record(message: str, *args: object, exc_info: bool = False) -> logging.LogRecord:
@@ -29,9 +30,24 @@ def record(message: str, *args: object, exc_info: bool = False) -> logging.LogRe
 
 
 def test_a_message_is_one_line_without_control_characters() -> None:
-    (line,) = lines_of(record("refused: %s", HOSTILE))
-    assert line.isprintable()
-    assert r"x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b" in line
+    text = written("text", record("refused: %s", HOSTILE))
+    assert text.isprintable()
+    assert r"x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b" in text
+
+
+def test_as_json_it_is_one_line_and_comes_back_whole() -> None:
+    text = written("json", record("refused: %s", HOSTILE))
+    assert text.isascii()
+    assert text.isprintable()
+    assert json.loads(text)["event"] == f"refused: {HOSTILE}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_and_values_of_fields_are_as_harmless(form: str) -> None:
+    made = record("changed")
+    made.msg = {"event": "changed", "reason": HOSTILE, HOSTILE: {"in": [HOSTILE, Path(HOSTILE)]}}  # type: ignore[assignment]
+    made._logger, made._name = logging.getLogger("x"), "error"  # type: ignore[attr-defined]
+    assert written(form, made).isprintable()
 
 
 @pytest.mark.parametrize("text", ["größer", "飛行機", "👩\u200d🚀", "a b", "\\n"])
@@ -43,10 +59,14 @@ def test_an_exception_that_quotes_its_cause_forges_no_line() -> None:
     try:
         raise ValueError(HOSTILE)
     except ValueError:
-        first, *rest = lines_of(record("failed", exc_info=True))
-    assert first.endswith("ERROR failed")
+        failed = record("failed", exc_info=True)
+    first, *rest = written("text", failed).splitlines()
+    assert "failed" in first
     assert any("test_an_exception_that_quotes" in line for line in rest), "the traceback is readable"
     assert all(line.startswith("  | ") and line.isprintable() for line in rest)
+    as_json = written("json", failed)
+    assert as_json.isprintable()
+    assert json.loads(as_json)["exception"].endswith(f"ValueError: {HOSTILE}")
 
 
 def test_what_another_formatter_left_on_the_record_is_not_taken() -> None:
@@ -54,14 +74,18 @@ def test_what_another_formatter_left_on_the_record_is_not_taken() -> None:
         raise ValueError(HOSTILE)
     except ValueError:
         kept = record("failed", exc_info=True)
-    logging.Formatter(FORMAT).format(kept)
-    assert all(line.startswith("  | ") for line in lines_of(kept)[1:])
+    logging.Formatter().format(kept)
+    assert all(line.startswith("  | ") for line in written("text", kept).splitlines()[1:])
     assert HOSTILE in (kept.exc_text or ""), "and what others show is theirs"
 
 
 def test_a_stack_is_indented() -> None:
     made = logging.LogRecord("x", logging.ERROR, __file__, 1, "here", (), None, sinfo=f"Stack\n  {HOSTILE}")
-    assert all(line.startswith("  | ") for line in lines_of(made)[1:])
+    first, *rest = written("text", made).splitlines()
+    assert "here" in first
+    assert rest
+    assert all(line.startswith("  | ") and line.isprintable() for line in rest)
+    assert json.loads(written("json", made))["stack"] == f"Stack\n  {HOSTILE}"
 
 
 def test_every_command_of_ours_escapes_what_it_prints() -> None:

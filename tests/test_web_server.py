@@ -13,8 +13,10 @@ import pytest
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
+from api.logs.events import LogEvent
 from config.web import connections
 from config.web.connections import listen, turn
+from tests.log_lines import Lines
 
 _THREADS = 4
 _BIG = 20_000_000
@@ -271,6 +273,18 @@ def test_who_is_being_served_is_not_closed_for_others(
     assert web.get("/health")[0] == 200
     hold.set()
     assert answer_of(asked)[0] == 200
+
+
+def test_what_is_refused_is_one_line_of_the_log(start: Callable[..., Web], lines: Lines) -> None:
+    chunked = b"POST /api/v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    web = start()
+    _, headers, _ = web.ask(chunked)
+    web.ask(b"nonsense\r\n\r\n")
+    first, second = lines(LogEvent.REQUEST)
+    assert (first["method"], first["path"]) == ("POST", "/api/v1/videos")
+    assert (first["status"], first["error_code"]) == (411, "length_required")
+    assert first["request_id"] == headers["X-Request-Id"]
+    assert (second["status"], second["error_code"]) == (400, "bad_request")
 
 
 def test_what_cannot_be_read_is_refused_in_the_envelope(start: Callable[..., Web]) -> None:

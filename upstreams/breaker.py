@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F, Q
 
+from upstreams.changes import Block, log_blocked, log_unblocked
 from upstreams.client import errors
 from upstreams.clock import in_database
 from upstreams.models import Call, Provider
@@ -101,6 +102,8 @@ def record_failure(provider: Provider, reason: str, retry_after: float | None) -
     longest = min(5 * 2 ** min(beyond, 10), _LONGEST_BREAK_SECONDS)
     wait = random.uniform(longest / 2, longest)
     back_off(provider, wait, reason)
+    if beyond == 0:
+        log_blocked(provider.name, Block.TRIPPED, reason)
     logger.error(
         "%d creates in a row have failed; nothing is sent to %s for %.1f s, then one at a time: %s",
         failures,
@@ -112,6 +115,9 @@ def record_failure(provider: Provider, reason: str, retry_after: float | None) -
 
 def record_success(provider_id: int) -> None:
     """An upstream that accepts a create is well."""
+    tripped = Provider.objects.filter(pk=provider_id, failures__gte=settings.SORA_BREAKER_FAILURES)
+    for name in tripped.values_list("name", flat=True):
+        log_unblocked(name, Block.TRIPPED, "a create was accepted")
     Provider.objects.filter(pk=provider_id, failures__gt=0).update(failures=0, sending_backoff_reason="")
 
 

@@ -32,7 +32,7 @@ class JobAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         "created_at",
     )
     list_filter = ("status", "priority", "error_code")
-    search_fields = ("id", "prompt", "group__id", "ref", "submissions__upstream_id")
+    search_fields = ("id", "prompt", "group__id", "ref", "request_id", "submissions__upstream_id")
     ordering = ("-id",)
     list_select_related = ("owner",)
     show_full_result_count = False

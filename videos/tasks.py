@@ -44,7 +44,7 @@ def sweep(**_: Any) -> None:
 @shared_task(name="videos.advance")
 def advance(*, submission_id: int, **_: Any) -> None:
     """Reconciles, stores or drops one submission."""
-    submission = Submission.objects.select_related("job").filter(pk=submission_id).first()
+    submission = Submission.objects.select_related("job", "provider").filter(pk=submission_id).first()
     if submission is None:
         return
     kind = Kind.DOWNLOAD if dispatching.is_fetch(submission) else Kind.CALL

@@ -12,6 +12,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from structlog.contextvars import bind_contextvars
 
 from videos.lifecycle.notification import apply_notification
 from webhooks import seen
@@ -122,7 +123,10 @@ class SoraHookView(APIView):
         if payload.get("type") in _ENDS:
             event = ProviderEvent(data=payload)
             event.is_valid(raise_exception=True)
-            _take(webhook_id, event.validated_data["data"]["id"])
+            upstream_id = event.validated_data["data"]["id"]
+            # Until the request ends: its own line has them as well.
+            bind_contextvars(provider=settings.SORA_PROVIDER, upstream_id=upstream_id[:255])
+            _take(webhook_id, upstream_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -8,6 +8,7 @@ from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
+from structlog.contextvars import bind_contextvars
 
 from accounts.keys import key_format
 from accounts.models import ApiKey, User
@@ -75,6 +76,8 @@ class ApiKeyAuthentication(BaseAuthentication):
             ended = key.expires_at.astimezone(UTC)
             raise KeyRefused("expired", f"This API key expired at {ended:%Y-%m-%d %H:%M} UTC. Make another.")
         key.note_use()
+        # Until the request ends: each of its lines says whose it is.
+        bind_contextvars(owner=key.owner_id, key=key.prefix)
         return key.owner, key
 
     def authenticate_header(self, request: Request) -> str:

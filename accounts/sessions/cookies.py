@@ -5,6 +5,7 @@ from rest_framework import status
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
+from structlog.contextvars import bind_contextvars
 
 from accounts.models import User
 from accounts.sessions import tokens
@@ -39,6 +40,7 @@ class CookieAuthentication(BaseAuthentication):
         if session is None:
             return None
         enforce_csrf(request)
+        bind_contextvars(owner=session.user_id)
         return session.user, None
 
     def authenticate_header(self, request: Request) -> str:

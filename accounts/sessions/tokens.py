@@ -22,6 +22,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from accounts.models import Session, User
+from api.logs.events import EACH
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,10 @@ def rotate(request: HttpRequest) -> Session:
         shown = None
     if shown is not None and shown != session:
         logger.warning(
-            "A refresh token of user %s came with a session of user %s.", session.user_id, shown.user_id
+            "A refresh token of user %s came with a session of user %s.",
+            session.user_id,
+            shown.user_id,
+            extra=EACH,
         )
         raise NoSession
     presented, fresh = token["jti"], uuid4().hex
@@ -81,7 +85,9 @@ def rotate(request: HttpRequest) -> Session:
     if honest := mine.filter(replaced_id=presented, replaced_at__gt=Now() - _GRACE).first():
         return honest
     if mine.delete()[0]:
-        logger.warning("A refresh token of user %s came twice: the session is ended.", session.user_id)
+        logger.warning(
+            "A refresh token of user %s came twice: the session is ended.", session.user_id, extra=EACH
+        )
     raise NoSession
 
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from rest_framework import status
 from rest_framework.exceptions import APIException
+from structlog.contextvars import bound_contextvars
 
 from batches.models import Batch, BatchEvent
 from upstreams.clock import database_now, in_database
@@ -65,11 +66,12 @@ def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
 
 def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
     """Cancels what has not ended of a batch that is marked as cancelled."""
-    _cancel_pending(batch.pk)
-    # Those that render, which are as many as may run at a time.
-    for job in Job.objects.filter(group=batch.pk, status__in=JOB_OPEN).order_by("id"):
-        with suppress(NotCancellable):
-            cancel(job, upstream)
+    with bound_contextvars(batch_id=str(batch.pk)):
+        _cancel_pending(batch.pk)
+        # Those that render, which are as many as may run at a time.
+        for job in Job.objects.filter(group=batch.pk, status__in=JOB_OPEN).order_by("id"):
+            with suppress(NotCancellable):
+                cancel(job, upstream)
 
 
 def _summed_up(batch: Batch, upstream: Upstream) -> Summary:

@@ -1,6 +1,5 @@
 """A batch is completed when its last job has ended: recorded once a round, whoever saw it."""
 
-import logging
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,6 @@ from batches.progress import tallies
 from upstreams.clock import database_now
 from videos.models import Group, Job
 from videos.states import JOB_OPEN
-
-logger = logging.getLogger(__name__)
 
 
 class BeingCancelled(APIException):
@@ -65,7 +62,6 @@ def complete(batch_id: UUID) -> bool:
         ended = tally.status(cancelled=batch.cancelled_at is not None)
         detail = {"status": str(ended), "progress": tally.progress()}
         BatchEvent.record(batch, BatchEvent.Kind.COMPLETED, detail=detail, at=batch.completed_at)
-    logger.info("Batch %s is %s: %d of %d completed.", batch, ended, tally.jobs["completed"], tally.total)
     return True
 
 

@@ -43,6 +43,8 @@ def main() -> None:
     if not given or urlsplit(given).hostname in _LOOPBACK:
         os.environ["TAKEONE_URL"] = f"http://{arguments.host}:{arguments.port}"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    # A person reads the log in this shell.
+    os.environ.setdefault("LOG_FORMAT", "text")
     # The database's folder, which the secret key and the simulator have made where they are not given.
     _var_dir()
     simulator = _start_simulator() if _wants_simulator() else None

@@ -1,6 +1,7 @@
 """What a client sends, judged as soon as its headers are there, and what it is refused with."""
 
 import json
+import time
 from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
@@ -9,6 +10,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
+from api.logs.access import log_request
 
 
 class LengthRequired(Error):  # type: ignore[misc]
@@ -121,6 +123,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         """Answers, and has the connection closed."""
         error: Any = self.request.error
         code, message = _TOLD.get(error.code, _TOLD[400])
+        begun = time.monotonic()
         request_id = uuid_utils.uuid7().hex
         told = {
             "code": code,
@@ -135,4 +138,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
             self.response_headers.append(("Retry-After", "10"))
         self.set_close_on_finish()
         self.content_length = len(body)
+        # Of what could not be read as HTTP, neither is known.
+        method, path = getattr(self.request, "command", ""), getattr(self.request, "path", "")
+        log_request(method, path, error.code, begun, request_id=request_id, error_code=code)
         self.write(body)

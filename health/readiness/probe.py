@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final, Generic, TypeVar
 
-logger = logging.getLogger(__name__)
+import structlog
+
+from api.logs.events import LogEvent
+
+logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 LIMIT_SECONDS: Final = 1.0
 _KEPT_SECONDS: Final = 1.0
@@ -93,8 +97,11 @@ class Probe(Generic[T]):
     def _judge(self, problem: str) -> None:
         if problem and self._since is None:
             self._since = datetime.now(UTC)
-            logger.warning("%s: %s.", self.name, problem)
+            self._log_change(logging.WARNING, "healthy", "unhealthy", reason=problem)
         elif not problem and self._since is not None:
             self._since, self._well_since = None, time.monotonic()
-            logger.info("%s is healthy again.", self.name)
+            self._log_change(logging.INFO, "unhealthy", "healthy")
         self._problem = problem
+
+    def _log_change(self, level: int, before: str, after: str, **reason: str) -> None:
+        logger.log(level, LogEvent.CHECK, check=self.name, from_state=before, to_state=after, **reason)

@@ -1,28 +1,26 @@
 """No line of a log shows an API key, whoever writes it."""
 
 import io
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from django.conf import settings
 from django.test import Client
 from gunicorn.config import Config
 
 from accounts.keys import key_format
-from config.logs import Line
+from config.logs import FORMS
 from config.server import Log, logger_class
+from tests import log_lines
 
 
-@pytest.fixture
-def console() -> Iterator[io.StringIO]:
-    """What the settings' own handler writes."""
-    (handler,) = [each for each in logging.getLogger().handlers if isinstance(each.formatter, Line)]
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
+@pytest.fixture(params=FORMS)
+def console(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
+    with log_lines.console(request.param) as written:
+        yield written
 
 
 def test_our_own_handler_hides_keys_in_messages_and_tracebacks(console: io.StringIO) -> None:
@@ -31,24 +29,35 @@ def test_our_own_handler_hides_keys_in_messages_and_tracebacks(console: io.Strin
         raise ValueError(f"cannot use {secret}")
     except ValueError:
         logging.getLogger("videos").exception("GET /api/v1/videos?api_key=hunter2 with %s", secret)
-    written = console.getvalue()
+    written = console.getvalue().replace("\\u2026", "…")
     assert f"cannot use {secret[:12]}…" in written
     assert "?api_key=… with takeone_" in written
     assert secret[12:] not in written
 
 
+def test_a_field_with_a_key_is_cut_and_stays_json(console: io.StringIO) -> None:
+    secret = key_format.generate()
+    structlog.get_logger("videos").warning("called", address=f'"?token={secret}"', found={secret: [secret]})
+    written = console.getvalue()
+    assert secret[12:] not in written
+    if written.startswith("{"):
+        said = json.loads(written)
+        assert said["address"] == '"?token=…"'
+        assert said["found"] == {f"{secret[:12]}…": [f"{secret[:12]}…"]}
+
+
 def test_every_handler_of_the_settings_hides_them() -> None:
     formatters = {
-        name for name, each in settings.LOGGING["formatters"].items() if each["()"] == "config.logs.Line"
+        name for name, each in settings.LOGGING["formatters"].items() if each["()"] == "config.logs.line"
     }
     assert {handler["formatter"] for handler in settings.LOGGING["handlers"].values()} <= formatters
 
 
-def test_the_log_of_runserver_is_ours() -> None:
+def test_runserver_writes_no_second_line_for_a_request() -> None:
     server = logging.getLogger("django.server")
+    assert not server.isEnabledFor(logging.ERROR)
     # pytest adds handlers of its own.
-    assert Line in [type(handler.formatter) for handler in server.handlers]
-    assert not server.propagate
+    assert not [each for each in server.handlers if type(each).__module__.startswith(("logging", "django"))]
 
 
 def test_a_bug_in_a_request_with_a_key_in_its_address_is_logged_without_it(
@@ -89,8 +98,15 @@ def test_gunicorn_quotes_no_key_of_a_request_line(gunicorn: tuple[Log, io.String
     log.warning(f"Invalid request from ip=127.0.0.1: Invalid HTTP request line: 'GET /?token={secret} HTTP'")
     log.access_log.info('"%s"', f"GET /?x={secret} HTTP/1.1")
     log.access_log.info("%s", f"GET /?x={secret.replace('_', '%5F')}&api%5Fkey=hunter2 HTTP/1.1")
-    refused, answered, encoded = written.getvalue().splitlines()
+    refused, answered, encoded = (json.loads(each)["event"] for each in written.getvalue().splitlines())
     assert encoded == f"GET /?x=takeone%5F{secret[8:12]}…&api%5Fkey=… HTTP/1.1"
     assert refused.endswith("'GET /?token=… HTTP'")
     assert answered == f'"GET /?x={secret[:12]}… HTTP/1.1"'
     assert logger_class is Log
+
+
+def test_gunicorn_repeats_itself_once_a_minute(gunicorn: tuple[Log, io.StringIO]) -> None:
+    log, written = gunicorn
+    for number in range(3):
+        log.warning("Worker %s does not start", number)
+    assert len(written.getvalue().splitlines()) == 1

@@ -24,12 +24,14 @@ def canary(name: str) -> str:
     return f"canary{name}c7d1f0a9b3"
 
 
+@pytest.mark.parametrize(("form", "debug"), [("text", "[debug"), ("json", '"level": "debug"')])
 def test_no_log_has_a_secret(
-    up: Callable[..., Up], start_simulator: Callable[..., tuple[Program, str]]
+    up: Callable[..., Up], start_simulator: Callable[..., tuple[Program, str]], form: str, debug: str
 ) -> None:
     _, upstream = start_simulator()
     hook_secret = "whsec_" + base64.b64encode(canary("hook").encode()).decode()
     settings = {
+        "LOG_FORMAT": form,
         "LOG_LEVEL": "DEBUG",
         "GUNICORN_LOG_LEVEL": "debug",
         "SECRET_KEY": canary("secretkey") * 3,
@@ -106,7 +108,7 @@ def test_no_log_has_a_secret(
     service.program.interrupt()
     service.program.ends(within=30)
     log = service.program.output
-    assert "DEBUG" in log, "there is something to look through"
+    assert debug in log, "there is something to look through"
     assert "/v1/videos" in log
     lowered = log.lower()
     sent = _planted(json.dumps([planted, settings, headers, broken, person]))
@@ -130,8 +132,8 @@ def test_no_log_has_the_passwords_of_servers_that_do_not_answer(
         "REDIS_URL": f"redis://ada:{canary('redis')}@127.0.0.1:1/0",
     }
     programs = {
-        "-m celery -A config worker -P threads --loglevel DEBUG": "Connection refused",
-        "-m celery -A config beat --loglevel DEBUG": "Connection refused",
+        "-m celery -A config worker -P threads": "Connection refused",
+        "-m celery -A config beat": "Connection refused",
         "manage.py work": "The database does not answer",
         "-m gunicorn -c python:config.server config.wsgi": "Redis does not answer",
     }

@@ -34,11 +34,11 @@ def test_separate_processes_complete_a_job(
         "SORA_SYNC_SECONDS_MIN": "1",
     }
     web, caller = start_web(settings)
-    celery = ["-m", "celery", "-A", "config"]
+    celery = ["-m", "celery", "--quiet", "-A", "config"]
     parts = [
         web,
-        start([*celery, "worker", "-P", "threads", "-c", "4", "--loglevel", "WARNING"], settings),
-        start([*celery, "beat", "--schedule", str(tmp_path / "beat"), "--loglevel", "WARNING"], settings),
+        start([*celery, "worker", "-P", "threads", "-c", "4"], settings),
+        start([*celery, "beat", "--schedule", str(tmp_path / "beat")], settings),
     ]
 
     job, statuses = caller.follow(caller.ask_for("A harbour at dawn"), within=45)

@@ -107,7 +107,7 @@ def test_ctrl_c_ends_everything_at_once(up: Callable[..., Up]) -> None:
     assert time.monotonic() - began < 5
     assert code == 0, service.program.report()
     assert "Traceback" not in service.program.output
-    assert "ERROR" not in service.program.output
+    assert "[error" not in service.program.output
 
 
 def test_sigterm_to_the_one_process_ends_everything(up: Callable[..., Up]) -> None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from api.logs.events import LogEvent
 from health.readiness import probe as probes
 from health.readiness.probe import CheckFailed, Probe
 from tests.e2e.processes import eventually
+from tests.log_lines import Lines
 
 
 class Hanging:
@@ -86,6 +88,29 @@ def test_what_a_check_finds_wrong_is_said_with_its_beginning_until_it_is_well() 
     well = ask(probe)
     assert (well.problem, well.since) == ("", None)
     assert 0 <= well.well_for < 5
+
+
+def test_a_change_of_a_check_is_one_line_however_often_it_is_asked(lines: Lines) -> None:
+    problems: list[str] = []
+
+    def check() -> None:
+        if problems:
+            raise CheckFailed(problems[0])
+
+    probes = [Probe("storage", check), Probe("memory", check)]
+    for problems[:] in (["no room"], ["no room"], [], []):
+        for probe in probes:
+            forget(probe)
+            ask(probe)
+    said = [
+        (line["check"], line["level"], line["to_state"], line.get("reason")) for line in lines(LogEvent.CHECK)
+    ]
+    assert said == [
+        ("storage", "warning", "unhealthy", "no room"),
+        ("memory", "warning", "unhealthy", "no room"),
+        ("storage", "info", "healthy", None),
+        ("memory", "info", "healthy", None),
+    ]
 
 
 def test_an_answer_is_kept_for_a_moment() -> None:

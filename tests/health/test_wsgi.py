@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from django.test import Client, RequestFactory
 
+from api.logs.events import LogEvent
 from health.metrics.counters import counters
 from health.readiness.checker import Checker, Readiness
 from health.wsgi import Probes
+from tests.log_lines import Lines
 
 
 def touched(*_: Any, **__: Any) -> Any:
@@ -41,6 +43,13 @@ def test_health_is_answered_whatever_the_host_and_touches_nothing(host: str) -> 
     assert headers["Content-Type"] == "application/json"
     assert set(json.loads(body)) == {"status", "timestamp", "uptime", "version"}
     assert int(headers["Content-Length"]) == len(body)
+
+
+def test_a_probe_is_one_line_at_debug(lines: Lines, debug: None) -> None:
+    _, headers, _ = call("GET", "/health")
+    (line,) = lines(LogEvent.REQUEST)
+    assert (line["level"], line["path"], line["status"]) == ("debug", "/health", 200)
+    assert line["request_id"] == headers["X-Request-Id"]
 
 
 @pytest.mark.usefixtures("nothing_else")

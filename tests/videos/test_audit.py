@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped
 from tests.videos.test_submit import only, raising
@@ -311,6 +312,16 @@ def test_a_list_that_cannot_be_read_or_has_no_dates_or_is_not_there_proves_nothi
     assert later(listless).fault == "the dialect openai has no list"
     client: Any = listless.client
     assert client.lists == 0
+
+
+def test_each_finding_is_a_line(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient, lines: Lines
+) -> None:
+    orphans = [stranger(sora, age=3600) for _ in range(3)]
+    with shifted(timedelta(hours=1, seconds=1)):
+        audit_if_due(upstream)
+    said = [line["event"] for line in lines() if line["level"] == "error"]
+    assert all(any(orphan.id in line for line in said) for orphan in orphans)
 
 
 def test_doubled_messages_audit_once_an_hour(

@@ -1,16 +1,18 @@
 """When the upstream last answered, as those that call it have seen. /ready reads it, and calls nobody."""
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
+import structlog
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Q
 
+from api.logs.durations import milliseconds
+from api.logs.events import LogEvent
 from upstreams.client import errors
 from upstreams.client.client import SoraClient
 from upstreams.client.types import Content, CreateRequest, Video, VideoPage
@@ -18,7 +20,7 @@ from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.signals import upstream_called
 
-logger = logging.getLogger(__name__)
+logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # The wall clock of a call that only asks whether the upstream is there.
 _PROBE_SECONDS: Final = 2.0
@@ -144,3 +146,9 @@ def _tell(call: str, seconds: float, error: BaseException | None) -> None:
         note_answer()
     said: dict[str, Any] = {"call": call, "seconds": seconds, "error": type(error).__name__ if error else ""}
     upstream_called.send_robust(ObservedClient, **said)
+    # Polls come all the time, and whoever asks says what it cannot do without an answer.
+    log = logger.debug if call in {"retrieve", "list"} else logger.info
+    fields = {"error": said["error"]} if error else {}
+    log(
+        LogEvent.CALL, call=call, provider=settings.SORA_PROVIDER, duration_ms=milliseconds(seconds), **fields
+    )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from structlog.contextvars import get_contextvars
 from urllib3.exceptions import HTTPError
 
 from upstreams.client.errors import Misconfigured, NotSent, OutcomeUnknown
@@ -25,9 +26,10 @@ _CHUNK_SIZE = 16 * 1024
 
 
 class BearerAuth(AuthBase):
-    """The key as a bearer token; no header without a key.
+    """The key as a bearer token, and the id of the request that the call is for; no header without a key.
 
-    As an auth object, because requests lets .netrc win over a plain Authorization header.
+    As an auth object, because requests lets .netrc win over a plain Authorization header. The id goes where
+    the key goes: no other host learns it.
     """
 
     def __init__(self, api_key: str) -> None:
@@ -36,6 +38,8 @@ class BearerAuth(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._api_key:
             request.headers["Authorization"] = f"Bearer {self._api_key}"
+            if request_id := get_contextvars().get("request_id"):
+                request.headers["X-Request-Id"] = str(request_id)
         return request
 
 

@@ -15,6 +15,7 @@ from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
+from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.states import LIVE, CostState, JobStatus
@@ -46,7 +47,7 @@ class Cancellation:
 
 def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
     """Cancels a pending or processing job and says what that means upstream. Raises NotCancellable."""
-    with transaction.atomic():
+    with about(job), transaction.atomic():
         job = Job.lock(pk=job.pk)
         if not job.move(JobStatus.CANCELLED, detail={"by": by}, cancelled_at=database_now()):
             raise NotCancellable(job)

@@ -16,6 +16,7 @@ from upstreams.offer import pricing
 from upstreams.offer.fitting import fit, fitted_fields
 from upstreams.offer.request import FittedRequest, VideoRequest
 from upstreams.registry import Upstream
+from videos.log_context import request_id
 from videos.models import Group, Job, JobEvent
 from videos.queue.wake import wake
 from videos.states import JobStatus
@@ -105,6 +106,7 @@ def accept_all(
                 model=asked.model,
                 priority=fitted.priority,
                 metadata=asked.metadata,
+                request_id=request_id(),
                 fitted=fitted_fields(fitted),
                 adjustments=fitted.adjustments,
                 match_key=upstream.dialect.match_key(fitted.request) or "",
@@ -120,9 +122,7 @@ def accept_all(
     for job, pk in zip(jobs, sorted(job.pk for job in jobs), strict=True):
         job.pk = pk
     Job.objects.bulk_create(jobs)
-    JobEvent.objects.bulk_create(
-        JobEvent(job=job, number=1, subject="job", to_state=JobStatus.PENDING, created_at=now) for job in jobs
-    )
+    JobEvent.record_together(jobs, "", JobStatus.PENDING, now)
     return jobs
 
 

@@ -60,7 +60,8 @@ def give_up_expired(upstream: Upstream) -> None:
     past = Submission.objects.filter(state__in=_WAITING, give_up_at__lte=in_database())
     # Of what the wrong upstream was asked, nothing is given up.
     past = past.exclude(provider__name=upstream.name, provider__unrecognized_at__isnull=False)
-    for late in past.filter(silent | unlisted | not_ours_to_ask):
+    late_ones = past.filter(silent | unlisted | not_ours_to_ask)
+    for late in late_ones.select_related("job", "provider"):
         with isolated(late), locked(late) as (job, submission):
             give_up_if_expired(job, submission)
 

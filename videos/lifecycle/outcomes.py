@@ -171,7 +171,7 @@ def _enter_unknown(
 def expire_leases() -> None:
     """Submissions whose sender did not come back may have been accepted."""
     expired = Submission.objects.filter(state=SubmissionState.SENDING, due_at__lte=in_database())
-    for late in expired:
+    for late in expired.select_related("job", "provider"):
         with isolated(late), locked(late) as (_, submission):
             # Does nothing where the sender came back in between.
             _enter_unknown(submission, "The sender did not come back.", answered=False)

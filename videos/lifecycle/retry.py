@@ -15,6 +15,7 @@ from upstreams.clock import database_now
 from upstreams.offer import pricing
 from upstreams.registry import Upstream
 from videos.lifecycle.create import ensure_queue_capacity
+from videos.log_context import about, request_id
 from videos.models import Job, Submission
 from videos.queue.wake import wake
 from videos.results.refetch import request_refetch
@@ -58,7 +59,7 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
     if request_refetch(job, upstream):
         # It is completed, and stays so: only its file is missing.
         return job
-    with transaction.atomic():
+    with about(job), transaction.atomic():
         job = Job.lock(pk=job.pk)
         if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
             raise NotRetryable(job)
@@ -94,6 +95,7 @@ def reopened_fields() -> dict[str, Any]:
         "error_details": None,
         "failed_at": None,
         "cancelled_at": None,
+        "request_id": request_id(),
     }
 
 

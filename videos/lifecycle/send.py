@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import F, Q
 
 from upstreams.breaker import back_off, probe_after, record_failure, with_jitter
+from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import in_database
@@ -98,6 +99,8 @@ def _hold(submission: Submission, reason: str, retry_after: float | None) -> Non
 def _pause(submission: Submission, reason: str) -> None:
     """The upstream refuses us, not this job: nobody sends until a probe succeeds."""
     provider = submission.provider
+    if Provider.objects.filter(pk=provider.pk, paused_at=None).exists():
+        log_blocked(provider.name, Block.PAUSED, reason)
     Provider.objects.filter(pk=provider.pk).update(
         failures=F("failures") + 1,
         paused_at=in_database(),

@@ -1,8 +1,12 @@
-"""A job's history."""
+"""A job's history. Each change of state in it is a line of the log as well, once it is committed."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
+from django.db import models, transaction
+
+from videos.log_context import log_change
 
 if TYPE_CHECKING:
     from videos.models.job import Job
@@ -38,8 +42,10 @@ class JobEvent(models.Model):
         *,
         number: int | None = None,
         detail: dict[str, Any] | None = None,
+        **logged: Any,
     ) -> None:
-        """Appends to the job's history; the job's row lock makes the number unique."""
+        """Appends to the job's history; the job's row lock makes the number unique. `logged` is said in the
+        log alone."""
         last = cls.objects.filter(job=job).aggregate(last=models.Max("number"))["last"] or 0
         cls.objects.create(
             job=job,
@@ -51,3 +57,43 @@ class JobEvent(models.Model):
             detail=detail or {},
             created_at=at,
         )
+        if before != after:
+            if number is not None:
+                logged["submission"] = f"{job.pk}/{number}"
+            _log_committed([job], subject, before, after, detail, logged)
+
+    @classmethod
+    def record_together(
+        cls, jobs: "Sequence[Job]", before: str, after: str, at: Any, *, detail: dict[str, Any] | None = None
+    ) -> None:
+        """Appends the same change to the histories of many jobs, under the locks of all."""
+        known = (
+            cls.objects.filter(job__in=[job.pk for job in jobs]).order_by() if before else cls.objects.none()
+        )
+        numbers = dict(known.values_list("job").annotate(models.Max("number")))
+        JobEvent.objects.bulk_create(
+            JobEvent(
+                job=job,
+                number=numbers.get(job.pk, 0) + 1,
+                subject="job",
+                from_state=before,
+                to_state=after,
+                detail=detail or {},
+                created_at=at,
+            )
+            for job in jobs
+        )
+        _log_committed(jobs, "job", before, after, detail, {})
+
+
+def _log_committed(
+    jobs: "Sequence[Job]",
+    subject: str,
+    before: str,
+    after: str,
+    detail: dict[str, Any] | None,
+    logged: dict[str, Any],
+) -> None:
+    for job in jobs:
+        log = partial(log_change, job, subject, before, after, detail=detail or {}, **logged)
+        transaction.on_commit(log, robust=True)

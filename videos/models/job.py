@@ -15,6 +15,7 @@ from accounts.budgets import reservations
 from accounts.models import Reservation
 from upstreams.clock import database_now
 from upstreams.offer.request import Priority
+from videos.log_context import request_id
 from videos.models.event import JobEvent
 from videos.signals import job_ended, job_reopened
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
@@ -63,6 +64,9 @@ class Job(models.Model):
     model = models.CharField(max_length=100, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
     metadata = models.JSONField(default=dict)
+    # Of the request that asked for it last: by it, one search finds the job in the logs of all processes. The
+    # database has the default as well, for processes of the version before while this one is installed.
+    request_id = models.CharField(max_length=128, blank=True, default="", db_default="")
 
     # As fitted to what the upstream offers: the fields of upstreams.client.types.CreateRequest.
     fitted = models.JSONField()
@@ -148,6 +152,15 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
 
+    def log_fields(self) -> dict[str, Any]:
+        """What tells it in the log. While a caller waits, the request is the one that waits."""
+        fields = {"job_id": str(self.pk), "owner": self.owner_id}
+        if self.group_id is not None:
+            fields["batch_id"] = str(self.group_id)
+        if given := request_id() or self.request_id:
+            fields["request_id"] = given
+        return fields
+
     def age(self) -> float:
         """Seconds since it was last asked for."""
         return (timezone.now() - self.asked_at).total_seconds()
@@ -186,7 +199,8 @@ class Job(models.Model):
         if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:
             self.release_reservation()
         if won:
-            JobEvent.record(self, "job", before, to, now, detail=detail)
+            cause = {"code": self.error_code, "message": self.error_message}
+            JobEvent.record(self, "job", before, to, now, detail=detail, cause=cause)
             _notify_group(self.group_id, before, to)
         return bool(won)
 
@@ -205,25 +219,11 @@ class Job(models.Model):
         if before not in JOB_ENTERED_FROM[to]:
             return False
         pks = [job.pk for job in jobs]
-        numbers = dict(
-            JobEvent.objects.filter(job__in=pks).order_by().values_list("job").annotate(models.Max("number"))
-        )
         Job.objects.filter(pk__in=pks, status=before).update(status=to, updated_at=now, **fields)
         if to in {JobStatus.FAILED, JobStatus.CANCELLED}:
             reservations.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])
             Job.objects.filter(pk__in=pks).update(reservation=None)
-        JobEvent.objects.bulk_create(
-            JobEvent(
-                job_id=pk,
-                number=numbers.get(pk, 0) + 1,
-                subject="job",
-                from_state=before,
-                to_state=to,
-                detail=detail or {},
-                created_at=now,
-            )
-            for pk in pks
-        )
+        JobEvent.record_together(jobs, before, to, now, detail=detail)
         _notify_group(group, before, to)
         return True
 

@@ -15,6 +15,7 @@ from accounts.models import Reservation
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
+from videos.log_context import about
 from videos.models.event import JobEvent
 from videos.models.job import Job
 from videos.signals import submission_moved
@@ -147,6 +148,11 @@ class Submission(models.Model):
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number} {self.state}"
 
+    def log_fields(self) -> dict[str, Any]:
+        """What tells it in the log, with its job."""
+        mine = {"submission": f"{self.job_id}/{self.number}", "provider": self.provider.name}
+        return {**self.job.log_fields(), **mine}
+
     def owns(self, video: Video) -> bool:
         """Whether the video is this one's, and not another to which the upstream gave the same id."""
         if self.id_reused or video.id != self.upstream_id:
@@ -186,7 +192,17 @@ class Submission(models.Model):
         if won and self.cost_state != cost_before:
             self._move_money()
         if won:
-            JobEvent.record(self.job, "submission", before, to, now, number=self.number, detail=detail)
+            JobEvent.record(
+                self.job,
+                "submission",
+                before,
+                to,
+                now,
+                number=self.number,
+                detail=detail,
+                provider=self.provider.name,
+                cause={"code": self.error_code, "message": self.error_message},
+            )
             transaction.on_commit(
                 partial(submission_moved.send_robust, Submission, submission=copy(self), before=before)
             )
@@ -226,7 +242,7 @@ class Submission(models.Model):
 @contextmanager
 def locked(submission: Submission) -> Iterator[tuple[Job, Submission]]:
     """A transaction that holds the job's row lock, with both rows as they now are."""
-    with transaction.atomic(durable=True):
+    with about(submission), transaction.atomic(durable=True):
         job = Job.lock(pk=submission.job_id)
         fresh = Submission.objects.select_related("provider").get(pk=submission.pk)
         fresh.job = job

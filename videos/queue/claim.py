@@ -10,6 +10,7 @@ from upstreams.clock import database_now
 from upstreams.clock_offset import last_measured
 from upstreams.models import Provider
 from upstreams.registry import Upstream
+from videos.log_context import about
 from videos.models import Job, JobEvent, Submission
 from videos.queue.isolation import put_off
 from videos.queue.selection import next_job, record_claim
@@ -29,7 +30,8 @@ def claim(upstream: Upstream) -> Submission | None:
     except Exception as error:
         if not chosen:
             raise
-        put_off(chosen[0], error)
+        with about(chosen[0]):
+            put_off(chosen[0], error)
         return None
 
 
@@ -74,5 +76,13 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
         Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault="")
         consume_token(provider, now)
         record_claim(provider, job.owner_id)
-        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
+        JobEvent.record(
+            job,
+            "submission",
+            "",
+            SubmissionState.SENDING,
+            now,
+            number=submission.number,
+            provider=provider.name,
+        )
         return submission

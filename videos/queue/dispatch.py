@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import F, Q
 
 from upstreams.breaker import probe_after, respecting_retry_after
+from upstreams.changes import Block, log_unblocked
 from upstreams.client import errors
 from upstreams.clock import in_database
 from upstreams.models import Call, Provider
@@ -155,3 +156,4 @@ def _probe_paused(provider: Provider, upstream: Upstream) -> None:
     else:
         logger.warning("%s answers again; work goes on.", provider.name)
         Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)
+        log_unblocked(provider.name, Block.PAUSED, "a probe succeeded")

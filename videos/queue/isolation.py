@@ -11,6 +11,7 @@ from django.db.models import F, Q, QuerySet
 
 from upstreams.client.types import storable
 from upstreams.clock import database_now, in_database
+from videos.log_context import about
 from videos.models import Job, Submission
 from videos.states import JobStatus, SubmissionState
 
@@ -38,14 +39,15 @@ def isolated(row: Submission) -> Iterator[Outcome]:
     outcome = Outcome()
     # One that is put off, and is run all the same, proves nothing by doing nothing.
     was_due = not row.faults or row.due_at is None or row.due_at <= database_now()
-    try:
-        yield outcome
-    except Exception as error:
-        outcome.failed = True
-        put_off(row, error)
-    else:
-        if row.faults and was_due:
-            Submission.objects.filter(pk=row.pk, faults=row.faults).update(faults=0, fault="")
+    with about(row):
+        try:
+            yield outcome
+        except Exception as error:
+            outcome.failed = True
+            put_off(row, error)
+        else:
+            if row.faults and was_due:
+                Submission.objects.filter(pk=row.pk, faults=row.faults).update(faults=0, fault="")
 
 
 def put_off(row: Submission | Job, error: Exception) -> None:

@@ -1,8 +1,11 @@
 """An operator stops sending to a provider, and resumes it."""
 
+from collections.abc import Iterator
+
 from django.db import transaction
 
 from upstreams.breaker import is_tripped
+from upstreams.changes import Block, log_blocked, log_unblocked
 from upstreams.clock import in_database
 from upstreams.models import Call, Provider
 from videos.queue.wake import wake
@@ -17,6 +20,7 @@ def stop(name: str, reason: str) -> None:
     found = Provider.objects.filter(name=name).update(stopped_at=in_database(), stop_reason=reason)
     if not found:
         raise Refused(_no_provider(name))
+    log_blocked(name, Block.STOPPED, reason)
 
 
 def _no_provider(name: str) -> str:
@@ -58,12 +62,26 @@ def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) 
             # It ends by itself once the upstream knows us again.
             ended = [each for each in ended if not each.startswith(_UNRECOGNIZED)]
         Provider.objects.filter(pk=provider.pk).update(**changes)
+        for block in _blocks(provider):
+            if block != Block.UNRECOGNIZED or accept_losses:
+                log_unblocked(name, block, "an operator resumed it")
         wake("dispatch")
     return ended
 
 
 _UNRECOGNIZED = "not the upstream that we know"
 _DISTRUST = "its list is not trusted to prove absence"
+
+
+def _blocks(provider: Provider) -> Iterator[Block]:
+    if provider.stopped_at is not None:
+        yield Block.STOPPED
+    if provider.unrecognized_at is not None:
+        yield Block.UNRECOGNIZED
+    if provider.paused_at is not None:
+        yield Block.PAUSED
+    if is_tripped(provider):
+        yield Block.TRIPPED
 
 
 def is_unrecognized(name: str) -> bool:

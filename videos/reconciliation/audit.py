@@ -9,6 +9,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
+from api.logs.events import EACH
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
@@ -94,7 +95,7 @@ def audit_if_due(upstream: Upstream) -> None:
         return
     found = audit(upstream)
     for line in found.findings():
-        logger.error("%s", line)
+        logger.error("%s", line, extra=EACH)
     logger.log(logging.WARNING if found.fault else logging.INFO, "%s", found.summary())
 
 

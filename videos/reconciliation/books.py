@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
+from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
@@ -105,9 +106,11 @@ def _is_stale(provider: Provider) -> bool:
 
 def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
     reason = f"{BEHIND} ({len(newer)}, such as {newer[0].id}); see `manage.py recover`"
-    Provider.objects.filter(pk=provider.pk, stopped_at=None).update(
+    stopped = Provider.objects.filter(pk=provider.pk, stopped_at=None).update(
         stopped_at=in_database(), stop_reason=reason
     )
+    if stopped:
+        log_blocked(provider.name, Block.STOPPED, reason)
     logger.error("Nothing is sent to %s: %s.", provider.name, reason)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import F, Q, QuerySet
 
 from upstreams.breaker import respecting_retry_after
+from upstreams.changes import Block, log_blocked, log_unblocked
 from upstreams.client import errors
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
@@ -39,6 +40,7 @@ def record_reuse(provider: Provider, upstream_id: str) -> None:
     if Provider.objects.filter(pk=provider.pk, stopped_at=None).update(
         stopped_at=in_database(), stop_reason=reason
     ):
+        log_blocked(provider.name, Block.STOPPED, reason)
         logger.error("%s is stopped until an operator resumes it: %s.", provider, reason)
 
 
@@ -152,6 +154,7 @@ def doubt(provider: Provider, reason: str, until: datetime) -> None:
         probe_due_at=in_database(RECHECK_SECONDS),
     )
     if doubted:
+        log_blocked(provider.name, Block.UNRECOGNIZED, reason)
         logger.error(
             "%s is not the upstream that we know: %s. Nothing is sent to it and no job is ended by it. Mend "
             "SORA_BASE_URL or SORA_API_KEY, or run `manage.py resume_provider %s --accept-losses` if it has "
@@ -174,6 +177,7 @@ def recheck(upstream: Upstream) -> None:
         unrecognized_at=None, unrecognized_reason="", known_until=None
     )
     if ended:
+        log_unblocked(provider.name, Block.UNRECOGNIZED, "it knows our ids again")
         logger.warning("%s knows our ids again; work goes on.", provider)
 
 

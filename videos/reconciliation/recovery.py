@@ -8,6 +8,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
+from upstreams.changes import Block, log_unblocked
 from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
@@ -82,7 +83,15 @@ def _give(job: Job, video: Video, upstream: Upstream) -> bool:
         )
         submission.save(force_insert=True)
         Job.objects.filter(pk=job.pk).update(reservation=None)
-        JobEvent.record(job, "submission", "", SubmissionState.SENDING, now, number=submission.number)
+        JobEvent.record(
+            job,
+            "submission",
+            "",
+            SubmissionState.SENDING,
+            now,
+            number=submission.number,
+            provider=provider.name,
+        )
         submission.job = job
         accept(job, submission, video, upstream, how="recovered", by="operator")
     wake("dispatch")
@@ -111,4 +120,7 @@ def resume_if_recovered(upstream: Upstream) -> bool:
         return False
     forget_checks()
     found = Provider.objects.filter(name=upstream.name, stop_reason__startswith=BEHIND)
-    return bool(found.update(stopped_at=None, stop_reason=""))
+    if not found.update(stopped_at=None, stop_reason=""):
+        return False
+    log_unblocked(upstream.name, Block.STOPPED, "our books know all that its list shows")
+    return True

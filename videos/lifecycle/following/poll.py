@@ -18,6 +18,7 @@ from videos.lifecycle.expiry import LATE_SECONDS
 from videos.lifecycle.following.observe import is_lost, observe, observe_missing, write_progress
 from videos.lifecycle.notification import apply_notification
 from videos.lifecycle.working_time import has_worked_until
+from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.identity import confirms_loss
@@ -34,7 +35,8 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
 
     Where a caller waits for it, raises TooSlow as well.
     """
-    video = _retrieved(submission, upstream, is_awaited=is_awaited)
+    with about(submission):
+        video = _retrieved(submission, upstream, is_awaited=is_awaited)
     if video is None:
         # A caller waits for no more than one answer.
         if is_lost(submission) and (is_awaited or not confirms_loss(submission, upstream)):

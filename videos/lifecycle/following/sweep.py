@@ -49,7 +49,7 @@ def sweep(upstream: Upstream) -> None:
     # Those that have not had their turn stay due.
     pause: float = ASK_AGAIN_SECONDS
     try:
-        rendering = list(swept_by(upstream, provider).select_related("job"))
+        rendering = list(swept_by(upstream, provider).select_related("job", "provider"))
         pause = _sweep(rendering, upstream, provider) if rendering else 0.0
     finally:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))

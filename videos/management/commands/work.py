@@ -17,6 +17,7 @@ from django.db import DatabaseError, connections
 from django.utils.module_loading import autodiscover_modules
 
 from api.escaping import EscapingCommand
+from api.logs.tasks import begin_task
 from upstreams.registry import configured
 from videos import tasks
 from videos.models import Heartbeat
@@ -93,6 +94,7 @@ class _Periodic:
 
 
 def _do(work: Work | str, call: Callable[[], Any], running: set[Work | str]) -> None:
+    begin_task(work if isinstance(work, str) else f"videos.{work.task}")
     try:
         call()
     except Exception:
