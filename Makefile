@@ -14,10 +14,10 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test quick lint fmt lock mutants soak bench
+.PHONY: help up test quick lint fmt lock mutants mutation soak bench
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
 	@exec $(BIN)/python -m config.embedded.up --port $(PORT)
@@ -30,6 +30,11 @@ quick: .venv/dev.installed ## Run the static checks, then the quick tests up to 
 
 mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARGS="--only lease", --list.
 	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)
+
+mutation: .venv/dev.installed ## Have mutmut change the code of money and sending, for hours: tests must notice.
+	@rm -rf mutants
+	@$(BIN)/mutmut run $(ARGS)
+	@exec $(BIN)/python -m tests.faults.survivors
 
 soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
