@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 from unittest.mock import patch
 from uuid import UUID
@@ -13,10 +14,10 @@ from uuid import UUID
 from hypothesis import strategies
 from hypothesis.stateful import initialize, rule
 
-from tests.faults.machine_ledger import Terms, owned
+from tests.faults.machine_ledger import Terms
 from tests.faults.machine_world import World
 from upstreams.client import errors
-from upstreams.client.types import Phase
+from upstreams.client.types import Phase, VideoPage
 from upstreams.clock import database_now
 from upstreams.offer.request import VideoRequest
 from videos.lifecycle.create import create
@@ -57,7 +58,7 @@ CHOICES: Final[dict[str, Sequence[Any]]] = {
     "refusal": sorted(_REFUSALS),
     "silence": ["dropped", "500", "crash"],
     "ending": ["heard", "dropped", "500", "crash"],
-    "video": ["", "late", "late", "odd"],
+    "video": ["", "late", "late", "odd", "reused"],
     "dies": [False, True],
     # Shorter than the lease and the whole window: what arrives after those may be paid twice.
     "briefly": _up_to_three([*_BRIEFLY, "the lease"]),
@@ -66,6 +67,7 @@ CHOICES: Final[dict[str, Sequence[Any]]] = {
     "then": [(), ("retry",), ("retry", "send")],
     "call": ["list", "retrieve", "download", "delete"],
     "seconds": [0.5, 3, 20, 40],
+    "fault": ["doubled", "reversed", "an entry is left out", "unreadable", "without a date"],
     "downtime": [0, 700, 3_000, 7_000],
     "away": [(3,), (20, 40), (20, 70, 70), (3, 20, 70, 70, 70, 700)],
     "retry_after": [None, 3, 600],
@@ -161,7 +163,7 @@ class Service(World):
         if pick % 5:
             # Mostly those that it can be about.
             submissions = submissions.filter(upstream_id=None, state__in=open_to_it)
-            videos = [video_id for video_id in videos if video_id not in owned()]
+            videos = [video_id for video_id in videos if video_id not in self.sora.owned()]
         if not submissions or not videos:
             return
         submission, video_id = submissions[pick % len(submissions)], videos[other % len(videos)]
@@ -263,7 +265,7 @@ class Service(World):
     @step
     def take_a_webhook(self, whose: str, pick: int) -> None:
         """However often it comes, it makes attempts due, and nothing else."""
-        known = owned()
+        known = self.sora.owned()
         ids = {"ours": known, "nobody's yet": set(self.sora.makers) - known, "never was": {"video_never"}}
         if not ids[whose]:
             return
@@ -297,7 +299,7 @@ class Service(World):
     def a_video_is_called_expired(self, pick: int) -> None:
         """One that we know to be completed: of others, SORA_BILLS_FAILED says what they cost."""
         rendering = Submission.objects.filter(state="rendering").values_list("upstream_id", flat=True)
-        done = sorted((owned() - set(rendering)) & self.sora.completed())
+        done = sorted((self.sora.owned() - set(rendering)) & self.sora.completed())
         if done:
             self.sora.set(done[pick % len(done)], Phase.EXPIRED)
 
@@ -323,11 +325,44 @@ class Service(World):
         assert not dropping, f"ended by another account: {list(dropping)}"
 
     @step
+    def send_and_be_given_an_id_again(self) -> None:
+        self.sora.next_is = "reused"
+        self._send()
+
+    @step
+    def the_list_is_jumbled(self, fault: str, pick: int) -> None:
+        """Whatever it shows wrongly for a moment, nothing is paid or lost by it.
+
+        What is left out is ours: a video that nobody owns would be paid again.
+        """
+        ours = sorted(self.sora.owned() & self.sora.videos.keys())
+        left_out = ours[pick % len(ours)] if ours else ""
+        self.sora.jumble = functools.partial(_jumbled, fault, left_out)
+        self._work()
+        self.sora.jumble = lambda page: page
+
+    @step
     def a_video_is_missing(self, pick: int) -> None:
         """For a moment; the second time for good. Only one that we own: another would be paid twice."""
-        if here := sorted(owned() & self.sora.videos.keys()):
+        if here := sorted(self.sora.owned() & self.sora.videos.keys()):
             with self.sora.missing(here[pick % len(here)]):
                 self._work()
+
+
+def _jumbled(fault: str, left_out: str, page: VideoPage) -> VideoPage:
+    shown = list(page.videos)
+    match fault:
+        case "doubled":
+            shown = [video for video in shown for _ in range(2)]
+        case "reversed":
+            shown.reverse()
+        case "an entry is left out":
+            shown = [video for video in shown if video.id != left_out]
+        case "unreadable":
+            return replace(page, unreadable=1)
+        case "without a date":
+            shown = [replace(video, created_at=None) for video in shown]
+    return replace(page, videos=tuple(shown))
 
 
 def _rows() -> list[tuple[Any, ...]]:

@@ -48,6 +48,9 @@ class Ledger(ScriptedClient):
     says: "late" on the list, or "odd", which is not quite what was asked for. What is in `beside` happens
     once: "POST" before a create has arrived, the others after the call of that name has done its work; it is
     told the job that the call is about.
+
+    A "reused" create gets the id of a video that has ended, which the upstream then forgets. Videos are
+    told apart by keys: the id for the present one, and the id with `~` and a number for those before.
     """
 
     def __init__(self, terms: Terms, judge: Callable[[Submission, CreateRequest], None]) -> None:
@@ -64,6 +67,8 @@ class Ledger(ScriptedClient):
         self.forgotten: set[str] = set()
         self.late: set[str] = set()
         self.odd: set[str] = set()
+        # What becomes of each page on its way.
+        self.jumble: Callable[[VideoPage], VideoPage] = lambda page: page
 
     def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
         # Taken at once: others send while this one is on its way.
@@ -73,12 +78,57 @@ class Ledger(ScriptedClient):
         self.judge(sender, request)
         if how == "odd":
             request = replace(request, prompt=f"{request.prompt}, more or less")
+        again = self._reusable() if how == "reused" else None
         video = self.add(request, created_at=database_now())
+        if again is not None:
+            video = self._give_again(video, again)
         if how in {"late", "odd"}:
             (self.late if how == "late" else self.odd).add(video.id)
         self.makers[video.id] = sender
         self._happens("create", sender)
         return video
+
+    def _reusable(self) -> str | None:
+        """The id of a video that has ended, that nobody follows any more, and that is not of this second."""
+        ended = Submission.objects.filter(
+            state__in=["stored", "failed", "dropped"], upstream_id__in=self.videos
+        )
+        old = (database_now() - timedelta(seconds=2)).replace(microsecond=0)
+        for each in ended.order_by("pk"):
+            key = str(each.upstream_id)
+            if (
+                self.makers[key].pk == each.pk
+                and self._made_at(key) < old
+                and key not in self.odd | self.late
+            ):
+                return key
+        return None
+
+    def _give_again(self, video: Video, video_id: str) -> Video:
+        before = f"{video_id}~{len(self.makers)}"
+        self.gone[before] = self.videos.pop(video_id)
+        self.makers[before] = self.makers.pop(video_id)
+        for marked in (self.missed, self.forgotten):
+            if video_id in marked:
+                marked.remove(video_id)
+                marked.add(before)
+        if video_id in self.deleted:
+            self.deleted.remove(video_id)
+            self.deleted.append(before)
+        del self.videos[video.id]
+        self.videos[video_id] = replace(video, id=video_id)
+        return self.videos[video_id]
+
+    def key_of(self, submission: Submission) -> str:
+        """The key of the video that a submission with an id has: its own one if it is among them."""
+        video_id = str(submission.upstream_id)
+        keys = [key for key in self.makers if key.partition("~")[0] == video_id]
+        return next((key for key in keys if self.makers[key].pk == submission.pk), video_id)
+
+    def owned(self) -> set[str]:
+        """The keys of the videos that we know."""
+        known = Submission.objects.exclude(upstream_id=None)
+        return {self.key_of(each) for each in known}
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
         video = super().retrieve(video_id, deadline=deadline)
@@ -88,7 +138,7 @@ class Ledger(ScriptedClient):
     def list(self, after: str | None = None, limit: int = 100, order: str = "desc") -> VideoPage:
         shown_until = database_now() - timedelta(seconds=self.terms.lag)
         self.hidden = {each for each in self.late & self.videos.keys() if self._made_at(each) > shown_until}
-        page = super().list(after, limit, order)
+        page = self.jumble(super().list(after, limit, order))
         self._happens("list", None)
         return page
 
@@ -176,12 +226,6 @@ class Ledger(ScriptedClient):
             beside(about.job_id if about else None)
 
 
-def owned() -> set[str]:
-    """The upstream ids that we know."""
-    ids = Submission.objects.exclude(upstream_id=None).values_list("upstream_id", flat=True)
-    return {str(each) for each in ids}
-
-
 def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:
     """Each submission settled what its video was billed, to the cent.
 
@@ -222,7 +266,7 @@ def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:
 
 def orphans(sora: Ledger, mistaken: Collection[int]) -> set[str]:
     """The videos without an owner: given up before their ids were known, or called absent by mistake."""
-    found = set(sora.makers) - owned()
+    found = set(sora.makers) - sora.owned()
     for video_id in found:
         maker = Submission.objects.get(pk=sora.makers[video_id].pk)
         lost = maker.state == "given_up" or (maker.state == "absent" and maker.pk in mistaken)
@@ -233,7 +277,7 @@ def orphans(sora: Ledger, mistaken: Collection[int]) -> set[str]:
 def losses_are_real(sora: Ledger) -> None:
     """What we call lost is forgotten, or its file has expired."""
     for each in Submission.objects.filter(state="lost"):
-        video_id = str(each.upstream_id)
+        video_id = sora.key_of(each)
         expires_at = sora.last(video_id).expires_at
         expired = sora.last(video_id).phase == Phase.EXPIRED or (expires_at and expires_at <= database_now())
         assert expired or video_id in sora.forgotten, f"{each} is there: {video_id}"
@@ -243,7 +287,7 @@ def videos_are_where_they_belong(sora: Ledger, wishes: Mapping[UUID, str]) -> No
     """A completed job has the one video that was made for it, and its file."""
     for job in Job.objects.filter(status="completed"):
         kept = job.submissions.get(state="stored")
-        assert sora.makers[str(kept.upstream_id)].pk == kept.pk
+        assert sora.makers[sora.key_of(kept)].pk == kept.pk
         assert kept.request["prompt"] == wishes[job.pk]
         assert job.video.storage.exists(str(job.video.name))
 

@@ -239,7 +239,8 @@ class World(RuleBasedStateMachine):
         self.settled = settled
         for each in rows:
             if each.upstream_id is not None:
-                assert self.sora.makers[each.upstream_id].pk == each.pk, f"{each} has the video of another"
+                maker = self.sora.makers[self.sora.key_of(each)]
+                assert maker.pk == each.pk, f"{each} has the video of another"
             if each.state in LIVE and each.due_at is None:
                 # Without a list, a person decides.
                 assert each.state == "unknown", f"{each} has no date"
@@ -292,10 +293,11 @@ class World(RuleBasedStateMachine):
             assert {video.id for video in audit(self.upstream).orphans} == orphans, "an audit misses some"
 
     def _mend(self) -> None:
-        """An operator says that what the upstream does not know is lost, if that is so."""
+        """An operator lets a stopped upstream go on, and says that what it does not know is lost, if so."""
         probe(self.upstream)
-        if self.upstream.provider().unrecognized_at is not None:
-            providers.resume(self.upstream.name, accept_losses=True)
+        provider = self.upstream.provider()
+        if provider.unrecognized_at is not None or provider.stopped_at is not None:
+            providers.resume(self.upstream.name, accept_losses=provider.unrecognized_at is not None)
 
     def _until_something_is_due(self) -> float:
         """Seconds, at least 30: what has no date at all is never waited for."""
