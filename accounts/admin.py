@@ -64,8 +64,8 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return
         secret = obj.take_secret()
         obj.save()
-        told = f"The key is {secret} and is not shown again: the database has only its digest."
-        self.message_user(request, told, messages.WARNING)
+        message = f"The key is {secret} and is not shown again: the database has only its digest."
+        self.message_user(request, message, messages.WARNING)
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

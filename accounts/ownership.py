@@ -19,7 +19,7 @@ def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T
     return rows.filter(**{f"{through}owner": owner})
 
 
-def get_owned(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", told: bool = False) -> T:
+def get_owned(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", reveals: bool = False) -> T:
     """One row of the owner's, as owned_by has it.
 
     Raises Http404 for any other; where a caller may be `told`, PermissionDenied for somebody else's.
@@ -27,6 +27,6 @@ def get_owned(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", tol
     row = owned_by(rows, owner, through=through).filter(pk=pk).first()
     if row is not None:
         return row
-    if told and rows.filter(pk=pk).exists():
+    if reveals and rows.filter(pk=pk).exists():
         raise PermissionDenied("This belongs to somebody else.")
     raise Http404

@@ -21,8 +21,8 @@ NOTHING_SENT: Final[Problem] = {
     "code": "empty",
     "message": "There is none; send at least one.",
 }
-_TOLD_IN_MESSAGE: Final = 3
-_TOLD_OF_ONE: Final = 3
+_SHOWN_IN_MESSAGE: Final = 3
+_SHOWN_OF_ONE: Final = 3
 
 
 class BadItems(APIException):
@@ -32,17 +32,17 @@ class BadItems(APIException):
     default_code = "validation_failed"
 
     def __init__(self, problems: Sequence[Problem], count: int | None = None) -> None:
-        told = "; ".join(_told(problem) for problem in problems[:_TOLD_IN_MESSAGE])
-        more = len(problems) - _TOLD_IN_MESSAGE
+        described = "; ".join(_described(problem) for problem in problems[:_SHOWN_IN_MESSAGE])
+        more = len(problems) - _SHOWN_IN_MESSAGE
         super().__init__(
             ("Nothing was accepted. " if count is None else f"Nothing was accepted: {count} bad items. ")
-            + told
+            + described
             + (f"; and {more} more, in details" if more > 0 else "")
         )
         self.extra = list(problems)
 
 
-def _told(problem: Problem) -> str:
+def _described(problem: Problem) -> str:
     where = [f"line {problem['line']}"] if "line" in problem else []
     where += [problem["field"]] if problem["field"] else []
     return ": ".join([*where, problem["message"]])
@@ -133,7 +133,7 @@ class Items:
                     yield found
                 else:
                     # A file of lines that are wrong all over would else make a far larger answer.
-                    problems += found[:_TOLD_OF_ONE]
+                    problems += found[:_SHOWN_OF_ONE]
                     bad += 1
         except BadItems as error:
             # Whatever came before it is said as well.

@@ -19,7 +19,7 @@ OWNERS: Final = 50
 GROUPS: Final = 500
 JOBS: Final = 100_000
 ALIKE: Final = 10_000
-_TURNS: Final = 60
+_REPEATS: Final = 60
 _WINDOW: Final = """
 SELECT id FROM (
     SELECT id, priority, asked_at, row_number() OVER (
@@ -82,9 +82,9 @@ def _measured(count: int) -> dict[str, float]:
     read()
     found = {
         "claim": _median(lambda: claim(upstream)),
-        "window over all": _median(window, turns=5),
+        "window over all": _median(window, repeats=5),
         "read of a job": _median(read),
-        "its first read": _median(cold_read, turns=10),
+        "its first read": _median(cold_read, repeats=10),
     }
     # All alike, and one of them undecided: a claim finds nothing, and attempts at each.
     Submission.objects.all().delete()
@@ -95,10 +95,10 @@ def _measured(count: int) -> dict[str, float]:
     return found
 
 
-def _median(call: Callable[[], Any], turns: int = _TURNS) -> float:
+def _median(call: Callable[[], Any], repeats: int = _REPEATS) -> float:
     """Milliseconds."""
     took = []
-    for _ in range(turns):
+    for _ in range(repeats):
         began = time.perf_counter()
         call()
         took.append(1000 * (time.perf_counter() - began))

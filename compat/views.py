@@ -54,7 +54,7 @@ class GenerateVideo(StrictSerializer):
 
 
 class QueuedJob(serializers.Serializer[Any]):
-    """The answer to a wish."""
+    """The answer to a create."""
 
     jobId = serializers.UUIDField()
     status = serializers.ChoiceField(choices=["queued"])
@@ -114,10 +114,10 @@ class GenerateView(_StrictView):
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
-        wish = GenerateVideo(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = GenerateVideo(data=request.data)
+        serializer.is_valid(raise_exception=True)
         job = create(
-            VideoRequest(**wish.validated_data),
+            VideoRequest(**serializer.validated_data),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
@@ -142,7 +142,7 @@ class FlatJobView(_StrictView):
     )
     def get(self, request: Request, jobId: UUID) -> Response:
         """Answers from the database. 403 for a job of somebody else, 404 where there is none."""
-        job = get_owned(Job.objects.all(), request.user, jobId, told=True)  # type: ignore[arg-type]
+        job = get_owned(Job.objects.all(), request.user, jobId, reveals=True)  # type: ignore[arg-type]
         headers = {"Cache-Control": "private, no-cache"}
         return Response({"success": True, "data": _flat(job, request)}, headers=headers)
 

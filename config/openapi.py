@@ -5,7 +5,7 @@ from typing import Any, Final
 from accounts.keys.authentication import KeyInUrl
 from api.errors import DatabaseAway
 from batches.lifecycle.cancel import BatchNotCancellable
-from batches.lifecycle.hold import NotPausable
+from batches.lifecycle.pause import NotPausable
 from batches.lifecycle.retry import NothingFailed
 
 _ERROR: Final = {

@@ -265,7 +265,7 @@ CELERY_BEAT_SCHEDULER = "videos.queue.celery_pulse:PulsedScheduler"
 DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
     # A look that no worker took before the next ones came is worth nothing.
-    "look": {
+    "dispatch": {
         "task": "videos.dispatch",
         "schedule": DISPATCH_SECONDS,
         "options": {"expires": 5 * DISPATCH_SECONDS},

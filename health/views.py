@@ -57,7 +57,7 @@ class ReadyView(_Open):
     def get(self, request: Request) -> Response:
         """200, or 503 if a check that READY_REQUIRES names fails. Each check says what is wrong, and since
         when; one that does not apply, or cannot be made while the database is away, is left out."""
-        readiness = checker.look()
+        readiness = checker.readiness()
         return Response(readiness.body(), 200 if readiness.ready else 503)
 
 

@@ -32,7 +32,7 @@ class Probes:
         begun = time.monotonic()
         status, said = "200 OK", liveness.body()
         if path == "/ready":
-            readiness = checker.look()
+            readiness = checker.readiness()
             said = readiness.body()
             if not readiness.ready:
                 status = "503 Service Unavailable"

@@ -80,7 +80,7 @@ class Webhooks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def look(self) -> None:
+    def notify(self) -> None:
         """Jobs, events or the endpoint have changed."""
         self._changed.set()
         self._changed = asyncio.Event()
@@ -100,7 +100,7 @@ class Webhooks:
                 continue
             job = found[0]
             self._store.announce(job, self._event(job, now))
-            self.look()
+            self.notify()
 
     def _event(self, job: Job, now: float) -> Event | None:
         kind = _TYPES.get(job.status(now))

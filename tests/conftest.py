@@ -99,8 +99,8 @@ def make_job(owner: User, upstream: Upstream) -> Callable[..., Job]:
     def make(prompt: str = "", by: User | None = None, **asked: Any) -> Job:
         nonlocal made
         made += 1
-        wish = VideoRequest(prompt=prompt or f"a paper boat, number {made}", **asked)
-        return create(wish, owner=by or owner, api_key=None, upstream=upstream)
+        request = VideoRequest(prompt=prompt or f"a paper boat, number {made}", **asked)
+        return create(request, owner=by or owner, api_key=None, upstream=upstream)
 
     return make
 

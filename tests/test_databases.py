@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from config.databases import patience
+from config.databases import timeouts
 from config.databases.postgresql.base import DatabaseWrapper
 from config.databases.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 from upstreams.models import Provider
@@ -78,7 +78,7 @@ def line() -> Iterator[Line]:
 
 @pytest.fixture(autouse=True)
 def _open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("config.databases.postgresql.base.gate", patience.Gate())
+    monkeypatch.setattr("config.databases.postgresql.base.gate", timeouts.Gate())
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ class TestFrozen:
         self, settings: Settings, line: Line, connect: Callable[..., DatabaseWrapper]
     ) -> None:
         settings.DATABASE_WEB_SECONDS, settings.DATABASE_WORK_SECONDS = 1, 2
-        with patience.in_web():
+        with timeouts.in_web():
             web = connect()
             assert ask(web) == (1,)
         work = connect()
         assert ask(work) == (1,)
         line.freeze()
-        with patience.in_web():
+        with timeouts.in_web():
             assert 0.9 < seconds_of(lambda: ask(web)) < 1.9
         assert 1.9 < seconds_of(lambda: ask(work)) < 2.9
         # What it was in the midst of is not taken for the answer of what is asked next.
@@ -145,14 +145,14 @@ class TestFrozen:
         self, settings: Settings, line: Line, connect: Callable[..., DatabaseWrapper]
     ) -> None:
         line.freeze()
-        with patience.in_web():
+        with timeouts.in_web():
             assert seconds_of(lambda: ask(connect())) < 3
 
     def test_all_others_are_told_at_once_until_it_answers_again(
         self, settings: Settings, line: Line, connect: Callable[..., DatabaseWrapper]
     ) -> None:
         settings.DATABASE_WEB_SECONDS = 1
-        with patience.in_web():
+        with timeouts.in_web():
             kept = connect()
             assert ask(kept) == (1,)
             kept.close_if_unusable_or_obsolete()
@@ -176,7 +176,7 @@ class TestFrozen:
         assert ask(database) == (1,)
         database.close_if_unusable_or_obsolete()
         line.freeze()
-        with patience.in_web():
+        with timeouts.in_web():
             # A look of one second, then a connection of two.
             assert seconds_of(lambda: ask(database)) < 4.5
 
@@ -245,7 +245,7 @@ class TestHeldUp:
         assert ask(holder, f"SELECT id FROM {Job._meta.db_table} WHERE id = '{job.pk}' FOR UPDATE")
         # Another connection, as a web thread makes it.
         connection.close()
-        with patience.in_web():
+        with timeouts.in_web():
             began = time.monotonic()
             response = api.delete(f"/api/v1/videos/{job.pk}")
             assert time.monotonic() - began < 1.9
@@ -283,7 +283,7 @@ def test_sqlite_is_waited_for_as_long(tmp_path: Path, settings: Settings) -> Non
     settings.DATABASE_WEB_SECONDS = 1
     of_test = {**connection.settings_dict, "NAME": tmp_path / "db.sqlite3"}
     of_test["OPTIONS"] = {"transaction_mode": "IMMEDIATE"}
-    with patience.in_web():
+    with timeouts.in_web():
         holder, other = SQLiteWrapper(of_test, "default"), SQLiteWrapper(of_test, "default")
         with closing(holder), closing(other), holder.cursor() as cursor:
             cursor.execute("CREATE TABLE boat (name)")
@@ -296,8 +296,8 @@ def test_sqlite_is_waited_for_as_long(tmp_path: Path, settings: Settings) -> Non
 def test_threads_of_the_web_server_are_impatient(settings: Settings) -> None:
     settings.DATABASE_WEB_SECONDS, settings.DATABASE_WORK_SECONDS = 4, 30
     found = []
-    application = patience.serving_callers(lambda environ, start: found.append(patience.seconds()))
+    application = timeouts.serving_callers(lambda environ, start: found.append(timeouts.seconds()))
     thread = threading.Thread(target=application, args=({}, None))
     thread.start()
     thread.join()
-    assert (found, patience.seconds()) == ([4], 30)
+    assert (found, timeouts.seconds()) == ([4], 30)

@@ -140,9 +140,9 @@ def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reser
 
 def release_all(pks: Sequence[int]) -> None:
     """Releases those of these reservations that are held still, in few statements."""
-    held = Reservation.objects.select_for_update().filter(pk__in=pks, state=Reservation.State.HELD)
+    reserved = Reservation.objects.select_for_update().filter(pk__in=pks, state=Reservation.State.RESERVED)
     counts = defaultdict[tuple[int, date, int], list[Reservation]](list)
-    for reservation in held.order_by("pk"):
+    for reservation in reserved.order_by("pk"):
         counts[reservation.owner_id, reservation.made_on, reservation.api_key_id or 0].append(reservation)
     # In one order, so that two that release at once wait for each other.
     for (owner, day, api_key), together in sorted(counts.items()):
@@ -155,8 +155,8 @@ def release_all(pks: Sequence[int]) -> None:
 
 
 def _end(reservation: Reservation, state: str, spent: Decimal) -> bool:
-    held = Reservation.objects.filter(pk=reservation.pk, state=Reservation.State.HELD)
-    if not held.update(state=state, settled=spent):
+    reserved = Reservation.objects.filter(pk=reservation.pk, state=Reservation.State.RESERVED)
+    if not reserved.update(state=state, settled=spent):
         return False
     for counter in _counters(reservation.owner_id, reservation.api_key_id, reservation.made_on):
         Spending.objects.filter(pk=counter.pk).update(

@@ -57,13 +57,13 @@ class KeyViewSet(GenericViewSet[ApiKey]):
     )
     def create(self, request: Request) -> Response:
         """Answers with the secret, which is not kept and cannot be shown again."""
-        wish = wire.NewKey(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = wire.NewKey(data=request.data)
+        serializer.is_valid(raise_exception=True)
         key, secret = ApiKey.issue(
             request.user,  # type: ignore[arg-type]
-            wish.validated_data["name"],
-            scope=ApiKey.Scope(wish.validated_data["scope"]),
-            expires_at=wish.expires_at(),
+            serializer.validated_data["name"],
+            scope=ApiKey.Scope(serializer.validated_data["scope"]),
+            expires_at=serializer.expires_at(),
         )
         data = {**self.get_serializer(key).data, "secret": secret}
         headers = {
@@ -115,10 +115,10 @@ class KeyViewSet(GenericViewSet[ApiKey]):
     )
     def partial_update(self, request: Request, pk: int) -> Response:
         """The name is all that changes: for another scope or time, make another key."""
-        wish = wire.NewName(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = wire.NewName(data=request.data)
+        serializer.is_valid(raise_exception=True)
         key = self.get_object()
-        key.name = wish.validated_data["name"]
+        key.name = serializer.validated_data["name"]
         key.save(update_fields=["name"])
         return self._key(key)
 

@@ -84,7 +84,7 @@ class Reservation(models.Model):
     class State(models.TextChoices):
         """Only what is held can end."""
 
-        HELD = "held"
+        RESERVED = "held", "Held"
         SETTLED = "settled"
         RELEASED = "released"
 
@@ -93,7 +93,7 @@ class Reservation(models.Model):
     # US dollars.
     amount = models.DecimalField(max_digits=12, decimal_places=4)
     settled = models.DecimalField(max_digits=12, decimal_places=4, default=0)
-    state = models.CharField(max_length=8, choices=State, default=State.HELD)
+    state = models.CharField(max_length=8, choices=State, default=State.RESERVED)
     # The day that it counts for, whenever it ends.
     made_on = models.DateField()
 

@@ -133,8 +133,8 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
-        wish, source, defaults = self._read(request)
-        return accept(request, source, wish.validated_data, defaults)
+        serializer, source, defaults = self._read(request)
+        return accept(request, source, serializer.validated_data, defaults)
 
     @extend_schema(
         operation_id="estimateBatch",
@@ -149,7 +149,11 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
         return estimate_of(request, source, defaults)
 
     def _read(self, request: Request) -> tuple[wire.CreateBatch, Source, dict[str, Any]]:
-        wish = wire.CreateBatch(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = wire.CreateBatch(data=request.data)
+        serializer.is_valid(raise_exception=True)
         # As they were sent: each item is validated together with them.
-        return wish, Listed(wish.validated_data["videos"]), dict(wish.initial_data.get("defaults", {}))
+        return (
+            serializer,
+            Listed(serializer.validated_data["videos"]),
+            dict(serializer.initial_data.get("defaults", {})),
+        )

@@ -22,7 +22,7 @@ from batches.api.create_views import LOCATION, accept, estimate_of, query_of, up
 from batches.api.formats import MANIFEST_FORMATS, UPLOAD_FORMATS
 from batches.api.shown import shown_batch
 from batches.lifecycle.cancel import cancel_batch
-from batches.lifecycle.hold import pause, resume
+from batches.lifecycle.pause import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import tallies

@@ -88,9 +88,9 @@ def create_batch(
             opened_at=now,
         )
         BatchEvent.record(batch, BatchEvent.Kind.CREATED, at=now)
-        wishes = _wishes(items, iter(reservations))
+        requests = _reserved_requests(items, iter(reservations))
         job_ids: list[UUID] = []
-        while some := list(islice(wishes, _TOGETHER)):
+        while some := list(islice(requests, _TOGETHER)):
             jobs = accept_all(some, owner=owner, api_key=api_key, upstream=upstream, group=group)
             job_ids += [job.pk for job in jobs]
         # Last, because the owner's counters are taken with it: no other of its jobs waits for this file.
@@ -100,6 +100,6 @@ def create_batch(
     return Accepted(batch, job_ids, plan)
 
 
-def _wishes(items: Items, reservations: Iterator[Reservation]) -> Iterator[ReservedRequest]:
+def _reserved_requests(items: Items, reservations: Iterator[Reservation]) -> Iterator[ReservedRequest]:
     for item in items.again():
         yield ReservedRequest(item.asked, item.fitted, next(reservations), item.ref)

@@ -1,1 +1,1 @@
-"""Django's databases, with an end to every wait: see config.databases.patience."""
+"""Django's databases, with an end to every wait: see config.databases.timeouts."""

@@ -203,7 +203,7 @@ def listen(
     return server
 
 
-def turn(servers: Sequence[_Server], sockets: dict[int, Any], *, within: float) -> None:
+def run_once(servers: Sequence[_Server], sockets: dict[int, Any], *, within: float) -> None:
     """Does what there is to do, and waits for something for so many seconds at most."""
     for server in servers:
         server.tidy()

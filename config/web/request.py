@@ -104,7 +104,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
             self.body_rcv = _Discarded(length)
 
 
-_TOLD: Final = {
+_MESSAGES: Final = {
     400: ("bad_request", "The request cannot be read as HTTP: {}."),
     408: ("request_timeout", "{}"),
     411: ("length_required", "{}"),
@@ -125,13 +125,13 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         code, message = _TOLD.get(error.code, _TOLD[400])
         begun = time.monotonic()
         request_id = uuid_utils.uuid7().hex
-        told = {
+        error_body = {
             "code": code,
             "message": message.format(str(error.body)[:300].rstrip(".") if error.code == 400 else error.body),
             "details": None,
             "requestId": request_id,
         }
-        body = json.dumps({"success": False, "error": told}).encode()
+        body = json.dumps({"success": False, "error": error_body}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.extend([("Content-Type", "application/json"), ("X-Request-Id", request_id)])
         if error.code == 503:

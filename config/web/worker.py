@@ -8,7 +8,7 @@ from typing import Any, Final
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]
 from waitress.task import ThreadedTaskDispatcher
 
-from config.web.connections import listen, turn
+from config.web.connections import listen, run_once
 
 MAX_CONNECTIONS: Final = int(os.environ.get("WEB_CONNECTIONS", "1000"))
 # For the database, files, and bodies and answers that are kept on disk.
@@ -36,18 +36,18 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             for each in self.sockets
         ]
         while self.alive and self.ppid == os.getppid():
-            self._turn()
+            self._run_once()
         for server in self._servers:
             server.del_channel()
         ends = time.monotonic() + self.cfg.graceful_timeout
         while self._is_busy() and time.monotonic() < ends:
-            self._turn(0.05)
+            self._run_once(0.05)
         for threads in (self._threads, self._alive_thread):
             threads.shutdown(timeout=0.1)
 
-    def _turn(self, seconds: float = _TICK_SECONDS) -> None:
+    def _run_once(self, seconds: float = _TICK_SECONDS) -> None:
         self.notify()
-        turn(self._servers, self._map, within=seconds)
+        run_once(self._servers, self._map, within=seconds)
 
     def _is_busy(self) -> bool:
         """Whether a request that was received whole is still to be answered, or its answer to be sent."""

@@ -141,19 +141,19 @@ def _of_contacts(figures: Figures, now: datetime) -> Iterator[Metric]:
         "Creates that failed since one was accepted.",
         labels=["provider"],
     )
-    held = GaugeMetricFamily(
-        "takeone_upstream_held", "1 if nothing is sent, for this reason.", labels=["provider", "reason"]
+    blocked = GaugeMetricFamily(
+        "takeone_upstream_blocked", "1 if nothing is sent, for this reason.", labels=["provider", "reason"]
     )
     for provider in figures.providers:
         if provider.answered_at is not None:
             contact.add_metric([provider.name], max(0.0, (now - provider.answered_at).total_seconds()))
         failures.add_metric([provider.name], provider.failures)
-        held.add_metric([provider.name, "paused"], provider.paused_at is not None)
-        held.add_metric([provider.name, "stopped"], provider.stopped_at is not None)
-        held.add_metric([provider.name, "unrecognized"], provider.unrecognized_at is not None)
+        blocked.add_metric([provider.name, "paused"], provider.paused_at is not None)
+        blocked.add_metric([provider.name, "stopped"], provider.stopped_at is not None)
+        blocked.add_metric([provider.name, "unrecognized"], provider.unrecognized_at is not None)
     yield contact
     yield failures
-    yield held
+    yield blocked
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

@@ -22,7 +22,7 @@ def read(*, with_money: bool) -> Figures:
     # What this process has counted is shown at once, that of others within seconds.
     counters.flush()
     return Figures(
-        readiness=checker.look(),
+        readiness=checker.readiness(),
         snapshot=latest(),
         counters=read_counters(),
         heartbeats=list(Heartbeat.objects.order_by("role")),
@@ -34,7 +34,7 @@ def read(*, with_money: bool) -> Figures:
 
 def without_database() -> Figures:
     """What is known all the same."""
-    return Figures(checker.look(), None, {}, (), (), None, with_money=False)
+    return Figures(checker.readiness(), None, {}, (), (), None, with_money=False)
 
 
 def as_json(*, with_money: bool) -> dict[str, Any]:

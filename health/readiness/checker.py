@@ -43,7 +43,7 @@ class Checker:
         # Since when this process has seen what nobody dates.
         self._first_seen: dict[str, datetime] = {}
 
-    def look(self) -> Readiness:
+    def readiness(self) -> Readiness:
         """Looks at everything, or repeats what was found within the last second."""
         probes = (self._repository, self._broker, self._storage, self._mount, self._memory)
         for probe in probes:

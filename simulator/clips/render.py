@@ -1,4 +1,4 @@
-"""One clip, then the end: `python -m simulator.clips.render` reads a wish as JSON from standard input.
+"""One clip, then the end: `python -m simulator.clips.render` reads a spec as JSON from standard input.
 
 Writes STEM.webp (a thumbnail), STEM.jpg (a sprite sheet) and, last, STEM.mp4 (H.264, yuv420p,
 index first), each under a temporary name until it is whole.
@@ -23,24 +23,24 @@ _SHEET_COLUMNS, _SHEET_ROWS = 4, 2
 _SHEET_CELL = 240  # the longer side, in pixels
 
 
-def render(wish: ClipSpec) -> None:
+def render(spec: ClipSpec) -> None:
     """Renders the clip and its two stills; raises SystemExit if the process that asked is gone."""
-    scene = Scene(wish.prompt, wish.video_id, wish.width, wish.height)
-    first = _first_frame(wish)
-    total = wish.seconds * FPS
+    scene = Scene(spec.prompt, spec.video_id, spec.width, spec.height)
+    first = _first_frame(spec)
+    total = spec.seconds * FPS
     cells = _SHEET_COLUMNS * _SHEET_ROWS
     sampled = {cell * (total - 1) // (cells - 1): cell for cell in range(cells)}
     stills: list[Image.Image] = []
-    stem = Path(wish.stem)
+    stem = Path(spec.stem)
     with _whole(stem.with_suffix(".mp4")) as draft:
         # libx264 and the muxer are told their names: the draft's own suffix says nothing.
         with av.open(str(draft), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream = container.add_stream("libx264", rate=FPS)
-            stream.width, stream.height, stream.pix_fmt = wish.width, wish.height, "yuv420p"
+            stream.width, stream.height, stream.pix_fmt = spec.width, spec.height, "yuv420p"
             stream.options = {"preset": "ultrafast", "crf": "28"}
             stream.codec_context.thread_count = 1
             for number in range(total):
-                if number % FPS == 0 and os.getppid() != wish.server:
+                if number % FPS == 0 and os.getppid() != spec.server:
                     raise SystemExit(1)
                 image = scene.frame(number / FPS, number / total)
                 if first is not None and number < FPS:
@@ -53,12 +53,12 @@ def render(wish: ClipSpec) -> None:
         _save_stills(stem, stills)
 
 
-def _first_frame(wish: ClipSpec) -> Image.Image | None:
-    if wish.reference is None:
+def _first_frame(spec: ClipSpec) -> Image.Image | None:
+    if spec.reference is None:
         return None
     try:
-        with Image.open(wish.reference) as image:
-            return image.convert("RGB").resize((wish.width, wish.height))
+        with Image.open(spec.reference) as image:
+            return image.convert("RGB").resize((spec.width, spec.height))
     except OSError:
         return None
 

@@ -154,19 +154,19 @@ class Clips:
         width, height = dimensions(job.size)
         stem = self._stem(job)
         reference = str(stem.with_suffix(".ref")) if job.has_reference else None
-        wish = ClipSpec(str(stem), job.prompt, job.id, width, height, job.seconds, os.getpid(), reference)
+        spec = ClipSpec(str(stem), job.prompt, job.id, width, height, job.seconds, os.getpid(), reference)
         error = "never tried"
         for _ in range(_TRIES):
             try:
-                await self._render(wish)
+                await self._render(spec)
                 return None
             except RenderFailed as failure:
                 error = str(failure)
         return error
 
-    async def _render(self, wish: ClipSpec) -> None:
+    async def _render(self, spec: ClipSpec) -> None:
         status, _, complaint = await self._run(
-            "simulator.clips.render", data=json.dumps(asdict(wish)).encode()
+            "simulator.clips.render", data=json.dumps(asdict(spec)).encode()
         )
         if status != 0:
             last = complaint.decode("utf-8", "replace").strip().splitlines()[-1:]

@@ -48,9 +48,9 @@ class Control:
         return web.json_response({"data": self.faults.describe()})
 
     async def arm(self, request: web.Request) -> web.Response:
-        wish = await _object(request)
+        body = await _object(request)
         try:
-            armed = self.faults.arm(wish)
+            armed = self.faults.arm(body)
         except BadFault as error:
             raise invalid(None, str(error)) from None
         if armed.video_id is None:
@@ -60,7 +60,7 @@ class Control:
             raise video_not_found(str(armed.video_id))
         now = time.time()
         decide(self.store, job, armed, now)
-        self.webhooks.look()
+        self.webhooks.notify()
         decided = self.store.job(job.id)
         assert decided is not None
         return web.json_response(decided.video(now))
@@ -103,17 +103,17 @@ class Control:
 
     async def set_webhook(self, request: web.Request) -> web.Response:
         """`{"url", "secret", "retry_seconds"}`; a null url ends deliveries."""
-        wish = await _object(request)
-        url = wish.get("url")
+        body = await _object(request)
+        url = body.get("url")
         try:
             if url is None:
                 self.webhooks.endpoint = None
             else:
-                retry_seconds = float(wish.get("retry_seconds", 1.0))
-                self.webhooks.endpoint = Endpoint(str(url), str(wish.get("secret") or ""), retry_seconds)
+                retry_seconds = float(body.get("retry_seconds", 1.0))
+                self.webhooks.endpoint = Endpoint(str(url), str(body.get("secret") or ""), retry_seconds)
         except (TypeError, ValueError) as error:
             raise invalid(None, str(error)) from None
-        self.webhooks.look()
+        self.webhooks.notify()
         return web.json_response({"url": url})
 
     async def set_clock(self, request: web.Request) -> web.Response:
@@ -127,12 +127,12 @@ class Control:
 
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
-        wish = json.loads(await request.read())
+        body = json.loads(await request.read())
     except ValueError:
-        wish = None
-    if not isinstance(wish, dict):
+        body = None
+    if not isinstance(body, dict):
         raise invalid(None, "The body must be a JSON object.")
-    return wish
+    return body
 
 
 def _whole(request: web.Request, name: str, default: int) -> int:

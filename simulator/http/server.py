@@ -56,7 +56,7 @@ class Simulator:
             options.render_seconds,
             options.expires_seconds,
             clock,
-            self._webhooks.look,
+            self._webhooks.notify,
         )
         gate = Gate(
             faults, self._webhooks, counts, clock, options.api_key, options.poll_after_ms, options.verbose
@@ -108,7 +108,7 @@ class Simulator:
             if job.awaits_file:
                 fate = Fate(ends_as="failed", error=_RENDER_FAILURE)
                 self._store.decide(job, fate, time.time())
-        self._webhooks.look()
+        self._webhooks.notify()
 
     def _tell(self) -> None:
         host, port = self._runner.addresses[0][:2]

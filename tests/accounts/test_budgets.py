@@ -26,7 +26,7 @@ from accounts.budgets.reservations import (
 )
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_reconcile import dropped, look_at, through_the_window
+from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -436,7 +436,7 @@ def test_a_retry_uses_the_reservation_of_a_create_that_is_undecided(
     cancel(job, upstream)
     retry(job, upstream)
     assert counted(owner) == (ONE, 0)
-    assert look_at(job, upstream, 2.5).state == "rendering"
+    assert search_at(job, upstream, 2.5).state == "rendering"
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     assert counted(owner) == (0, ONE)

@@ -55,7 +55,7 @@ def test_a_video_is_asked_for(api: Client) -> None:
 
 
 def test_every_field_is_kept_as_asked(api: Client) -> None:
-    wish = {
+    request = {
         "prompt": "x" * 2000,
         "negativePrompt": "rain",
         "duration": 7.5,
@@ -68,9 +68,9 @@ def test_every_field_is_kept_as_asked(api: Client) -> None:
         "priority": "high",
         "metadata": {"nested": [1, {"a": None}], "ünïcode": "🎬"},
     }
-    job_id = post(api, wish).json()["data"]["jobId"]
+    job_id = post(api, request).json()["data"]["jobId"]
     shown = api.get(f"{URL}/{job_id}").json()["data"]
-    assert {name: shown[name] for name in wish} == wish
+    assert {name: shown[name] for name in request} == request
     assert {adjusted["field"] for adjusted in shown["adjustments"]} == {
         "negativePrompt",
         "duration",
@@ -82,8 +82,8 @@ def test_every_field_is_kept_as_asked(api: Client) -> None:
 
 
 def test_strict_fitting_refuses_with_what_is_allowed(api: Client) -> None:
-    wish = {"prompt": "boat", "duration": 10, "aspectRatio": "1:1", "seed": 1, "fit": "strict"}
-    response = post(api, wish)
+    request = {"prompt": "boat", "duration": 10, "aspectRatio": "1:1", "seed": 1, "fit": "strict"}
+    response = post(api, request)
     assert response.status_code == 400
     details = {each["field"]: each["message"] for each in problem(response)["details"]}
     assert set(details) == {"duration", "aspectRatio", "seed"}

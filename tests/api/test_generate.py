@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 __all__ = ["completed", "schema"]
 
 URL = "/api/videos"
-WISH = {"prompt": "fun science brain animation", "style": "fun", "duration": 8, "aspectRatio": "16:9"}
+REQUEST = {"prompt": "fun science brain animation", "style": "fun", "duration": 8, "aspectRatio": "16:9"}
 NONE = "0195f8a2-c3d4-7e1f-8a2b-000000000000"
 
 
@@ -55,7 +55,7 @@ def caller(request: pytest.FixtureRequest) -> Browser:
     return Browser(**{"x-api-key": request.getfixturevalue("secret")})
 
 
-def generate(caller: Browser, body: Any = WISH, **headers: str) -> Any:
+def generate(caller: Browser, body: Any = REQUEST, **headers: str) -> Any:
     return caller.post(f"{URL}/generate", body, **headers)
 
 
@@ -73,7 +73,7 @@ def test_a_video_is_asked_for(caller: Browser, owner: User) -> None:
     assert response.status_code == 201
     job = Job.objects.get()
     assert response.json() == {"success": True, "data": {"jobId": str(job.pk), "status": "queued"}}
-    assert (job.owner, job.status, job.prompt) == (owner, "pending", WISH["prompt"])
+    assert (job.owner, job.status, job.prompt) == (owner, "pending", REQUEST["prompt"])
     assert (job.style, job.duration, job.aspect_ratio) == ("fun", 8.0, "16:9")
     assert response["Location"] == f"http://testserver{URL}/{job.pk}"
     assert caller.get(response["Location"]).status_code == 200
@@ -89,7 +89,7 @@ def test_a_job_is_flat_and_has_exactly_these_fields(caller: Browser) -> None:
         "status": "queued",
         "videoUrl": None,
         "errorMessage": None,
-        **WISH,
+        **REQUEST,
     }
     # As JavaScript writes them: 2026-01-08T10:00:00.000Z.
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", moment) for moment in moments)
@@ -174,7 +174,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 def test_a_bad_field_is_named_and_nothing_is_made(
     browser: Browser, wrong: dict[str, Any], field: str
 ) -> None:
-    response = generate(browser, WISH | wrong)
+    response = generate(browser, REQUEST | wrong)
     assert response.status_code == 400
     error = problem(response)
     assert error["code"] == "validation_failed"
@@ -183,9 +183,9 @@ def test_a_bad_field_is_named_and_nothing_is_made(
     assert Job.objects.count() == 0
 
 
-@pytest.mark.parametrize("field", WISH)
+@pytest.mark.parametrize("field", REQUEST)
 def test_every_field_is_required(browser: Browser, field: str) -> None:
-    response = generate(browser, {name: value for name, value in WISH.items() if name != field})
+    response = generate(browser, {name: value for name, value in REQUEST.items() if name != field})
     assert response.status_code == 400
     assert problem(response)["message"] == f"{field}: This field is required."
 
@@ -193,22 +193,22 @@ def test_every_field_is_required(browser: Browser, field: str) -> None:
 def test_one_error_names_all_that_is_wrong(browser: Browser) -> None:
     for body in ({}, None, {"prompt": "", "style": "noir", "duration": 61, "aspectRatio": "2:1"}):
         error = problem(generate(browser, body))
-        assert [each["field"] for each in error["details"]] == list(WISH)
-        assert all(f"{field}: " in error["message"] for field in WISH)
+        assert [each["field"] for each in error["details"]] == list(REQUEST)
+        assert all(f"{field}: " in error["message"] for field in REQUEST)
 
 
 @pytest.mark.parametrize("ratio", ["16:9", "9:16", "1:1", "4:3"])
 @pytest.mark.parametrize("style", ["fun", "calm", "background"])
 def test_every_shape_and_style_is_taken(browser: Browser, style: str, ratio: str) -> None:
     for duration in (1, 8, 60, 7.5):
-        wish = WISH | {"prompt": "x" * 1000, "style": style, "duration": duration, "aspectRatio": ratio}
-        data = shown(browser, Job.objects.get(pk=generate(browser, wish).json()["data"]["jobId"]))
-        assert {name: data[name] for name in WISH} == wish
+        request = REQUEST | {"prompt": "x" * 1000, "style": style, "duration": duration, "aspectRatio": ratio}
+        data = shown(browser, Job.objects.get(pk=generate(browser, request).json()["data"]["jobId"]))
+        assert {name: data[name] for name in REQUEST} == request
 
 
 def test_a_parameter_is_refused_by_name(browser: Browser, job: Job) -> None:
     for response in (
-        browser.post(f"{URL}/generate?style=fun", WISH),
+        browser.post(f"{URL}/generate?style=fun", REQUEST),
         browser.get(f"{URL}/{job.pk}?fields=all"),
     ):
         assert response.status_code == 400
@@ -221,7 +221,7 @@ def test_under_one_idempotency_key_one_video_is_made(caller: Browser) -> None:
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
     assert again["Idempotent-Replayed"] == "true"
-    other = generate(caller, WISH | {"style": "calm"}, **{"idempotency-key": "k-1"})
+    other = generate(caller, REQUEST | {"style": "calm"}, **{"idempotency-key": "k-1"})
     assert (other.status_code, problem(other)["code"]) == (422, "idempotency_key_reused")
     assert Job.objects.count() == 1
 

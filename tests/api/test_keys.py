@@ -118,7 +118,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("body", "field"), BAD)
-def test_a_wrong_wish_makes_no_key(admin: Client, body: Any, field: str) -> None:
+def test_a_wrong_request_makes_no_key(admin: Client, body: Any, field: str) -> None:
     response = post(admin, body)
     assert response.status_code == 400
     assert [each["field"] for each in problem(response)["details"]] == [field]

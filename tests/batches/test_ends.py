@@ -14,7 +14,7 @@ from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from batches import tasks
 from batches.lifecycle import finish
 from batches.lifecycle.cancel import BatchNotCancellable, Summary, cancel_batch
-from batches.lifecycle.hold import NotPausable, pause, resume
+from batches.lifecycle.pause import NotPausable, pause, resume
 from batches.lifecycle.retry import NothingFailed, retry_failed
 from batches.models import Batch, BatchEvent
 from batches.progress import BatchStatus, Tally

@@ -21,11 +21,11 @@ class Caller:
         self.address = address
         self.headers = {"x-api-key": key}
 
-    def ask_for(self, prompt: str, **wish: Any) -> str:
+    def ask_for(self, prompt: str, **request: Any) -> str:
         """Asks for a video and returns the job's id."""
         answer = requests.post(
             f"{self.address}/api/v1/videos",
-            json={"prompt": prompt, **wish},
+            json={"prompt": prompt, **request},
             headers=self.headers,
             timeout=_SECONDS,
         )

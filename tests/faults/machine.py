@@ -29,9 +29,9 @@ from videos.queue.claim import claim
 from videos.reconciliation import decisions
 from videos.states import JOB_OPEN
 
-# Few jobs, so that much happens to each; two wishes, so that jobs look alike on the upstream's list.
+# Few jobs, so that much happens to each; two requests, so that jobs look alike on the upstream's list.
 _MAX_JOBS: Final = 5
-_WISHES: Final = {"a boat": 4, "a kite": 8}
+_DURATIONS: Final = {"a boat": 4, "a kite": 8}
 _REFUSALS: Final[dict[str, Callable[[], errors.SoraError]]] = {
     "not sent": lambda: errors.NotSent("refused"),
     "busy": lambda: errors.Busy("429", retry_after=3),
@@ -51,7 +51,7 @@ def _up_to_three(actions: Sequence[str]) -> list[tuple[str, ...]]:
 
 # What the arguments of a step are chosen from, by Hypothesis or by a walk.
 CHOICES: Final[dict[str, Sequence[Any]]] = {
-    "prompt": sorted(_WISHES),
+    "prompt": sorted(_DURATIONS),
     "key": ["k-1", "k-2"],
     "pick": range(50),
     "other": range(50),
@@ -114,8 +114,8 @@ class Service(World):
     @step
     def ask(self, prompt: str) -> None:
         if len(self.given) < _MAX_JOBS:
-            wish = VideoRequest(prompt, duration=_WISHES[prompt])
-            self._note(create(wish, owner=self.owner, api_key=None, upstream=self.upstream).pk, prompt)
+            request = VideoRequest(prompt, duration=_DURATIONS[prompt])
+            self._note(create(request, owner=self.owner, api_key=None, upstream=self.upstream).pk, prompt)
 
     @step
     def ask_under_a_key(self, key: str, prompt: str, dies: bool) -> None:
@@ -123,7 +123,7 @@ class Service(World):
         known = self.keys.get(key)
         if known is None and len(self.given) >= _MAX_JOBS:
             return
-        body = json.dumps({"prompt": prompt, "duration": _WISHES[prompt]})
+        body = json.dumps({"prompt": prompt, "duration": _DURATIONS[prompt]})
         with self._process(), patch("videos.api.views.create", self._create_and_die if dies else create):
             answer: Any = self.api.post(
                 "/api/v1/videos", body, content_type="application/json", headers={"idempotency-key": key}

@@ -283,7 +283,7 @@ def losses_are_real(sora: Ledger) -> None:
         assert expired or video_id in sora.forgotten, f"{each} is there: {video_id}"
 
 
-def videos_are_where_they_belong(sora: Ledger, wishes: Mapping[UUID, str]) -> None:
+def videos_are_where_they_belong(sora: Ledger, requests: Mapping[UUID, str]) -> None:
     """A completed job has the one video that was made for it, and its file."""
     for job in Job.objects.filter(status="completed"):
         kept = job.submissions.get(state="stored")

@@ -219,7 +219,7 @@ class World(RuleBasedStateMachine):
         What was paid for the job before has ended, and was not called absent while it was there.
         """
         assert sender.pk not in {maker.pk for maker in self.sora.makers.values()}, f"{sender} is sent twice"
-        assert request.prompt == self.given[sender.job_id], f"{sender} is another wish than its job's"
+        assert request.prompt == self.given[sender.job_id], f"{sender} is another request than its job's"
         assert sender.job_id in self.asked, f"{sender} is paid again, and nobody asked for it again"
         self.asked.remove(sender.job_id)
         for maker in self.sora.makers.values():

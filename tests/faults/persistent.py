@@ -40,9 +40,9 @@ def insist(
     raise NoAnswer(f"{method} {path}: {last}")
 
 
-def ask_for(stack: Stack, prompt: str, *, within: float = 60, **wish: Any) -> str:
+def ask_for(stack: Stack, prompt: str, *, within: float = 60, **request: Any) -> str:
     """Asks for a video until it is promised; its job's id."""
-    answer = insist(stack, "POST", "", within=within, prompt=prompt, **wish)
+    answer = insist(stack, "POST", "", within=within, prompt=prompt, **request)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["data"]["jobId"])
 

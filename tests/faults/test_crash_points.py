@@ -40,8 +40,8 @@ class Wreck:
     def passed(self) -> set[str]:
         return {path.name for path in (self.crashes / "passed").iterdir()}
 
-    def ask(self, count: int = 1, **wish: object) -> list[str]:
-        jobs = [ask_for(self.stack, f"A boat, number {next(_numbers)}", **wish) for _ in range(count)]
+    def ask(self, count: int = 1, **request: object) -> list[str]:
+        jobs = [ask_for(self.stack, f"A boat, number {next(_numbers)}", **request) for _ in range(count)]
         self.promised += jobs
         return jobs
 

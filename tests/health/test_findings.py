@@ -158,7 +158,7 @@ def test_an_upstream_that_wants_to_be_left_alone_is_not_missed() -> None:
         ),
     ],
 )
-def test_what_holds_creates_back_is_said_without_the_upstreams_own_words(
+def test_what_blocks_creates_is_said_without_the_upstreams_own_words(
     settings: Settings, held: dict[str, Any], problem: str
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 5

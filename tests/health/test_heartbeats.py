@@ -129,12 +129,12 @@ def test_beat_has_worked_when_it_has_published(
     assert not scheduler._has_published(), "it is said once"
 
 
-def test_beat_lives_while_it_turns(scheduler: PulsedScheduler) -> None:
-    assert scheduler._turns()
+def test_beat_lives_while_it_ticks(scheduler: PulsedScheduler) -> None:
+    assert scheduler._is_ticking()
     scheduler._ticked_at -= 60
-    assert not scheduler._turns()
+    assert not scheduler._is_ticking()
     scheduler.tick()
-    assert scheduler._turns()
+    assert scheduler._is_ticking()
 
 
 def test_every_worker_and_beat_reports() -> None:

@@ -32,7 +32,7 @@ PROMETHEUS = "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 @pytest.fixture(autouse=True)
 def _all_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready has tests of its own, which commit."""
-    monkeypatch.setattr(Checker, "look", lambda self: Readiness(True, {"repository": "healthy"}))
+    monkeypatch.setattr(Checker, "readiness", lambda self: Readiness(True, {"repository": "healthy"}))
 
 
 def scrape(client: Client, **headers: str) -> dict[str, dict[str, float]]:
@@ -67,7 +67,7 @@ def test_the_figures_of_the_story(anybody: Client, job: Job, make_job: Callable[
 
 
 def test_errors_are_answers_from_500_on(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Checker, "look", lambda self: Readiness(False, {}))
+    monkeypatch.setattr(Checker, "readiness", lambda self: Readiness(False, {}))
     for path in ("/ready", "/api/v1/videos", "/health"):
         anybody.get(path)
     assert anybody.get("/metrics").json()["api"] == {"requests": 3, "errors": 1}
@@ -284,7 +284,7 @@ def test_calls_to_the_upstream_are_shown(anybody: Client) -> None:
     assert found["takeone_upstream_request_seconds_bucket"]["call=create,le=600"] == 2
     assert 30 <= found["takeone_upstream_contact_age_seconds"]["provider=simulator"] < 40
     assert found["takeone_upstream_failures_in_a_row"]["provider=simulator"] == 2
-    assert found["takeone_upstream_held"] == {
+    assert found["takeone_upstream_blocked"] == {
         "provider=simulator,reason=paused": 1,
         "provider=simulator,reason=stopped": 0,
         "provider=simulator,reason=unrecognized": 0,
@@ -383,7 +383,7 @@ def test_without_a_database_a_scrape_says_so(anybody: Client, monkeypatch: pytes
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("away")
 
-    monkeypatch.setattr(Checker, "look", lambda self: Readiness(False, {"repository": "unhealthy: no"}))
+    monkeypatch.setattr(Checker, "readiness", lambda self: Readiness(False, {"repository": "unhealthy: no"}))
     monkeypatch.setattr("health.metrics.figures.counters.flush", away)
     found = scrape(anybody)
     assert found["takeone_ready"][""] == 0

@@ -48,7 +48,7 @@ def samples(
     db: None, job: Job, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, set[str]]:
     """The label names of each sample of a scrape of a deployment in which everything has happened once."""
-    monkeypatch.setattr(Checker, "look", lambda self: Readiness(True, dict.fromkeys(NAMES, "healthy")))
+    monkeypatch.setattr(Checker, "readiness", lambda self: Readiness(True, dict.fromkeys(NAMES, "healthy")))
     settings.METRICS_TOKEN = TOKEN
     for role in Heartbeat.Role:
         heartbeats.record(role, worked=True)

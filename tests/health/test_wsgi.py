@@ -71,7 +71,7 @@ def test_head_has_the_headers_alone() -> None:
 @pytest.mark.parametrize("path", ["/ready", "/%72eady"])
 def test_ready_is_answered_here_too(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     said = Readiness(False, {"repository": "unhealthy since …: no"})
-    monkeypatch.setattr(Checker, "look", lambda self: said)
+    monkeypatch.setattr(Checker, "readiness", lambda self: said)
     status, headers, body = call("GET", path, HTTP_X_REQUEST_ID="abc")
     assert status == "503 Service Unavailable"
     assert json.loads(body)["checks"] == said.checks

@@ -28,7 +28,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return sum(channels) / len(channels)
 
 
-def _wish(folder: Path, name: str = "clip", **changes: object) -> ClipSpec:
+def _spec(folder: Path, name: str = "clip", **changes: object) -> ClipSpec:
     fields: dict[str, object] = {
         "prompt": "A heron",
         "video_id": name,
@@ -71,7 +71,7 @@ def test_a_clip_has_exactly_the_size_and_length_asked_for(
 
 
 def test_a_clip_moves_all_the_time(tmp_path: Path) -> None:
-    render(_wish(tmp_path))
+    render(_spec(tmp_path))
     shown = frames(tmp_path / "clip.mp4")
     assert len(shown) == 48
     assert all(difference(one, shown[number + 12]) > 0.3 for number, one in enumerate(shown[:-12:12]))
@@ -79,7 +79,7 @@ def test_a_clip_moves_all_the_time(tmp_path: Path) -> None:
 
 def test_two_prompts_and_two_jobs_of_one_prompt_differ(tmp_path: Path) -> None:
     for name, prompt in (("one", "A heron"), ("two", "A paper boat"), ("three", "A heron")):
-        render(_wish(tmp_path, name, prompt=prompt, seconds=1))
+        render(_spec(tmp_path, name, prompt=prompt, seconds=1))
     one, two, three = (frames(tmp_path / f"{name}.mp4")[0] for name in ("one", "two", "three"))
     assert difference(one, two) > 10
     assert difference(one, three) > 10
@@ -119,18 +119,18 @@ def test_a_reference_image_is_the_first_frame(start: Callable[..., Simulator], t
 def test_a_reference_that_breaks_off_spoils_no_render(tmp_path: Path) -> None:
     for number, data in enumerate((picture((320, 180), "JPEG")[:700], b"no image")):
         (tmp_path / "a.ref").write_bytes(data)
-        render(_wish(tmp_path, f"clip{number}", reference=str(tmp_path / "a.ref"), seconds=1))
+        render(_spec(tmp_path, f"clip{number}", reference=str(tmp_path / "a.ref"), seconds=1))
         assert len(frames(tmp_path / f"clip{number}.mp4")) == 24
 
 
 def test_a_render_ends_with_the_server_that_asked_for_it(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        render(_wish(tmp_path, server=os.getpid()))
+        render(_spec(tmp_path, server=os.getpid()))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_render_leaves_nothing_but_its_three_files(tmp_path: Path) -> None:
-    render(_wish(tmp_path, seconds=1))
+    render(_spec(tmp_path, seconds=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.jpg", "clip.mp4", "clip.webp"]
 
 

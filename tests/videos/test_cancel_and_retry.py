@@ -283,7 +283,7 @@ def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_u
     assert (only(job).state, only(job).upstream_id) == ("rendering", video.id)
 
 
-def test_what_cannot_be_proven_absent_is_given_up_after_a_last_look(
+def test_what_cannot_be_proven_absent_is_given_up_after_a_last_search(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))

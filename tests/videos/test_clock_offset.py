@@ -67,7 +67,7 @@ def test_without_a_clock_nothing_is_proven(
 
 
 @pytest.mark.parametrize("step", [-90, 90])
-def test_a_clock_that_was_set_between_the_claim_and_the_look_proves_nothing(
+def test_a_clock_that_was_set_between_the_claim_and_the_search_proves_nothing(
     step: int, job: Job, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert may_create(upstream)

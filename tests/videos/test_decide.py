@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from tests.api.test_idempotency import waits_for_a_lock
 from tests.videos.scripted import ScriptedClient, scripted
-from tests.videos.test_reconcile import dropped, look_at, through_the_window
+from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
@@ -237,8 +237,8 @@ def test_what_was_given_up_without_an_id_gets_one_and_is_stored_when_it_is_finis
 ) -> None:
     sora.list_error = errors.Unavailable("502")
     for minutes in range(0, 70, 10):
-        look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
-    look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
+        search_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
+    search_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
     assert only(job).state == "given_up"
     video = its_video(unknown, sora)
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
@@ -319,7 +319,7 @@ def test_a_retry_after_a_declared_absence_is_sent_once(
     assert len(sora.creates) == 1
 
 
-def test_a_provider_is_resumed_and_says_what_held_it_back(
+def test_a_provider_is_resumed_and_says_what_blocked_it(
     job: Job, upstream: Upstream, settings: Settings, capsys: Out
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 5
@@ -338,14 +338,15 @@ def test_a_provider_is_resumed_and_says_what_held_it_back(
     call_command("resume_provider")
     out = capsys.readouterr().out
     assert all(
-        f"scripted: ended: {what}" in out for what in ("paused since", "held until", "one create at a time")
+        f"scripted: ended: {what}" in out
+        for what in ("paused since", "backing off until", "one create at a time")
     )
     assert "not trusted" not in out
     provider = Provider.objects.get()
     assert (provider.failures, provider.probe_due_at, provider.proves_absence) == (0, None, False)
     assert submit_next(upstream)
     call_command("resume_provider", "scripted")
-    assert capsys.readouterr().out == "scripted: nothing held it back.\n"
+    assert capsys.readouterr().out == "scripted: nothing blocked it.\n"
 
 
 def test_the_trust_in_a_list_is_restored_only_when_asked_for(
@@ -355,7 +356,7 @@ def test_the_trust_in_a_list_is_restored_only_when_asked_for(
     assert through_the_window(job, upstream).state == "unknown"
     call_command("resume_provider", trust_list=True)
     assert "ended: its list is not trusted" in capsys.readouterr().out
-    assert look_at(job, upstream, 700).state == "absent"
+    assert search_at(job, upstream, 700).state == "absent"
 
 
 def test_a_provider_that_is_not_there_is_refused(upstream: Upstream) -> None:
@@ -423,7 +424,7 @@ def test_without_a_list_all_that_is_unknown_waits_for_a_person(
     client.before = raising(errors.OutcomeUnknown("timeout"))
     job = make_job()
     submit_next(listless)
-    assert look_at(job, listless, 3).due_at is None
+    assert search_at(job, listless, 3).due_at is None
     call_command("undecided")
     assert name(only(job)) in capsys.readouterr().out
     assert client.lists == 0
@@ -529,7 +530,7 @@ def test_an_id_that_another_gets_after_the_check_is_refused_as_well(
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_what_holds_a_provider_back_since_this_moment_is_ended_and_said(upstream: Upstream) -> None:
+def test_what_blocks_a_provider_since_this_moment_is_ended_and_said(upstream: Upstream) -> None:
     pk = upstream.provider().pk
     ended = meeting(
         lambda: Provider.objects.filter(pk=pk).update(paused_at=database_now(), pause_reason="401"),
@@ -539,11 +540,11 @@ def test_what_holds_a_provider_back_since_this_moment_is_ended_and_said(upstream
     assert Provider.objects.get().paused_at is None
 
 
-def test_an_operator_and_a_look_that_find_the_same_agree(
+def test_an_operator_and_a_search_that_find_the_same_agree(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     sora.after = dropped
     submit_next(upstream)
     (video_id,) = sora.videos
-    assert look_at(job, upstream, 2.5).upstream_id == video_id
+    assert search_at(job, upstream, 2.5).upstream_id == video_id
     assert not decisions.adopt(only(job), video_id, upstream)

@@ -67,7 +67,7 @@ def unknown(job: Job, upstream: Upstream, sora: ScriptedClient) -> Submission:
     return only(job)
 
 
-def test_a_file_that_waited_for_us_is_fetched_by_the_first_look(
+def test_a_file_that_waited_for_us_is_fetched_by_the_first_poll(
     rendered: Submission, upstream: Upstream
 ) -> None:
     after_downtime(DAYS, upstream)
@@ -89,7 +89,7 @@ def test_one_fetch_that_fails_after_a_downtime_loses_no_file(
     assert Job.objects.get().status == "completed"
 
 
-def test_files_that_could_not_be_fetched_for_an_hour_are_lost_only_after_our_patience(
+def test_files_that_could_not_be_fetched_for_an_hour_are_lost_only_after_the_deadline(
     rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.content = errors.Unavailable("reset")
@@ -135,7 +135,7 @@ def test_a_silent_look_before_a_downtime_is_no_hour_of_silence(
     assert (only(unknown.job).state, only(unknown.job).upstream_id) == ("rendering", video.id)
 
 
-def test_one_silent_look_on_either_side_of_a_downtime_is_no_hour_of_silence(
+def test_one_failed_poll_on_either_side_of_a_downtime_is_no_hour_of_silence(
     unknown: Submission, upstream: Upstream
 ) -> None:
     # Past its time already: only the silence is still to be judged.
@@ -181,7 +181,7 @@ def test_nobody_judges_by_a_clock_that_has_just_jumped(rendering: Submission, up
     assert only(rendering.job).state == "rendering"
 
 
-def test_a_clock_that_is_set_back_gives_nothing_up_and_lengthens_no_patience(
+def test_a_clock_that_is_set_back_gives_nothing_up_and_moves_no_deadline(
     rendering: Submission, upstream: Upstream
 ) -> None:
     deadline = rendering.give_up_at

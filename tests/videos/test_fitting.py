@@ -116,10 +116,10 @@ def test_strict_refuses_every_difference_at_once() -> None:
 
 
 def test_strict_takes_what_is_offered() -> None:
-    wish = VideoRequest(
+    request = VideoRequest(
         "a boat", duration=8, resolution="720p", aspect_ratio="9:16", priority="low", strict=True
     )
-    assert fit(wish, OPENAI).adjustments == []
+    assert fit(request, OPENAI).adjustments == []
 
 
 def test_a_style_goes_with_the_prompt_and_changes_the_match_key() -> None:

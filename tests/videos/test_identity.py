@@ -11,7 +11,7 @@ from django.db import OperationalError
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip, scripted
-from tests.videos.test_reconcile import dropped, look_at
+from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -185,7 +185,7 @@ def test_a_create_that_was_answered_with_2xx_is_never_absent_by_proof(
     else:
         sora.before = raising(errors.OutcomeUnknown("timeout"))
         submit_next(upstream)
-        assert look_at(job, upstream, 16).state == "absent"
+        assert search_at(job, upstream, 16).state == "absent"
         # The answer comes when the lease has long ended.
         record_unknown(only(job), "accepted (200), but it is no JSON", succeeded=True)
     until(upstream, 700)
@@ -216,7 +216,7 @@ def test_a_2xx_that_comes_when_it_was_sent_again_is_settled(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
-    absent = look_at(job, upstream, 16)
+    absent = search_at(job, upstream, 16)
     sora.before = None
     with shifted(timedelta(seconds=17)):
         assert submit_next(upstream)
@@ -241,7 +241,7 @@ def test_an_unanswered_create_is_found_under_an_id_that_was_given_before(
     sora.after = unanswered
     job = make_job("the same")
     submit_next(upstream)
-    assert look_at(job, upstream, 2.5).state == "rendering"
+    assert search_at(job, upstream, 2.5).state == "rendering"
     first.refresh_from_db()
     assert (first.state, first.id_reused, only(job).upstream_id) == ("stored", True, first.upstream_id)
 
@@ -370,7 +370,7 @@ def test_what_is_accepted_at_another_account_does_not_make_it_the_one_that_we_kn
         assert each.state == "rendering"
 
 
-def test_an_upstream_is_doubted_at_the_first_look_that_misses_several(
+def test_an_upstream_is_doubted_at_the_first_search_that_misses_several(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     accepted(upstream, make_job, "one", "two")
@@ -569,9 +569,9 @@ def test_a_list_that_lacks_what_is_ours_proves_no_absence(
     sora.hidden = {str(render.upstream_id)}
     assert str(other.upstream_id) not in sora.hidden
     for after in (2.5, 5.5, 15.5, 30, 60):
-        assert look_at(job, upstream, after).state == "unknown"
+        assert search_at(job, upstream, after).state == "unknown"
     sora.hidden = set()
-    assert look_at(job, upstream, 120).state == "absent"
+    assert search_at(job, upstream, 120).state == "absent"
 
 
 def test_a_finished_video_that_the_list_lacks_keeps_absence_from_being_proven(
@@ -585,7 +585,7 @@ def test_a_finished_video_that_the_list_lacks_keeps_absence_from_being_proven(
     # Its jobs are in memory, and the create has killed it.
     sora.videos.clear()
     for after in (2.5, 5.5, 15.5, 30, 60, 200):
-        assert look_at(job, upstream, after).state == "unknown"
+        assert search_at(job, upstream, after).state == "unknown"
     assert provider().unrecognized_at is not None
     assert only(job).cost_state == "reserved"
 
@@ -601,11 +601,11 @@ def test_ids_of_long_ago_that_are_unknown_as_well_leave_it_to_a_person(
     submit_next(upstream)
     had = another_account(sora)
     for after in (2.5, 5.5, 15.5, 700):
-        assert look_at(job, upstream, after).state == "unknown"
+        assert search_at(job, upstream, after).state == "unknown"
     assert "shows none of the ids that we know" in caplog.text
     assert provider().unrecognized_at is None, "it may have forgotten what is finished"
     sora.videos = had
-    assert look_at(job, upstream, 1_400).state == "absent"
+    assert search_at(job, upstream, 1_400).state == "absent"
 
 
 def test_a_create_that_kills_an_upstream_with_jobs_in_memory_is_sent_once(
@@ -641,7 +641,7 @@ def test_what_was_dropped_is_not_expected_on_the_list(make_job: MakeJob) -> None
     job = make_job()
     submit_next(upstream)
     for after in (2.5, 5.5, 15.5):
-        submission = look_at(job, upstream, after)
+        submission = search_at(job, upstream, after)
     assert submission.state == "absent"
 
 
@@ -680,7 +680,7 @@ def test_a_silent_try_counts_in_the_limit_of_tries(
     settings.SORA_MAX_RETRIES = 0
     accepts_and_forgets(sora, answered=False)
     submit_next(upstream)
-    assert look_at(job, upstream, 16).state == "absent"
+    assert search_at(job, upstream, 16).state == "absent"
     assert (job.status, job.error_code) == ("failed", "SORA_SUBMISSION_FAILED")
 
 
@@ -690,23 +690,23 @@ def test_a_job_that_is_asked_for_again_may_be_absent_once_more(
     settings.SORA_MAX_RETRIES = 0
     accepts_and_forgets(sora, answered=False)
     submit_next(upstream)
-    look_at(job, upstream, 16)
+    search_at(job, upstream, 16)
     settings.SORA_MAX_RETRIES = 3
     with shifted(timedelta(seconds=20)):
         retry(job, upstream)
         assert submit_next(upstream)
-        look_at(job, upstream, 16)
+        search_at(job, upstream, 16)
     assert [each.state for each in job.submissions.order_by("number")] == ["absent", "absent"]
 
 
 def test_a_second_try_that_is_found_goes_on(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     accepts_and_forgets(sora, answered=False)
     submit_next(upstream)
-    assert look_at(job, upstream, 16).state == "absent"
+    assert search_at(job, upstream, 16).state == "absent"
     sora.after = dropped
     with shifted(timedelta(seconds=20)):
         assert submit_next(upstream)
-        assert look_at(job, upstream, 3).state == "rendering"
+        assert search_at(job, upstream, 3).state == "rendering"
 
 
 # A neighbour that begins when an attempt ends.
@@ -729,13 +729,13 @@ def test_a_video_of_the_second_after_an_attempts_end_may_be_its_neighbours(
     )
     video = sora.add(CreateRequest(**sent.request), created_at=ends.replace(microsecond=0))
     with shifted(timedelta(seconds=16)):
-        undecided = look_at(job, upstream, 0)
+        undecided = search_at(job, upstream, 0)
         assert undecided.state == "unknown"
         assert undecided.due_at is not None
         assert (undecided.due_at - database_now()).total_seconds() < 60, "it is looked for soon"
     with shifted(timedelta(seconds=90)), locked(sent) as (_, fresh):
         accept(other, fresh, video, upstream, how="answered")
-    assert look_at(job, upstream, 95).state == "absent"
+    assert search_at(job, upstream, 95).state == "absent"
 
 
 def test_a_finished_phase_is_no_other_video(

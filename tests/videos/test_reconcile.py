@@ -46,7 +46,7 @@ def answered_500(video: Video) -> Video:
     raise errors.OutcomeUnknown("500", answered=True)
 
 
-def look_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
+def search_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
     """What the periodic look does for the job so many seconds after now."""
     with worked(seconds):
         for work in due_work(upstream):
@@ -59,7 +59,7 @@ def look_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
 def through_the_window(job: Job, upstream: Upstream) -> Submission:
     submission = only(job)
     for seconds in (2.5, 5.5, 15.5):
-        submission = look_at(job, upstream, seconds)
+        submission = search_at(job, upstream, seconds)
     return submission
 
 
@@ -69,7 +69,7 @@ def test_what_was_accepted_without_an_answer_is_found_and_adopted(
     sora.after = dropped
     submit_next(upstream)
     assert only(job).state == "unknown"
-    submission = look_at(job, upstream, 2.5)
+    submission = search_at(job, upstream, 2.5)
     assert (job.status, submission.state) == ("processing", "rendering")
     assert [submission.upstream_id] == list(sora.videos)
     assert len(sora.creates) == 1
@@ -78,7 +78,7 @@ def test_what_was_accepted_without_an_answer_is_found_and_adopted(
 def test_nothing_is_looked_for_before_its_time(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     sora.after = dropped
     submit_next(upstream)
-    assert look_at(job, upstream, 1).state == "unknown"
+    assert search_at(job, upstream, 1).state == "unknown"
     assert sora.lists == 0
 
 
@@ -87,9 +87,9 @@ def test_absence_is_proven_only_after_the_whole_window(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
-    assert look_at(job, upstream, 2.5).state == "unknown"
-    assert look_at(job, upstream, 5.5).state == "unknown"
-    submission = look_at(job, upstream, 15.5)
+    assert search_at(job, upstream, 2.5).state == "unknown"
+    assert search_at(job, upstream, 5.5).state == "unknown"
+    submission = search_at(job, upstream, 15.5)
     assert (submission.state, submission.cost_state) == ("absent", "returned")
     sora.before = None
     with shifted(timedelta(seconds=16)):
@@ -105,10 +105,10 @@ def test_a_video_that_shows_late_on_the_list_is_still_found(
     sora.after = dropped
     submit_next(upstream)
     sora.hidden = set(sora.videos)
-    assert look_at(job, upstream, 2.5).state == "unknown"
-    assert look_at(job, upstream, 5.5).state == "unknown"
+    assert search_at(job, upstream, 2.5).state == "unknown"
+    assert search_at(job, upstream, 5.5).state == "unknown"
     sora.hidden = set()
-    assert look_at(job, upstream, 15.5).state == "rendering"
+    assert search_at(job, upstream, 15.5).state == "rendering"
 
 
 def test_a_list_that_cannot_be_read_proves_nothing(
@@ -118,9 +118,9 @@ def test_a_list_that_cannot_be_read_proves_nothing(
     submit_next(upstream)
     sora.list_error = errors.Unavailable("502")
     for seconds in (2.5, 8, 16, 30, 60):
-        assert look_at(job, upstream, seconds).state == "unknown"
+        assert search_at(job, upstream, seconds).state == "unknown"
     sora.list_error = None
-    assert look_at(job, upstream, 90).state == "absent"
+    assert search_at(job, upstream, 90).state == "absent"
 
 
 def test_an_entry_that_cannot_be_read_proves_nothing(
@@ -131,7 +131,7 @@ def test_an_entry_that_cannot_be_read_proves_nothing(
     sora.unreadable = 1
     assert through_the_window(job, upstream).state == "unknown"
     sora.unreadable = 0
-    assert look_at(job, upstream, 60).state == "absent"
+    assert search_at(job, upstream, 60).state == "absent"
 
 
 def test_the_list_is_walked_over_pages_back_to_the_attempt(
@@ -143,7 +143,7 @@ def test_the_list_is_walked_over_pages_back_to_the_attempt(
     later = datetime.now(UTC) + timedelta(minutes=10)
     for number in range(250):
         sora.add(CreateRequest(f"later {number}", "sora-2", "4", "1280x720"), created_at=later)
-    assert look_at(job, upstream, 2.5).upstream_id == wanted
+    assert search_at(job, upstream, 2.5).upstream_id == wanted
     assert sora.lists == 3
 
 
@@ -178,7 +178,7 @@ def test_of_several_matches_the_earliest_is_adopted_and_the_rest_reported(
     submit_next(upstream)
     earliest = next(iter(sora.videos))
     twin = sora.add(sora.creates[0], created_at=datetime.now(UTC) + timedelta(seconds=3))
-    assert look_at(job, upstream, 2.5).upstream_id == earliest
+    assert search_at(job, upstream, 2.5).upstream_id == earliest
     assert twin.id in caplog.text
 
 
@@ -256,7 +256,7 @@ def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
         Job.objects.filter(pk=one.pk).update(due_at=database_now() + timedelta(hours=1))
         assert submit_next(upstream)
         reconcile(earlier, upstream)
-    assert look_at(two, upstream, 23).state == "rendering"
+    assert search_at(two, upstream, 23).state == "rendering"
     assert only(one).state == "absent"
 
 
@@ -265,7 +265,7 @@ def test_a_match_without_a_date_may_be_ours(job: Job, upstream: Upstream, sora: 
     submit_next(upstream)
     (video_id,) = sora.videos
     sora.videos[video_id] = replace(sora.videos[video_id], created_at=None)
-    assert look_at(job, upstream, 2.5).upstream_id == video_id
+    assert search_at(job, upstream, 2.5).upstream_id == video_id
 
 
 def test_a_match_within_the_clock_skew_is_ours(
@@ -275,7 +275,7 @@ def test_a_match_within_the_clock_skew_is_ours(
     submit_next(upstream)
     early = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW - 2)
     video = sora.add(CreateRequest(**job.fitted), created_at=early)
-    assert look_at(job, upstream, 2.5).upstream_id == video.id
+    assert search_at(job, upstream, 2.5).upstream_id == video.id
 
 
 def test_an_unowned_video_that_does_not_match_leaves_it_to_a_person(
@@ -289,9 +289,9 @@ def test_an_unowned_video_that_does_not_match_leaves_it_to_a_person(
         assert not submit_next(upstream)
     del sora.videos[stranger.id]
     sora.list_error = errors.Unavailable("502")
-    assert look_at(job, upstream, 700).state == "unknown", "a list that could not be read proves nothing"
+    assert search_at(job, upstream, 700).state == "unknown", "a list that could not be read proves nothing"
     sora.list_error = None
-    assert look_at(job, upstream, 800).state == "absent"
+    assert search_at(job, upstream, 800).state == "absent"
 
 
 def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
@@ -312,7 +312,7 @@ def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
     assert (undecided.due_at - undecided.unknown_at).total_seconds() < 60
     with locked(sent) as (_, fresh):
         accept(other, fresh, video, upstream, how="answered")
-    assert look_at(job, upstream, 60).state == "absent"
+    assert search_at(job, upstream, 60).state == "absent"
 
 
 def test_a_provider_that_echoes_otherwise_proves_no_absence(
@@ -374,7 +374,7 @@ def test_a_dialect_without_a_list_leaves_it_to_a_person(make_job: Callable[..., 
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
-    submission = look_at(job, upstream, 60)
+    submission = search_at(job, upstream, 60)
     assert (submission.state, submission.due_at, sora.lists) == ("unknown", None, 0)
 
 
@@ -387,7 +387,7 @@ def test_tries_that_are_absent_come_to_an_end(
     for attempt in range(3):
         with shifted(timedelta(minutes=attempt)):
             assert submit_next(upstream)
-            submission = look_at(job, upstream, 16)
+            submission = search_at(job, upstream, 16)
             if attempt:
                 # Only the first is proven: after that, a person decides.
                 assert submission.state == "unknown"
@@ -410,7 +410,7 @@ def test_a_retry_begins_to_count_anew(
     with shifted(timedelta(minutes=1)):
         retry(job, upstream)
         assert submit_next(upstream)
-        look_at(job, upstream, 16)
+        search_at(job, upstream, 16)
     assert job.status == "pending"
 
 
@@ -420,7 +420,7 @@ def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
     sora.after = dropped
     submit_next(upstream)
     cancel(job, upstream)
-    submission = look_at(job, upstream, 2.5)
+    submission = search_at(job, upstream, 2.5)
     assert (job.status, submission.state) == ("cancelled", "rendering")
 
 
@@ -454,8 +454,8 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     sora.list_error = errors.Unavailable("502")
     submit_next(upstream)
     for minutes in range(0, 70, 10):
-        look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
-    look_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
+        search_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 60 * minutes)
+    search_at(job, upstream, settings.JOB_GIVE_UP_AFTER + 3700)
     lost = only(job)
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):

@@ -112,7 +112,7 @@ def test_a_404_for_a_video_that_is_said_to_be_there_is_tried_again(
     assert (rendered.state, rendered.attempts) == ("rendered", 1)
 
 
-def test_a_file_that_does_not_come_within_our_patience_is_lost(
+def test_a_file_that_does_not_come_before_the_deadline_is_lost(
     rendered: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     sora.content = errors.Unavailable("reset")

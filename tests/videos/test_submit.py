@@ -308,7 +308,7 @@ def test_probes_of_an_upstream_that_goes_on_refusing_grow_rare(
 
 
 @pytest.mark.parametrize("asked", [1e9, 1e14])
-def test_no_upstream_holds_us_back_for_ever(
+def test_no_upstream_makes_us_back_off_for_ever(
     job: Job, upstream: Upstream, sora: ScriptedClient, asked: float
 ) -> None:
     sora.before = raising(errors.Busy("429", retry_after=asked))
@@ -429,7 +429,7 @@ def test_the_price_is_as_listed_and_unknown_where_it_is_not(
     assert only(unlisted).price is None
 
 
-def test_the_look_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
+def test_a_dispatch_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
     upstream = scripted(concurrency=2)
 
     def submits() -> int:

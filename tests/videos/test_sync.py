@@ -252,7 +252,9 @@ def given_up(rendering: Submission, upstream: Upstream) -> None:
     assert rendering.state == "given_up"
 
 
-def test_patience_ends_and_what_was_spent_is_said(rendering: Submission, upstream: Upstream) -> None:
+def test_a_render_past_its_deadline_is_given_up_and_what_was_spent_is_said(
+    rendering: Submission, upstream: Upstream
+) -> None:
     with worked(settings.JOB_GIVE_UP_AFTER - 60):
         _, submission = after_sweep(rendering, upstream)
         assert submission.state == "rendering"

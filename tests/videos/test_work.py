@@ -31,7 +31,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]
     return found
 
 
-def test_the_tasks_carry_a_job_from_the_look_to_its_file(
+def test_the_tasks_carry_a_job_from_the_dispatch_to_its_file(
     job: Job, sora: ScriptedClient, upstream: Upstream, published: list[tuple[str, dict[str, Any]]]
 ) -> None:
     for _ in range(4):

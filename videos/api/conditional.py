@@ -13,8 +13,8 @@ def etag_of(job: Mapping[str, Any]) -> str:
 
     Estimates do not count: they move with the clock while the job itself stays as it is.
     """
-    told = {name: value for name, value in job.items() if not name.startswith("estimatedCompletion")}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    steady = {name: value for name, value in job.items() if not name.startswith("estimatedCompletion")}
+    digest = hashlib.sha256(json.dumps(steady, sort_keys=True, default=str).encode()).hexdigest()[:32]
     return f'"{digest}"'
 
 

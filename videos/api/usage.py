@@ -34,8 +34,8 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
     for *group, count in jobs.annotate(Count("pk")):
         found[tuple(group)]["jobs"] = count
     waiting = Job.objects.exclude(reservation=None)
-    held = _grouped(waiting, "", owner, first, last, by, F("reservation__api_key_id"))
-    for *group, reserved in held.annotate(Sum("reservation__amount")):
+    reserved_by_waiting = _grouped(waiting, "", owner, first, last, by, F("reservation__api_key_id"))
+    for *group, reserved in reserved_by_waiting.annotate(Sum("reservation__amount")):
         found[tuple(group)]["reserved"] = reserved
     paid_for = Case(When(reservation=None, then=F("job__api_key_id")), default=F("reservation__api_key_id"))
     attempts = _grouped(Submission.objects.all(), "job__", owner, first, last, by, paid_for)

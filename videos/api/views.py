@@ -80,10 +80,10 @@ class VideoViewSet(GenericViewSet[Job]):
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
-        wish = CreateVideo(data=request.data)
-        wish.is_valid(raise_exception=True)
+        serializer = CreateVideo(data=request.data)
+        serializer.is_valid(raise_exception=True)
         job = create(
-            wish.video_request(),
+            serializer.video_request(),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
@@ -111,9 +111,9 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
         """Fits and prices a wish as a create does, and creates nothing."""
-        wish = CreateVideo(data=request.data)
-        wish.is_valid(raise_exception=True)
-        fitted = fit(wish.video_request(), configured().dialect, settings.SORA_MODEL)
+        serializer = CreateVideo(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fitted = fit(serializer.video_request(), configured().dialect, settings.SORA_MODEL)
         sent = fitted.request
         price = pricing.cost(sent.model, sent.size, sent.seconds)
         answer = {

@@ -54,8 +54,8 @@ def create(
         # Takes the owner's counters, so that its creates are counted one after the other.
         reservation = reserve(owner, api_key, price_of(fitted))
         ensure_queue_capacity(owner)
-        wish = ReservedRequest(asked, fitted, reservation)
-        (job,) = accept_all([wish], owner=owner, api_key=api_key, upstream=upstream, group=None)
+        request = ReservedRequest(asked, fitted, reservation)
+        (job,) = accept_all([request], owner=owner, api_key=api_key, upstream=upstream, group=None)
         wake("submit")
     return job
 
@@ -77,7 +77,7 @@ def price_of(fitted: FittedRequest) -> Decimal | None:
 
 
 def accept_all(
-    wishes: Iterable[ReservedRequest],
+    requests: Iterable[ReservedRequest],
     *,
     owner: User,
     api_key: ApiKey | None,
@@ -87,14 +87,14 @@ def accept_all(
     """Makes pending jobs, in the order of their ids. Within the transaction that reserved their prices."""
     now = database_now()
     jobs = []
-    for wish in wishes:
-        asked, fitted = wish.asked, wish.fitted
+    for request in requests:
+        asked, fitted = request.asked, request.fitted
         jobs.append(
             Job(
                 owner=owner,
                 api_key=api_key,
                 group=group,
-                ref=wish.ref,
+                ref=request.ref,
                 prompt=asked.prompt,
                 negative_prompt=asked.negative_prompt,
                 duration=asked.duration,
@@ -111,7 +111,7 @@ def accept_all(
                 adjustments=fitted.adjustments,
                 match_key=upstream.dialect.match_key(fitted.request) or "",
                 estimated_cost=price_of(fitted),
-                reservation=wish.reservation,
+                reservation=request.reservation,
                 due_at=now,
                 created_at=now,
                 asked_at=now,

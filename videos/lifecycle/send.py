@@ -49,9 +49,9 @@ def send(submission: Submission, upstream: Upstream) -> None:
         request = CreateRequest(**submission.request)
         video = upstream.client.create(request, deadline=ends - time.monotonic())
     except errors.NotSent as error:
-        _hold(submission, str(error), None)
+        _back_off(submission, str(error), None)
     except errors.Busy as error:
-        _hold(submission, str(error), error.retry_after)
+        _back_off(submission, str(error), error.retry_after)
     except errors.Misconfigured as error:
         _pause(submission, str(error))
     except errors.NotFound as error:
@@ -86,7 +86,7 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
     ).exists()
 
 
-def _hold(submission: Submission, reason: str, retry_after: float | None) -> None:
+def _back_off(submission: Submission, reason: str, retry_after: float | None) -> None:
     """The upstream is busy or away: nothing is sent for a while."""
     provider = submission.provider
     wait = backoff(provider.failures) if retry_after is None else max(with_jitter(retry_after), _MIN_SECONDS)

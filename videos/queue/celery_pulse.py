@@ -51,7 +51,7 @@ class PulsedScheduler(Scheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._ticked_at = time.monotonic()
         self._published = False
-        self._pulse = Pulse(Heartbeat.Role.BEAT, works=self._has_published, alive=self._turns)
+        self._pulse = Pulse(Heartbeat.Role.BEAT, works=self._has_published, alive=self._is_ticking)
         self._begun = False
         super().__init__(*args, **kwargs)
 
@@ -78,6 +78,6 @@ class PulsedScheduler(Scheduler):
         published, self._published = self._published, False
         return published
 
-    def _turns(self) -> bool:
+    def _is_ticking(self) -> bool:
         # A tick may wait for a frozen broker, once for each entry that is due.
         return time.monotonic() - self._ticked_at < EVERY_SECONDS + STALE_AFTER.total_seconds()

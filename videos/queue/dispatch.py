@@ -40,7 +40,7 @@ class Work:
     task: str
     submission_id: int | None = None
     # Tells equal pieces of work apart that may run side by side.
-    turn: int = 0
+    number: int = 0
 
     @property
     def arguments(self) -> dict[str, int]:
@@ -68,7 +68,7 @@ def due_work(upstream: Upstream) -> list[Work]:
     ):
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - mine.filter(state__in=LIVE).count()
-        work += [Work("submit", turn=turn) for turn in range(min(free, _MAX_SUBMITTERS))]
+        work += [Work("submit", number=number) for number in range(min(free, _MAX_SUBMITTERS))]
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
     if swept.exists() and can_sweep(upstream, provider):
         work.append(Work("sweep"))
@@ -126,8 +126,8 @@ def probe(upstream: Upstream) -> None:
     provider = upstream.provider()
     if provider.backoff_seconds(Call.LIST):
         return
-    held = Q(paused_at__isnull=False) | Q(unrecognized_at__isnull=False)
-    leased = Provider.objects.filter(held, pk=provider.pk, probe_due_at__lte=in_database()).update(
+    blocked = Q(paused_at__isnull=False) | Q(unrecognized_at__isnull=False)
+    leased = Provider.objects.filter(blocked, pk=provider.pk, probe_due_at__lte=in_database()).update(
         probe_due_at=in_database(upstream.lease)
     )
     if not leased:

@@ -103,7 +103,7 @@ def send_blocks(provider: Provider) -> list[str]:
         found.append(f"paused since {provider.paused_at:%Y-%m-%d %H:%M:%S}: {provider.pause_reason}")
     if provider.sending_backoff_until is not None and provider.is_backing_off():
         found.append(
-            f"held until {provider.sending_backoff_until:%Y-%m-%d %H:%M:%S}: "
+            f"backing off until {provider.sending_backoff_until:%Y-%m-%d %H:%M:%S}: "
             f"{provider.sending_backoff_reason}"
         )
     for call in Call:

@@ -61,12 +61,12 @@ def next_job(provider: Provider) -> Job | None:
     the provider's lock.
     """
     now = database_now()
-    turns = last_claims(provider)
+    last = last_claims(provider)
     live = Submission.objects.filter(provider=provider, state__in=LIVE)
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
 
     def rank(lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
-        return -effective_priority(lane.priority, asked_at, now), turns.get(lane.owner_id, 0), asked_at
+        return -effective_priority(lane.priority, asked_at, now), last.get(lane.owner_id, 0), asked_at
 
     # By the oldest of each, which may not be due, or look like one that is undecided: then the next of that
     # lane has to stand back behind the others' until it is its turn.

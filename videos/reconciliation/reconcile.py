@@ -32,7 +32,7 @@ _LINGER_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Search:
     """What one walk of the list showed that the attempt may have become."""
 
     complete: bool
@@ -57,7 +57,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
         return
     # The window is judged by the time at which the look began, not by when it was done.
     began = database_now()
-    look = _look(submission, upstream)
+    search = _search(submission, upstream)
     with locked(submission) as (job, submission):
         record_offset(submission, look.offset)
         match = _matches(submission, look.unowned, upstream)
@@ -106,7 +106,7 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
         complete = False
     # In this order: who has been decided by then owns what is its own.
     contested = _contested(submission)
-    return _Look(complete, contested, candidates.unowned(), offset, tuple(missing), strange)
+    return _Search(complete, contested, candidates.unowned(), offset, tuple(missing), strange)
 
 
 def _read_back(
@@ -166,30 +166,30 @@ def _contested(submission: Submission) -> bool:
     return looked_for.exclude(pk=submission.pk).exists()
 
 
-def _schedule(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
+def _schedule(job: Job, submission: Submission, search: _Search, began: datetime, upstream: Upstream) -> None:
     """Nothing was found: look again, or call it absent. Called under the job's lock."""
     window = settings.SORA_RECONCILE_SECONDS
     assert submission.unknown_at is not None
     attempts = submission.attempts
-    record_contact(submission, look.complete, began)
-    if look.complete:
+    record_contact(submission, search.complete, began)
+    if search.complete:
         # A late look stands for the earlier ones that it missed.
         past = (began - submission.unknown_at).total_seconds()
         attempts = max(attempts, sum(1 for each in window if each <= past))
     if attempts < len(window):
         due = (
             submission.unknown_at + timedelta(seconds=window[attempts])
-            if look.complete
-            else _next_look(began)
+            if search.complete
+            else _next_search(began)
         )
         _again(submission, attempts, due)
-    elif not look.complete:
-        _again(submission, attempts, _next_look(began))
+    elif not search.complete:
+        _again(submission, attempts, _next_search(began))
     else:
-        _judge(job, submission, look, began, upstream)
+        _judge(job, submission, search, began, upstream)
 
 
-def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstream: Upstream) -> None:
+def _judge(job: Job, submission: Submission, search: _Search, began: datetime, upstream: Upstream) -> None:
     """The whole window has passed, and a complete look found nothing of its own."""
     person = needs_person(job, submission, upstream)
     if look.offset is None:
@@ -197,24 +197,24 @@ def _judge(job: Job, submission: Submission, look: _Look, began: datetime, upstr
     if look.strange:
         person = person or "this upstream shows none of the ids that we know"
     attempts = len(settings.SORA_RECONCILE_SECONDS)
-    if not (look.unowned or look.missing or person):
+    if not (search.unowned or search.missing or person):
         record_absent(job, submission, how="proven")
     elif submission.give_up_at <= began:
         give_up_if_expired(job, submission)
-    elif look.unowned and look.contested:
+    elif search.unowned and search.contested:
         # It may be that of a create which is answered just now, or is looked for as well.
         _again(submission, attempts, began + timedelta(seconds=_AGAIN_SECONDS))
-    elif look.missing and not (look.unowned or person):
+    elif search.missing and not (search.unowned or person):
         # It may be late on the list, or is lost and not yet known to be.
         logger.warning(
-            "The list proves nothing about %s: %s is ours and not on it", submission, look.missing[0]
+            "The list proves nothing about %s: %s is ours and not on it", submission, search.missing[0]
         )
         assert submission.unknown_at is not None
         seconds = (began - submission.unknown_at).total_seconds() / 10
         wait = min(max(seconds, _AGAIN_SECONDS), _LINGER_SECONDS)
         _again(submission, attempts, began + timedelta(seconds=wait))
     else:
-        ids = ", ".join(video.id for video in look.unowned)
+        ids = ", ".join(video.id for video in search.unowned)
         logger.error(
             "Whether %s was accepted cannot be proven: %s. It is not sent again.",
             submission,
@@ -238,7 +238,7 @@ def record_offset(submission: Submission, found: Offset | None) -> None:
     submission.save(update_fields=["clock_low", "clock_high", "clock_steady"])
 
 
-def _next_look(began: datetime) -> datetime:
+def _next_search(began: datetime) -> datetime:
     """When to read a list again that proved nothing: later, the longer reading it took."""
     now = database_now()
     return now + max(now - began, timedelta(seconds=_AGAIN_SECONDS))

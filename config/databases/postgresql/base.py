@@ -1,4 +1,4 @@
-"""PostgreSQL that may freeze: no call to it waits longer than config.databases.patience has it.
+"""PostgreSQL that may freeze: no call to it waits longer than config.databases.timeouts has it.
 
 The server ends what takes too long while it is well. Only this end can give up a server that is frozen: its
 kernel goes on acknowledging packets, so no option of TCP or of PostgreSQL notices.
@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db.backends.postgresql import base, schema
 from psycopg import errors
 
-from config.databases import patience
-from config.databases.patience import gate
+from config.databases import timeouts
+from config.databases.timeouts import gate
 
 # The server's own limit comes first: it says what was wrong, and leaves a connection that can be used.
 _SERVER_FIRST_SECONDS = 0.5
@@ -30,11 +30,11 @@ class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is given up when one answer takes too long."""
 
     # Seconds; None while a migration runs.
-    patience: float | None = None
+    answer_seconds: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg has it, for at most `patience`. Raises Frozen."""
-        bound = self.patience if timeout is None else timeout
+        """As psycopg has it, for at most `answer_seconds`. Raises Frozen."""
+        bound = self.answer_seconds if timeout is None else timeout
         try:
             found = super().wait(gen, interval, bound)
         except errors._WaitTimeout as error:
@@ -61,7 +61,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
     def __enter__(self) -> Any:
         if not self.collect_sql:
             self.connection.ensure_connection()
-            self.connection.connection.patience = None
+            self.connection.connection.answer_seconds = None
             self._each("SET {} = 0")
         return super().__enter__()
 
@@ -69,7 +69,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         super().__exit__(exc_type, *rest)
         if not self.collect_sql:
             self._each("RESET {}")
-            self.connection.connection.patience = patience.seconds()
+            self.connection.connection.answer_seconds = timeouts.seconds()
 
     def _each(self, statement: str) -> None:
         with self.connection.cursor() as cursor:
@@ -87,10 +87,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         """What the server and the kernel watch over; what DATABASE_URL says itself comes last."""
         params = super().get_connection_params()
-        most = patience.seconds()
+        most = timeouts.seconds()
         limits = {
             "statement_timeout": most - _SERVER_FIRST_SECONDS,
-            "lock_timeout": patience.lock_seconds(),
+            "lock_timeout": timeouts.lock_seconds(),
             # Who is frozen in a transaction holds its locks no longer than this.
             "idle_in_transaction_session_timeout": settings.DATABASE_IDLE_SECONDS,
         }
@@ -116,7 +116,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except errors.ConnectionTimeout:
             gate.gave_up()
             raise
-        connection.patience = patience.seconds()
+        connection.answer_seconds = timeouts.seconds()
         gate.answered()
         return connection
 
@@ -125,8 +125,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection: Any = self.connection
         if connection is None or not gate.admits():
             return False
-        before, connection.patience = connection.patience, patience.HEALTH_CHECK_SECONDS
+        before, connection.answer_seconds = connection.answer_seconds, timeouts.HEALTH_CHECK_SECONDS
         try:
             return bool(super().is_usable())
         finally:
-            connection.patience = before
+            connection.answer_seconds = before

@@ -1,10 +1,10 @@
-"""SQLite, whose one write lock is waited for as long as config.databases.patience has it."""
+"""SQLite, whose one write lock is waited for as long as config.databases.timeouts has it."""
 
 from typing import Any
 
 from django.db.backends.sqlite3 import base
 
-from config.databases import patience
+from config.databases import timeouts
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -12,4 +12,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         """With the thread's own time for a lock, unless OPTIONS name one."""
-        return {"timeout": patience.seconds(), **super().get_connection_params()}
+        return {"timeout": timeouts.seconds(), **super().get_connection_params()}

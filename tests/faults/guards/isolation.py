@@ -22,7 +22,7 @@ GUARDS: Final = (
     Guard(
         "another person's job is 403 in the plain face",
         "accounts.ownership:get_owned",
-        "told and rows.filter(pk=pk).exists()",
+        "reveals and rows.filter(pk=pk).exists()",
         "False",
         "tests/api/test_generate.py",
     ),
@@ -36,7 +36,7 @@ GUARDS: Final = (
     Guard(
         "only where a caller is told does another's row say that it is there",
         "accounts.ownership:get_owned",
-        "told and rows.filter(pk=pk).exists()",
+        "reveals and rows.filter(pk=pk).exists()",
         "rows.filter(pk=pk).exists()",
         "tests/api/test_ownership.py",
     ),

@@ -116,7 +116,7 @@ GUARDS: Final = (
         "videos.queue.waiting:must_wait",
         "_URGENT",
         "__import__('datetime').timedelta()",
-        "tests/videos/test_restraint.py",
+        "tests/videos/test_breaker.py",
     ),
     Guard(
         "nothing is kept where no media is mounted",

@@ -53,22 +53,22 @@ GUARDS: Final = (
     Guard(
         "absence is proven only by a complete look",
         "videos.reconciliation.reconcile:_schedule",
-        "not look.complete",
+        "not search.complete",
         "False",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
         "what another attempt may own is waited for",
         "videos.reconciliation.reconcile:_judge",
-        "look.unowned and look.contested",
+        "search.unowned and search.contested",
         "False",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
         "a video that nobody owns keeps absence from being proven",
         "videos.reconciliation.reconcile:_judge",
-        "not (look.unowned or look.missing or person)",
-        "not (look.missing or person)",
+        "not (search.unowned or search.missing or person)",
+        "not (search.missing or person)",
         "tests/videos/test_reconcile.py",
     ),
     Guard(
@@ -108,7 +108,7 @@ GUARDS: Final = (
         "videos.reconciliation.reconcile:_schedule",
         "attempts = max(attempts, sum(1 for each in window if each <= past))",
         "attempts += 1",
-        "tests/webhooks/test_hint.py",
+        "tests/webhooks/test_notifications.py",
     ),
     Guard(
         "an operator adopts the video that was asked for",
@@ -179,8 +179,8 @@ GUARDS: Final = (
     Guard(
         "a list that lacks what is ours proves nothing",
         "videos.reconciliation.reconcile:_judge",
-        "not (look.unowned or look.missing or person)",
-        "not (look.unowned or person)",
+        "not (search.unowned or search.missing or person)",
+        "not (search.unowned or person)",
         "tests/videos/test_identity.py",
     ),
     Guard(

@@ -150,7 +150,7 @@ GUARDS: Final = (
         "an unknown outcome is not taken for unsent",
         "videos.lifecycle.send:send",
         "record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)",
-        "_hold(submission, str(error), None)",
+        "_back_off(submission, str(error), None)",
         "tests/videos/test_submit.py",
     ),
     Guard(

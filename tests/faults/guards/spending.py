@@ -72,10 +72,10 @@ GUARDS: Final = (
         "a reservation ends once",
         "accounts.budgets.reservations:_end",
         """
-        if not held.update(state=state, settled=spent):
+        if not reserved.update(state=state, settled=spent):
             return False
         """,
-        "held.update(state=state, settled=spent)",
+        "reserved.update(state=state, settled=spent)",
         "tests/accounts/test_budgets.py",
     ),
     Guard(

@@ -41,7 +41,7 @@ class Command(EscapingCommand):
         for each in ended:
             self.stdout.write(f"{name}: ended: {each}")
         if not ended and not providers.is_unrecognized(name):
-            self.stdout.write(f"{name}: nothing held it back.")
+            self.stdout.write(f"{name}: nothing blocked it.")
         if providers.is_unrecognized(name):
             self.stdout.write(
                 f"{name}: it still does not know our ids. It goes on by itself once it does; if they are "

@@ -37,7 +37,7 @@ class Backlog:
     blocking: dict[int, dict[int, tuple[int, datetime]]]
     # By owner: group, priority, level, when the oldest was asked for, how many wait, how many are in the way.
     lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]]
-    turns: dict[int, int]
+    last_claims: dict[int, int]
     live_in_group: dict[UUID, int]
     live_of: dict[int, int]
     # Accounts with waiting jobs, of which nothing is sent.
@@ -98,7 +98,7 @@ def _count(provider: Provider) -> Backlog:
         live=live.count(),
         blocking=dict(blocking),
         lanes=dict(lanes),
-        turns=last_claims(provider),
+        last_claims=last_claims(provider),
         live_in_group=dict(in_groups),
         live_of=dict(of_owners),
         deactivated=frozenset(gone),

@@ -119,13 +119,13 @@ class _Estimator:
             for owner, (count, _) in owners.items()
             if its > mine and owner != job.owner_id
         )
-        turns = self._backlog.turns
+        last = self._backlog.last_claims
         same = self._backlog.blocking.get(mine, {})
         _, my_oldest = same.get(job.owner_id, (0, job.asked_at))
-        turn = turns.get(job.owner_id, 0), min(my_oldest, job.asked_at)
+        rank = last.get(job.owner_id, 0), min(my_oldest, job.asked_at)
         # An owner that was served longer ago goes first, then as often as this one.
         return higher + sum(
-            min(count, own + ((turns.get(owner, 0), oldest) < turn))
+            min(count, own + ((last.get(owner, 0), oldest) < rank))
             for owner, (count, oldest) in same.items()
             if owner != job.owner_id
         )

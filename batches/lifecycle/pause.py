@@ -19,19 +19,19 @@ class NotPausable(APIException):
 
 def pause(batch: Batch) -> None:
     """Sends none of its jobs any more; what was sent goes on. Harmless when repeated. Raises NotPausable."""
-    _hold(batch, True)
+    _set_paused(batch, True)
 
 
 def resume(batch: Batch) -> None:
     """Ends a pause; harmless where there is none. Raises NotPausable."""
-    _hold(batch, False)
+    _set_paused(batch, False)
     wake("submit")
 
 
-def _hold(batch: Batch, held: bool) -> None:
+def _set_paused(batch: Batch, paused: bool) -> None:
     with transaction.atomic():
         locked = Batch.lock(batch.pk)
         if locked is None or locked.completed_at is not None or locked.cancelled_at is not None:
             raise NotPausable
-        if Group.objects.filter(pk=batch.pk, held=not held).update(held=held):
-            BatchEvent.record(locked, BatchEvent.Kind.PAUSED if held else BatchEvent.Kind.RESUMED)
+        if Group.objects.filter(pk=batch.pk, held=not paused).update(held=paused):
+            BatchEvent.record(locked, BatchEvent.Kind.PAUSED if paused else BatchEvent.Kind.RESUMED)

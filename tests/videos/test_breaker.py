@@ -79,7 +79,7 @@ def test_turns_that_were_not_used_are_not_saved_up(
     assert len(sora.creates) <= 1 + 3
 
 
-def test_a_claim_that_finds_no_job_uses_no_turn(
+def test_a_claim_that_finds_no_job_consumes_no_token(
     make_job: MakeJob, upstream: Upstream, settings: Settings
 ) -> None:
     settings.SORA_REQUESTS_PER_MINUTE = 1
@@ -182,7 +182,7 @@ def test_failures_that_are_not_in_a_row_open_nothing(
     assert Provider.objects.get().failures == 0
 
 
-def held_for() -> float:
+def backoff_left() -> float:
     sending_backoff_until = Provider.objects.get().sending_backoff_until
     assert sending_backoff_until is not None
     return (sending_backoff_until - database_now()).total_seconds()
@@ -191,7 +191,7 @@ def held_for() -> float:
 @pytest.mark.parametrize(
     "sooner", [errors.NotSent("refused"), errors.Busy("429", retry_after=5), errors.OutcomeUnknown("500")]
 )
-def test_a_hold_is_made_longer_and_never_shorter(
+def test_a_backoff_is_made_longer_and_never_shorter(
     make_job: MakeJob,
     upstream: Upstream,
     sora: ScriptedClient,
@@ -206,11 +206,11 @@ def test_a_hold_is_made_longer_and_never_shorter(
         assert submission is not None
         sora.before = raising(answer)
         send(submission, upstream)
-        assert held_for() > least - 10
+        assert backoff_left() > least - 10
     assert Provider.objects.get().sending_backoff_reason == "again"
 
 
-def test_an_open_breaker_makes_no_hold_shorter(
+def test_an_open_breaker_makes_no_backoff_shorter(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 2
@@ -223,22 +223,22 @@ def test_an_open_breaker_makes_no_hold_shorter(
     sora.before = raising(errors.OutcomeUnknown("500", answered=True))
     second.provider.refresh_from_db()
     send(second, upstream)
-    assert held_for() > 590
+    assert backoff_left() > 590
 
 
-def test_an_operator_ends_a_hold(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient) -> None:
+def test_an_operator_ends_a_backoff(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient) -> None:
     make_job()
     sora.before = raising(errors.Busy("429", retry_after=600))
     submit_next(upstream)
     Provider.objects.update(list_backoff_until=database_now() + timedelta(hours=1))
     said = resume(upstream.name)
-    assert [each.split(" until ")[0] for each in said] == ["held", "no list call"]
+    assert [each.split(" until ")[0] for each in said] == ["backing off", "no list call"]
     provider = Provider.objects.get()
     assert provider.takes_creates()
     assert not provider.backoff_seconds(Call.LIST)
 
 
-def test_a_create_of_unknown_outcome_holds_the_provider_as_long_as_it_asks(
+def test_a_create_of_unknown_outcome_backs_off_as_long_as_the_upstream_asks(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     make_job(), make_job()
@@ -340,9 +340,7 @@ def test_the_audit_and_the_probe_leave_it_alone_as_well(
     assert (sora.lists, sora.probes) == (1, 0)
 
 
-def test_a_probe_heeds_how_long_the_upstream_wants_to_be_left_alone(
-    job: Job, upstream: Upstream, sora: ScriptedClient
-) -> None:
+def test_a_probe_respects_retry_after(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
     sora.before = raising(errors.Misconfigured("401", status=401))
     submit_next(upstream)
     sora.probe_error = alone()
@@ -395,7 +393,7 @@ def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
     assert sora.retrieves == asked
 
 
-def test_of_many_that_are_asked_one_by_one_the_first_that_is_told_so_is_the_last(
+def test_polling_one_by_one_stops_at_the_first_retry_after(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     for _ in range(5):

@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_reconcile import dropped, look_at
+from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
 from tests.webhooks.signing import event, send
 from upstreams.client import errors
@@ -66,10 +66,10 @@ def test_one_after_a_create_that_was_not_answered_has_it_looked_for_at_once(
     sora.after = dropped
     submit_next(upstream)
     (video_id,) = sora.videos
-    assert look_at(job, upstream, 0).state == "unknown"
+    assert search_at(job, upstream, 0).state == "unknown"
     assert send(hook, event(video_id)).status_code == 204
     assert woken == ["dispatch"]
-    assert (look_at(job, upstream, 0).state, only(job).upstream_id) == ("rendering", video_id)
+    assert (search_at(job, upstream, 0).state, only(job).upstream_id) == ("rendering", video_id)
     assert len(sora.creates) == 1
 
 
@@ -81,13 +81,13 @@ def test_any_number_of_hints_does_not_prove_absence_any_earlier(
     # Time goes on beside the shift, so the attempts are held to what has passed when each is over.
     for seconds in (0.1, 0.5, 1, 1.5, 2.5, 3, 4, 5.5, 6, 7, 8, 9, 10):
         hinted(upstream, "video_elsewhere", seconds)
-        submission = look_at(job, upstream, seconds)
+        submission = search_at(job, upstream, seconds)
         assert submission.unknown_at is not None
         past = (database_now() - submission.unknown_at).total_seconds() + seconds
         assert submission.state == "unknown", seconds
         assert submission.attempts <= sum(1 for each in (2, 5) if each <= past)
     assert sora.lists == 13
-    assert look_at(job, upstream, 15.5).state == "absent"
+    assert search_at(job, upstream, 15.5).state == "absent"
 
 
 def test_what_shows_on_the_list_only_after_hinted_looks_is_found(
@@ -98,9 +98,9 @@ def test_what_shows_on_the_list_only_after_hinted_looks_is_found(
     sora.hidden = set(sora.videos)
     for seconds in (1, 2.5, 3, 5.5, 6, 10):
         hinted(upstream, "video_elsewhere", seconds)
-        assert look_at(job, upstream, seconds).state == "unknown"
+        assert search_at(job, upstream, seconds).state == "unknown"
     sora.hidden = set()
-    assert look_at(job, upstream, 15.5).state == "rendering"
+    assert search_at(job, upstream, 15.5).state == "rendering"
     assert len(sora.creates) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_being_fetched_is_left_to_who_fetches_it(
     assert only(job).due_at == before.due_at
 
 
-def test_a_hint_puts_no_look_off(job: Job, upstream: Upstream) -> None:
+def test_a_notification_puts_no_search_off(job: Job, upstream: Upstream) -> None:
     submit_next(upstream)
     earlier = database_now() - timedelta(minutes=1)
     Submission.objects.update(due_at=earlier)
