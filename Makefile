@@ -8,7 +8,7 @@ ARGS ?=
 BIN := .venv/bin
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r
-# Extras are kept: pip calls a package unpinned where another asks for it with an extra that the lock does not name.
+# Extras are kept: pip calls a package unpinned if another asks for it with an extra that the lock does not name.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	--no-strip-extras --extra simulator
 
@@ -28,7 +28,7 @@ test: .venv/dev.installed ## Run every check and test; ARGS are for pytest.
 quick: .venv/dev.installed ## Run the static checks, then the quick tests up to the first failure.
 	@exec $(BIN)/python -m tests.run --quick $(ARGS)
 
-mutants: .venv/dev.installed ## Remove each guard in turn: a test must fail; ARGS="--only lease", --list.
+mutants: .venv/dev.installed ## Remove each guard in turn; a test must fail. ARGS="--only lease", --list.
 	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)
 
 mutation: .venv/dev.installed ## Have mutmut change the code of money and sending, for hours: tests must notice.
@@ -44,13 +44,13 @@ bench: .venv/dev.installed ## Measure claims, reads and uploads, against a basel
 	@$(BIN)/python -m bench.upload
 
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
-lint: .venv/dev.installed ## Look for mistakes without running anything.
+lint: .venv/dev.installed ## Run the linter and the type checker.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=unused $(BIN)/mypy
 	$(BIN)/lint-imports
 
-fmt: .venv/dev.installed ## Format the code and mend what ruff can mend.
+fmt: .venv/dev.installed ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -70,7 +70,7 @@ lock: .venv/dev.installed ## Pin what pyproject.toml asks for, with hashes.
 	@$(INSTALL) $<
 	@touch .venv/runtime.installed $@
 
-# Made anew where it is missing, unfinished, or its Python is gone.
+# Made again if it is missing, unfinished, or its Python is gone.
 ifneq ($(shell $(BIN)/python -c 'import pip; $(RECENT)' 2>/dev/null && echo usable),usable)
 .PHONY: $(BIN)/python
 endif

@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The address that a request comes from."""
 
 import re
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -13,10 +13,10 @@ _WITH_PORT: Final = re.compile(r"([^:]*):\d*")
 
 
 def address_of(request: HttpRequest) -> str:
-    """The caller's address, as TRUSTED_PROXIES proxies before us pass it on; for IPv6 its network of /64."""
+    """The caller's address as passed on by TRUSTED_PROXIES proxies; for IPv6, its /64 network."""
     given = str(request.META.get("REMOTE_ADDR", ""))
     hops = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")
-    # Each proxy adds who asked it, so what a caller wrote itself stands further left.
+    # Each proxy appends the address that it was asked from, so what a caller made up is further left.
     if 0 < settings.TRUSTED_PROXIES <= len(hops):
         given = _without_port(hops[-settings.TRUSTED_PROXIES].strip()) or given
     try:

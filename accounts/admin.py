@@ -1,4 +1,4 @@
-"""What operators see of callers."""
+"""The admin pages of accounts, keys and budgets."""
 
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ admin.site.register(User, UserAdmin)
 
 
 class _NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A key that opens something."""
+    """The form that makes a key."""
 
     def clean_expires_at(self) -> datetime | None:
         ends: datetime | None = self.cleaned_data["expires_at"]
@@ -54,11 +54,11 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return ("owner", "name", "scope", "expires_at", *made)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        """Of a key that is there the name alone changes, as over REST."""
+        """Only the name of an existing key can be changed, as over REST."""
         return [field for field in self.get_fields(request, obj) if field != "name"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        """Makes the key and shows its secret, this once."""
+        """Makes the key and shows its secret once."""
         if change:
             obj.save(update_fields=["name"])
             return

@@ -1,4 +1,4 @@
-"""The app of callers."""
+"""The app of accounts."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that may cost money is carried out once, however often it is sent."""
+"""`Idempotency-Key`: a request that may cost money is carried out once, even if it is sent again."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class UnusableKey(APIException):
 
 
 class KeyReused(APIException):
-    """422: the key came before, with another request."""
+    """422: the key was used before, with another request."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "idempotency_key_reused"
@@ -41,11 +41,11 @@ class KeyReused(APIException):
 
 
 def idempotent(request: Request, carry_out: Callable[[], Response]) -> Response:
-    """Carries a request out and keeps its answer under the caller's key, or replays the answer that it had.
+    """Carries out a request and keeps its answer under the caller's key, or replays the kept answer.
 
-    The key is kept in the transaction of what it creates: neither is there without the other. An error keeps
-    nothing, so the key may be used again. A twin waits for the first to end, then gets its answer. Raises
-    UnusableKey, KeyReused.
+    The key is committed together with what the request creates. An error keeps nothing, so the key can be
+    used again. If the same request comes while the first runs, it waits and gets the first one's answer.
+    Raises UnusableKey, KeyReused.
     """
     given = request.headers.get("Idempotency-Key")
     if given is None:
@@ -85,7 +85,8 @@ def _kept(request: Request, key: str) -> QuerySet[IdempotencyKey]:
 
 def _forget_expired(request: Request, key: str) -> None:
     expired = IdempotencyKey.objects.filter(owner=request.user, created_at__lte=Now() - KEPT_FOR)  # type: ignore[misc]
-    # However many there are, this one is in the way. First, so that who waits for its row holds no other.
+    # This one would block the insert. It goes first, so that a request that waits for its row has locked no
+    # other.
     expired.filter(key=key).delete()
     # Those that another request is deleting just now are its to delete.
     found = expired.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)
@@ -103,7 +104,7 @@ def _bare(given: str) -> str:
 
 
 def _hash(request: Request) -> str:
-    # An upload is kept on disk, and told by its digest.
+    # An upload is kept on disk, and recognised by its digest.
     body: Any = getattr(request.data, "fingerprint", request.data)
     address = request.get_full_path()
     canonical = json.dumps([request.method, address, body], sort_keys=True, separators=(",", ":"))

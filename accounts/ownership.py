@@ -1,4 +1,4 @@
-"""Whose rows a caller can reach: the one place that says it."""
+"""Which rows a caller can reach."""
 
 from typing import Any, TypeVar
 
@@ -12,17 +12,17 @@ T = TypeVar("T", bound=Model)
 
 
 def owned_by(rows: QuerySet[T], owner: User, *, through: str = "") -> QuerySet[T]:
-    """Those of these rows that are the owner's, or whose `through` is: "job__" for rows of a job.
+    """The rows that belong to the owner, directly or by `through`, such as "job__" for rows of a job.
 
-    Every list and every lookup of a caller begins here.
+    Every list and every lookup of a caller uses this.
     """
     return rows.filter(**{f"{through}owner": owner})
 
 
 def get_owned(rows: QuerySet[T], owner: User, pk: Any, *, through: str = "", reveals: bool = False) -> T:
-    """One row of the owner's, as owned_by has it.
+    """One row of the owner's, by owned_by.
 
-    Raises Http404 for any other; where a caller may be `told`, PermissionDenied for somebody else's.
+    Raises Http404 for any other row. With `reveals`, raises PermissionDenied if it belongs to somebody else.
     """
     row = owned_by(rows, owner, through=through).filter(pk=pk).first()
     if row is not None:

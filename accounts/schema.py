@@ -1,4 +1,4 @@
-"""The schema's words for how a caller identifies itself."""
+"""The security schemes in the OpenAPI schema."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -9,7 +9,7 @@ from accounts.sessions.tokens import access_cookie, refresh_cookie
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The key's two ways, for the schema."""
+    """The two headers of an API key, for the schema."""
 
     target_class = ApiKeyAuthentication
     name = ["apiKey", "bearer"]
@@ -32,7 +32,7 @@ class CookieScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = ["cookie", "refreshCookie"]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[str]]]:
-        """The refresh token opens nothing but /api/auth/refresh."""
+        """The refresh token is only for /api/auth/refresh."""
         return [{"cookie": []}]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, str]]:

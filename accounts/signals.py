@@ -1,4 +1,4 @@
-"""What accounts say to the apps above them."""
+"""Signals of accounts for other apps."""
 
 from django.dispatch import Signal
 

@@ -1,4 +1,4 @@
-"""The one place where an error becomes an answer."""
+"""Turns every error into an answer in the same envelope."""
 
 import logging
 import sys
@@ -28,19 +28,19 @@ _CODES: Final = {
 
 
 class DatabaseAway(exceptions.APIException):
-    """503: nothing was carried out, unless the connection broke while just that was committed."""
+    """503: nothing was carried out, unless the connection broke during the commit."""
 
     status_code = 503
     default_code = "database_unavailable"
     default_detail = (
         "The service cannot reach its database now, and may not know whether the request was carried out. "
-        "Send it again later, with the same Idempotency-Key if it had one; without one, look first."
+        "Send it again later, with the same Idempotency-Key if it had one. If not, look at your jobs first."
     )
     wait = 5.0
 
 
 def body(request: HttpRequest, code: str, message: str, details: object = None) -> dict[str, object]:
-    """The error envelope: a stable code, a sentence that says what to do, and what it is about."""
+    """The error envelope: a stable code, a message that says what to do, and details."""
     return {
         "success": False,
         "error": {
@@ -55,12 +55,12 @@ def body(request: HttpRequest, code: str, message: str, details: object = None) 
 def respond(
     request: HttpRequest, status: int, code: str, message: str, details: object = None
 ) -> JsonResponse:
-    """An error outside REST framework's views, in the same envelope."""
+    """Answers with an error outside REST framework's views, in the same envelope."""
     return JsonResponse(body(request, code, message, details), status=status)
 
 
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
-    """REST framework's exception handler; a bug stays a 500 and reaches Django's."""
+    """REST framework's exception handler. A bug is left to Django's handler and is a 500."""
     if isinstance(exc, OperationalError | InterfaceError):
         logger.warning("The database does not answer: %s", exc)
         exc = DatabaseAway()
@@ -88,19 +88,19 @@ def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
-    """Django's handler for an address that leads nowhere."""
+    """Django's handler for an unknown address."""
     return respond(request, 404, "not_found", "There is nothing at this address; /docs lists what there is.")
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
-    """Django's handler for a request that it refuses before any view, such as one for an unknown host."""
+    """Django's handler for a request that it refuses before any view, for example for an unknown host."""
     return respond(request, 400, "bad_request", "The request cannot be served; check its Host and its form.")
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's handler for a bug; the log has the traceback under the same request id.
 
-    It comes here as well for a database that does not answer, outside of REST framework's views.
+    Outside REST framework's views, a database that does not answer is handled here as well.
     """
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         response = respond(

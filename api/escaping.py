@@ -1,4 +1,4 @@
-"""Texts from outside, made harmless where people read them: terminals and log files."""
+"""Escapes texts from outside for terminals and log files."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ def escaped(text: str) -> str:
 
 
 class _EscapedOutput(OutputWrapper):
-    """Each write is one line, whatever is in it."""
+    """Writes each text as one line."""
 
     def write(  # type: ignore[override]
         self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
@@ -30,7 +30,7 @@ class _EscapedOutput(OutputWrapper):
 
 
 class EscapingCommand(BaseCommand):
-    """A management command whose output shows what comes from outside as harmless text, a line per write."""
+    """A management command that escapes its output; each write is one line."""
 
     def __init__(
         self, stdout: TextIO | None = None, stderr: TextIO | None = None, *args: Any, **kwargs: Any
@@ -42,7 +42,7 @@ class EscapingCommand(BaseCommand):
         self.stderr.style_func = style
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """As Django's, which would wrap the streams that `call_command` gives without escaping."""
+        """Escapes the streams that `call_command` passes, which Django would not."""
         if (stdout := options.pop("stdout", None)) is not None:
             self.stdout = _EscapedOutput(stdout)
         if (stderr := options.pop("stderr", None)) is not None:

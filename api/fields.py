@@ -1,4 +1,4 @@
-"""Strict readers of JSON: a field has exactly its type, and an unknown one is refused by name."""
+"""Strict JSON fields: a field has exactly its type, and an unknown field is refused by name."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 
 class StrictCharField(serializers.CharField):
-    """A JSON string, and nothing that merely could be written as one."""
+    """A JSON string. Numbers and other types are refused."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -54,7 +54,7 @@ class StrictFloatField(serializers.FloatField):
 
 
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    """Refuses fields that it does not know, by name."""
+    """Refuses unknown fields by name."""
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):

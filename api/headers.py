@@ -1,10 +1,10 @@
-"""Headers of requests and answers, for the schema."""
+"""Request and response headers for the schema."""
 
 from drf_spectacular.utils import OpenApiParameter
 
 
 def header(name: str, statuses: list[int], description: str) -> OpenApiParameter:
-    """A header of an answer."""
+    """A response header."""
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=statuses, description=description)
 
 

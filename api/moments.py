@@ -1,4 +1,4 @@
-"""Moments as every face writes them: ISO 8601 in UTC, with milliseconds and `Z`."""
+"""Times as every API writes them: ISO 8601 in UTC, with milliseconds and `Z`."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 
 def written(at: datetime) -> str:
-    """As "2026-11-21T10:00:00.049Z"; what is finer than a millisecond is cut off."""
+    """A time as "2026-11-21T10:00:00.049Z", cut to milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

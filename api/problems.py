@@ -1,4 +1,4 @@
-"""What is wrong with a request, as a list."""
+"""The problems of a request, as a list."""
 
 from collections.abc import Mapping
 from typing import Any

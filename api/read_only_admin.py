@@ -1,4 +1,4 @@
-"""The admin shows rows that only the service itself may change."""
+"""Admin pages of rows that only the service itself may change."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 
 class ReadOnly:
-    """Nothing is added, changed or deleted by hand: each row is part of a history of money."""
+    """Rows cannot be added, changed or deleted by hand, because they record money."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What every request passes: its id, the limit on its body, its parser."""
+"""Request ids, limits on bodies, and the JSON parser of every request."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class MeantAnswersFilter(logging.Filter):
-    """Keeps out of the log what Django takes for an error and we answered on purpose: 503."""
+    """Drops log records of answers that Django takes for errors but that were meant: 503."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return getattr(record, "status_code", None) != 503
@@ -62,7 +62,7 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body that is too long (body_limit) before any of it is read, and one of unknown length."""
+    """Refuses a body that is too long (body_limit) or of unknown length, before it is read."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -84,14 +84,14 @@ class BodyLimitMiddleware:
 
 
 def _drain(request: HttpRequest, length: int) -> None:
-    """Reads what a client sends anyway: most see no answer that comes before they are done."""
+    """Reads the rest of a body, because most clients see no answer before they have sent everything."""
     left = length if length <= MAX_DRAIN_BYTES else 0
     while left and (chunk := request.read(min(left, 65_536))):
         left -= len(chunk)
 
 
 class HeadMiddleware:
-    """Answers HEAD with the headers of GET alone."""
+    """Answers HEAD with the headers of GET."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -109,7 +109,7 @@ class HeadMiddleware:
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Answers in the one format there is, whatever the Accept header says."""
+    """Answers in JSON and ignores the Accept header."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         given = (request.content_type or "").split(";")[0].strip().lower()
@@ -123,7 +123,7 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class StrictJSONParser(BaseParser):
-    """A JSON object as RFC 8259 has it, in UTF-8, without what could not be stored."""
+    """Parses a strict JSON object (api.bodies.strict_json)."""
 
     media_type = "application/json"
 

@@ -1,4 +1,4 @@
-"""What the schema says of strict requests."""
+"""Strict requests in the OpenAPI schema."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from drf_spectacular.utils import Direction
 
 
 class StrictRequests(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
-    """A request with a field that is not listed is refused, and the schema says so."""
+    """Says in the schema that unknown fields of requests are refused."""
 
     target_class = "api.fields.StrictSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Any:
-        """As without this extension, closed against further properties in requests."""
+        """The usual schema, with `additionalProperties: false` in requests."""
         schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
             self.target, direction, bypass_extensions=True
         )

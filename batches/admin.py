@@ -1,4 +1,4 @@
-"""What operators see of batches. They are read here, and changed only by the journeys."""
+"""Admin pages of batches, read-only."""
 
 from django.contrib import admin
 
@@ -13,7 +13,7 @@ class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(Batch)
 class BatchAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Batches with their history; their jobs are found by the group."""
+    """Batches with their history. Their jobs are found by the group."""
 
     list_display = ("group", "name", "total", "round", "created_at", "cancelled_at", "completed_at")
     list_filter = ("completed_at",)

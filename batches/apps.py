@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class BatchesConfig(AppConfig):
-    """Hears of jobs that end or are opened again."""
+    """Receives the signals of jobs that end or are opened again."""
 
     name = "batches"
 

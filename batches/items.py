@@ -1,4 +1,4 @@
-"""The items of a batch, as they are sent: a JSON list, or an upload of CSV or JSON Lines."""
+"""The items of a batch, from a JSON list or an upload of CSV or JSON Lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _SHOWN_OF_ONE: Final = 3
 
 
 class BadItems(APIException):
-    """400: items that cannot be accepted; none was. `extra` has all their problems."""
+    """400: some items cannot be accepted, so none was. `extra` has all problems."""
 
     status_code = status.HTTP_400_BAD_REQUEST
     default_code = "validation_failed"
@@ -50,7 +50,8 @@ def _described(problem: Problem) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """An item as it was sent, or what keeps it from being read. `where` is what its problems begin with."""
+    """An item as it was sent, or the problem that prevents reading it. `where` is the start of its
+    problems."""
 
     where: Mapping[str, Any]
     fields: dict[str, Any] | None = None
@@ -58,11 +59,12 @@ class Raw:
 
 
 class Source(Protocol):
-    """Items that can be read again from the start, in constant memory. Raises BadItems where reading ends."""
+    """Items that can be read again from the start, in constant memory. Raises BadItems if reading
+    breaks off."""
 
     @property
     def most(self) -> int:
-        """How many are taken at most."""
+        """The largest number of items."""
 
     def read(self) -> Iterator[Raw]:
         """The items in their order."""
@@ -89,7 +91,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A wish that can be accepted."""
+    """An item that can be accepted."""
 
     asked: VideoRequest
     fitted: FittedRequest
@@ -97,7 +99,7 @@ class Item:
 
 
 class Items:
-    """The wishes of a batch: each with the batch's defaults, validated and fitted to the upstream."""
+    """The items of a batch, each with the batch's defaults, validated and fitted to the upstream."""
 
     def __init__(
         self, source: Source, defaults: Mapping[str, Any], upstream: Upstream, default_model: str = ""
@@ -106,11 +108,11 @@ class Items:
         self._defaults = defaults
         self._upstream = upstream
         self._default_model = default_model
-        # One for all: making it anew costs more than what it does.
+        # One for all items: making it costs more than using it.
         self._reader = BatchItem()
 
     def check(self) -> Iterator[Item]:
-        """All items; raises BadItems at the end with every problem there was, and where there are none or too
+        """Checks all items. Raises BadItems at the end with every problem, or if there are no items or too
         many."""
         problems: list[Problem] = []
         bad = count = 0
@@ -121,7 +123,7 @@ class Items:
                 if count > self._source.most:
                     raise BadItems([_too_many(self._source.most)])
                 found = self._item(raw)
-                # As it will be kept, or as it was sent where something else is wrong with the item.
+                # As it will be stored, or as it was sent if something else is wrong with the item.
                 ref = found.ref if isinstance(found, Item) else _sent_ref(raw)
                 if ref and ref in refs:
                     message = f"{ref[:100]!r} was used before{_at(refs[ref])}; each item needs its own."
@@ -136,7 +138,7 @@ class Items:
                     problems += found[:_SHOWN_OF_ONE]
                     bad += 1
         except BadItems as error:
-            # Whatever came before it is said as well.
+            # The problems found before it are reported as well.
             raise BadItems([*problems, *error.extra]) from None
         if problems:
             raise BadItems(problems, bad)
@@ -144,7 +146,7 @@ class Items:
             raise BadItems([NOTHING_SENT])
 
     def again(self) -> Iterator[Item]:
-        """All items, once they have been checked."""
+        """All items again, after they have been checked."""
         for raw in self._source.read():
             found = self._item(raw)
             assert isinstance(found, Item)

@@ -1,4 +1,4 @@
-"""A batch's results as a file: a line a job, in the order of the items, made while it is sent."""
+"""A batch's results as a file: one line for each job, in the order of the items, streamed."""
 
 import csv
 import json
@@ -25,7 +25,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 
 def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
-    """RFC 4180 with a header. A cell that a spreadsheet would run as a formula begins with an apostrophe."""
+    """RFC 4180 with a header. A cell that a spreadsheet would run as a formula gets an apostrophe
+    in front."""
     write = csv.writer(_Echo()).writerow
     yield write(COLUMNS)
     for row in rows(batch_id, context):
@@ -33,13 +34,13 @@ def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
 
 
 def json_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
-    """A JSON object a line."""
+    """One JSON object on each line."""
     for row in rows(batch_id, context):
         yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def rows(batch_id: UUID, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All jobs, some hundred in memory at a time. `context` is that of a serializer, with the request."""
+    """All jobs, some hundred in memory at a time. `context` is a serializer's context with the request."""
     submissions = Prefetch("submissions", Submission.objects.order_by("number"))
     jobs = Job.objects.filter(group=batch_id).prefetch_related(submissions).order_by("id")
     view = JobView(context=context)

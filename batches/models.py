@@ -1,4 +1,4 @@
-"""The rows: batches and their history. What a batch has come to is in its jobs: batches.progress."""
+"""Batches and their history. The progress of a batch is derived from its jobs (batches.progress)."""
 
 from datetime import datetime
 from functools import partial
@@ -46,23 +46,23 @@ class Batch(models.Model):
 
     @classmethod
     def lock(cls, pk: Any) -> Self | None:
-        """The batch with its row locked until the transaction ends; None where the group is of none."""
+        """The batch with its row locked until the transaction ends; None if the group belongs to no batch."""
         return cls.objects.select_for_update(of=("self",)).select_related("group").filter(pk=pk).first()
 
     @property
     def paused(self) -> bool:
-        """Whether none of its jobs is sent until it is resumed."""
+        """Whether it is paused: none of its jobs is sent until it is resumed."""
         return self.group.held and self.cancelled_at is None
 
     @property
     def overdue(self) -> bool:
-        """Past BATCH_TIMEOUT, and still going on: our patience is not the upstream's failure."""
+        """Whether it takes longer than BATCH_TIMEOUT. It continues all the same."""
         age = (timezone.now() - self.opened_at).total_seconds()
         return self.completed_at is None and age > settings.BATCH_TIMEOUT
 
 
 class BatchEvent(models.Model):
-    """One line of a batch's history, written in the transaction of what it tells of. Append-only."""
+    """One line of a batch's history, written in the transaction of the change. Append-only."""
 
     class Kind(models.TextChoices):
         """What happened."""

@@ -1,4 +1,4 @@
-"""What a batch has come to, derived from its jobs."""
+"""The progress of a batch, derived from its jobs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _NOTHING: Final = Decimal(0)
 
 
 class BatchStatus(models.TextChoices):
-    """Where a batch stands, as its caller sees it."""
+    """The status of a batch, as its caller sees it."""
 
     PENDING = "pending"
     """None of its jobs has begun."""
@@ -35,7 +35,8 @@ class BatchStatus(models.TextChoices):
 
 @dataclass(slots=True)
 class Tally:
-    """How many jobs of a batch are in each status, and what they cost; dollars, None where one is unknown."""
+    """How many jobs of a batch are in each status, and what they cost in dollars; None if a cost is
+    unknown."""
 
     jobs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(JobStatus.values, 0))
     estimated: Decimal | None = _NOTHING
@@ -53,7 +54,7 @@ class Tally:
         return sum(count for status, count in self.jobs.items() if status not in JOB_OPEN)
 
     def status(self, *, cancelled: bool) -> BatchStatus:
-        """By these rules, in this order."""
+        """The status by these rules, in this order."""
         if self.finished < self.total:
             begun = self.jobs[JobStatus.PENDING] < self.total
             return BatchStatus.PROCESSING if begun else BatchStatus.PENDING
@@ -76,7 +77,7 @@ class Tally:
 
 
 def tallies(batches: Iterable[UUID]) -> Mapping[UUID, Tally]:
-    """What each of these batches has come to, in two queries."""
+    """The tally of each of these batches, in two queries."""
     found = {pk: Tally() for pk in batches}
     jobs = Job.objects.filter(group__in=found).order_by().values_list("group", "status")
     unknown_price = Count("pk", filter=Q(estimated_cost=None))

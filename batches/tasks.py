@@ -1,4 +1,4 @@
-"""Celery's view of batches."""
+"""Celery tasks of batches."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="batches.sweep")
 def sweep(**_: Any) -> None:
-    """Finishes what a crash left: cancels that were begun, and ends that nobody recorded."""
+    """Finishes what a crash left: cancels that were begun, and ends that were not recorded."""
     for batch in unfinished():
         with _alone(batch):
             cancel_jobs(batch, configured())

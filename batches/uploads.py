@@ -24,7 +24,7 @@ _WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
 
 
 class Upload:
-    """A body kept on disk, whose items can be read again and again. Closed by who uses it."""
+    """A body on disk whose items can be read repeatedly. The caller closes it."""
 
     def __init__(self, file: IO[bytes], fingerprint: str) -> None:
         self.file = file
@@ -39,7 +39,7 @@ class Upload:
         return int(settings.BATCH_UPLOAD_MAX_SIZE)
 
     def read(self) -> Iterator[Raw]:
-        """The items in their order, each with its line. Raises BadItems where the rest cannot be read."""
+        """The items in their order, each with its line. Raises BadItems if the rest cannot be read."""
         raise NotImplementedError
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
@@ -58,12 +58,12 @@ class Upload:
 
 
 def bad_line(number: int, code: str, message: str) -> BadItems:
-    """A line after which nothing can be read."""
+    """The error for a line after which nothing can be read."""
     return BadItems([{"line": number, "field": "", "code": code, "message": message}])
 
 
 class JSONLinesUpload(Upload):
-    """A JSON object a line; empty lines are passed over."""
+    """One JSON object on each line; empty lines are skipped."""
 
     def read(self) -> Iterator[Raw]:
         for number, line in self.lines():
@@ -78,7 +78,8 @@ class JSONLinesUpload(Upload):
 
 
 class CSVUpload(Upload):
-    """A header with names of fields, then a row an item; an empty cell is a field that was not given."""
+    """A header with names of fields, then a row for each item. An empty cell is a field that was
+    not given."""
 
     def read(self) -> Iterator[Raw]:
         lines = _Decoded(self.lines())
@@ -147,7 +148,8 @@ def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -
 
 
 def typed(name: str, text: str) -> Any:
-    """A field's value from text, as it would stand in JSON; what is none stays text, and is refused."""
+    """A field's value from text, as JSON would have it. If it is no such value it stays text, and
+    is refused."""
     read = _READ.get(name)
     try:
         return read(text.strip()) if read else text
@@ -175,14 +177,14 @@ _READ: Final[dict[str, Callable[[str], Any]]] = {
 
 
 class _UploadParser(BaseParser):
-    """Keeps the body on disk; how long it may be is judged before it is read."""
+    """Keeps the body on disk. Its length is checked before it is read."""
 
     kind: type[Upload]
 
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """The upload, read to its end. Raises ParseError where it ends before that."""
+        """The upload, read to its end. Raises ParseError if it is cut short."""
         digest = hashlib.sha256()
         file = tempfile.TemporaryFile()  # noqa: SIM115  # who reads it closes it
         while chunk := stream.read(_CHUNK_BYTES):

@@ -1,7 +1,7 @@
 """`python -m bench.claim`: what one claim, and one read of a waiting job, cost as the queue grows.
 
-50 owners and 500 groups; the baseline is the same with a hundredth of the jobs. Beside it stands what ranking
-all waiting jobs by a window function costs, which is the plain way to take owners in turn.
+50 owners and 500 groups. The baseline is the same with a hundredth of the jobs. For comparison it also
+measures a window function over all waiting jobs, the simple way to serve owners round robin.
 """
 
 import json
@@ -86,7 +86,7 @@ def _measured(count: int) -> dict[str, float]:
         "read of a job": _median(read),
         "its first read": _median(cold_read, repeats=10),
     }
-    # All alike, and one of them undecided: a claim finds nothing, and attempts at each.
+    # All are equal and one is undecided: a claim tries each and finds none.
     Submission.objects.all().delete()
     Job.objects.all().delete()
     _fill(min(count, ALIKE), alike=True)
@@ -106,7 +106,7 @@ def _median(call: Callable[[], Any], repeats: int = _REPEATS) -> float:
 
 
 def _fill(count: int, *, alike: bool = False) -> None:
-    """So many waiting jobs, a third of them without a group; or all of one owner, and alike."""
+    """Makes waiting jobs, a third of them without a group; or all of one owner, and equal."""
     from django.utils import timezone
 
     from accounts.models import User

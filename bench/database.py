@@ -13,9 +13,9 @@ from tests import services
 
 @contextmanager
 def prepared(**settings: str) -> Iterator[dict[str, str]]:
-    """The environment of a fresh, migrated database on the PostgreSQL that tests would use, for a while.
+    """Provides the environment of a fresh, migrated database on the PostgreSQL of the tests.
 
-    Raises SystemExit where there is none.
+    Raises SystemExit if there is none.
     """
     with services.postgresql(os.environ.get("TAKEONE_TEST_SERVICES", "") or "any") as found:
         if not found.url:

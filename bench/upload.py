@@ -1,7 +1,7 @@
 """`python -m bench.upload`: a batch of 10,000 lines, accepted by a web process of its own.
 
-Says what the process keeps in memory at most, before and after, and how long an item takes; the baseline is a
-create of a single video in the same process.
+Prints the peak memory of the process before and after, and the time for each item. The baseline is the create
+of a single video in the same process.
 """
 
 import json

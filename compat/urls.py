@@ -1,4 +1,4 @@
-"""Addresses of the plain face of jobs, below /api/videos."""
+"""Addresses of the plain API of jobs, below /api/videos."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The plain face of jobs: four fields in, a flat job out with four statuses (docs/keys-and-people.md)."""
+"""The plain API of jobs: four fields in, a flat job with four statuses out (docs/keys-and-people.md)."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -45,7 +45,7 @@ _JOB: Final = {
 
 
 class GenerateVideo(StrictSerializer):
-    """A wish for one video, with every field."""
+    """The request to create one video, with every field."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, help_text="What the video shows.")
     style = StrictChoiceField(choices=list(STYLES))  # type: ignore[assignment]
@@ -61,7 +61,7 @@ class QueuedJob(serializers.Serializer[Any]):
 
 
 class FlatJob(serializers.Serializer[Any]):
-    """A job in eleven fields. What it was asked for elsewhere without is null."""
+    """A job in eleven fields. A field that the create did not give is null."""
 
     jobId = serializers.UUIDField()
     status = serializers.ChoiceField(choices=_STATUSES, help_text="A cancelled job is failed here.")
@@ -82,13 +82,13 @@ def _answer(data: object, status_code: str) -> OpenApiExample:
 
 class _StrictView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses parameters, which would be ignored."""
+        """Refuses parameters, because they would be ignored."""
         super().initial(request, *args, **kwargs)
         StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
 
 class GenerateView(_StrictView):
-    """Where videos are asked for."""
+    """Creates jobs."""
 
     @extend_schema(
         operation_id="generateVideo",
@@ -110,7 +110,7 @@ class GenerateView(_StrictView):
         ],
     )
     def post(self, request: Request) -> Response:
-        """The job is committed when this answers. It is fitted to what the upstream offers, as elsewhere."""
+        """Creates a job. It is committed when the answer comes, and fitted to what the upstream offers."""
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -131,7 +131,7 @@ class GenerateView(_StrictView):
 
 
 class FlatJobView(_StrictView):
-    """Where a job is followed."""
+    """Shows a job."""
 
     @extend_schema(
         operation_id="getGeneratedVideo",
@@ -141,7 +141,7 @@ class FlatJobView(_StrictView):
         examples=[_answer(_JOB, "200")],
     )
     def get(self, request: Request, jobId: UUID) -> Response:
-        """Answers from the database. 403 for a job of somebody else, 404 where there is none."""
+        """Answers from the database. 403 for a job of somebody else, 404 if there is none."""
         job = get_owned(Job.objects.all(), request.user, jobId, reveals=True)  # type: ignore[arg-type]
         headers = {"Cache-Control": "private, no-cache"}
         return Response({"success": True, "data": _flat(job, request)}, headers=headers)

@@ -1,4 +1,5 @@
-"""The cache of a deployment with Redis: this process's own memory stands in while Redis does not answer."""
+"""The cache of a deployment with Redis. While Redis does not answer, the memory of the process
+replaces it."""
 
 import logging
 import time
@@ -18,11 +19,11 @@ _away_until: dict[str, float] = {}
 
 
 class RedisOrMemory(BaseCache):
-    """Redis; for ten seconds after a call that it did not answer, a cache that no other process sees.
+    """Redis; or, for ten seconds after a call that it did not answer, a cache in this process.
 
-    What is kept here is limits and marks that may be lost. No call raises for want of a server; those that
-    are under way when it goes, and one in ten seconds from then on, wait for the socket timeout of OPTIONS.
-    There is no clear(): the same Redis has the broker's messages.
+    It has only limits and marks that may be lost. No call raises if the server is down. Calls that run when
+    it goes down, and one call in ten seconds after that, wait for the socket timeout of OPTIONS. There is no
+    clear(), because the same Redis has the broker's messages.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:

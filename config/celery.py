@@ -31,13 +31,13 @@ app.steps["worker"].add("videos.queue.celery_pulse:WorkerPulse")
 
 @app.on_configure.connect
 def read(**_: Any) -> None:
-    """Before a setting is asked for first."""
+    """Reads the settings before the first one is used."""
     read_settings()
 
 
 @import_modules.connect
 def refuse(**_: Any) -> None:
-    """Before the tasks are loaded, which only a worker and beat do."""
+    """Refuses bad settings and databases before the tasks are loaded, which only a worker and beat do."""
     refuse_to_start_badly()
 
 
@@ -48,7 +48,7 @@ def keep_logging(**_: Any) -> None:
 
 @worker_init.connect
 def share_out(sender: Any, **_: Any) -> None:
-    """Before the pool is started, whose processes share what is opened here."""
+    """Opens the slots before the pool starts, because its processes share them."""
     from videos.queue import slots
 
     slots.share_out(sender.concurrency)
@@ -62,9 +62,9 @@ def begin(sender: Any, **_: Any) -> None:
 
 @task_prerun.connect
 def mend_connections(**_: Any) -> None:
-    """As before each request: a connection that the database has dropped is made anew.
+    """Replaces a connection that the database has dropped, as before each request.
 
-    With CELERY_DB_REUSE_MAX Celery itself attempts at none before it has been used that often.
+    With CELERY_DB_REUSE_MAX, Celery itself checks a connection only after that many uses.
     """
     close_old_connections()
 
@@ -72,7 +72,7 @@ def mend_connections(**_: Any) -> None:
 @task_postrun.connect
 @worker_process_shutdown.connect
 def keep_observations(**_: Any) -> None:
-    """What a process of the pool has counted and heard is kept between its tasks."""
+    """Saves what a process of the pool has counted and observed, between its tasks."""
     from health.metrics import observations
 
     observations.keep()

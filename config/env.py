@@ -1,7 +1,7 @@
-"""Typed readers of environment variables; nonsense is refused at start-up, by name.
+"""Typed readers of environment variables. An unusable value is refused at start-up, by name.
 
-Each variable may also be given as NAME_FILE, the path of a file that holds the value. So a secret that a
-container engine or systemd hands over is in no environment.
+Each variable may also be given as NAME_FILE, the path of a file with the value. So a secret from a container
+engine or systemd is in no environment.
 """
 
 import base64
@@ -17,9 +17,9 @@ _MAX_FILE_BYTES: Final = 65_536
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable, or what is in the file that NAME_FILE names, without surrounding blanks.
+    """The variable, or the content of the file that NAME_FILE names, without surrounding blanks.
 
-    Unset and empty are the same.
+    Unset and empty mean the same.
     """
     value = os.environ.get(name, "").strip()
     path = os.environ.get(f"{name}_FILE", "").strip()
@@ -29,7 +29,8 @@ def text(name: str, default: str = "") -> str:
 
 
 def _content(name: str, path: str) -> str:
-    """What is in the file, which is never quoted. Raises ImproperlyConfigured if there is no value in it."""
+    """The content of the file. Raises ImproperlyConfigured, without the content, if there is no
+    value in it."""
     try:
         # A pipe that nobody writes to would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -47,7 +48,7 @@ def _content(name: str, path: str) -> str:
     except UnicodeDecodeError:
         raise ImproperlyConfigured(f"{name} names {path!r}, which is not text in UTF-8.") from None
     if not value or "\0" in value:
-        raise ImproperlyConfigured(f"{name} names {path!r}, which holds no value.")
+        raise ImproperlyConfigured(f"{name} names {path!r}, which has no value.")
     return value
 
 
@@ -94,7 +95,7 @@ def choice(name: str, default: str, allowed: Sequence[str]) -> str:
 
 
 def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "https")) -> str:
-    """An address with one of `schemes` and a host, in lower case, no slash at its end; empty where unset."""
+    """An address with one of `schemes` and a host, in lower case, without a final slash; empty if unset."""
     value = text(name, default).rstrip("/")
     if not value:
         return ""
@@ -115,7 +116,8 @@ def url(name: str, default: str = "", *, schemes: Sequence[str] = ("http", "http
 
 
 def url_with_password(name: str, password_name: str, *, schemes: Sequence[str]) -> str:
-    """As `url`, with the password of another variable, as it is and not percent-encoded, if that is set."""
+    """As `url`, with the password of another variable added, if that is set. The password is not
+    percent-encoded."""
     address = url(name, schemes=schemes)
     password = text(password_name)
     if not password:
@@ -130,12 +132,12 @@ def url_with_password(name: str, password_name: str, *, schemes: Sequence[str]) 
 
 
 def words(name: str) -> list[str]:
-    """A list separated by commas; empty where unset."""
+    """A list separated by commas; empty if unset."""
     return [word.strip() for word in text(name).split(",") if word.strip()]
 
 
 def signing_secrets(name: str) -> list[str]:
-    """Secrets of Standard Webhooks, separated by blanks; empty where unset. Not quoted where refused."""
+    """Secrets of Standard Webhooks, separated by blanks; empty if unset. An error does not quote them."""
     values = text(name).split()
     for value in values:
         if value.startswith("whsec_"):
@@ -150,7 +152,7 @@ def signing_secrets(name: str) -> list[str]:
 
 
 def numbers(name: str, default: Sequence[float]) -> list[float]:
-    """Rising positive numbers, separated by commas."""
+    """Increasing positive numbers, separated by commas."""
     raw = words(name)
     try:
         values = [float(word) for word in raw]

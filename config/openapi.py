@@ -1,4 +1,4 @@
-"""What the schema says of every operation under /api: the envelope and the errors."""
+"""Adds the envelope and the errors to the schema of every operation under /api."""
 
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ _MORE: Final = {
     "getVideoContent": ["410"],
 }
 _VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
-# Where an operation's own is meant by a status.
+# If a status means an error of the operation itself.
 _OWN: Final = {
     ("getGeneratedVideo", "403"): (
         "The job is somebody else's, or the key's scope does not include it.",

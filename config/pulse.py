@@ -1,7 +1,8 @@
-"""A file that shows that this Celery process is at its broker; a container's health check looks at its age.
+"""A file that shows that this Celery process reaches its broker. A container's health check reads its age.
 
-TAKEONE_PULSE_FILE names it; without that nothing is written. A worker touches it with each heartbeat, which
-it sends only while it is connected; beat does with each message that it has published.
+TAKEONE_PULSE_FILE names it; if it is unset, nothing is written. A worker touches the file with each
+heartbeat, which it sends only while it is connected. Beat touches it after each message that it has
+published.
 """
 
 import logging
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @signals.heartbeat_sent.connect
 def touch(**_: Any) -> None:
-    """Says that the process works now."""
+    """Records that the process works now."""
     if path := env.text("TAKEONE_PULSE_FILE"):
         try:
             Path(path).touch()
@@ -27,5 +28,5 @@ def touch(**_: Any) -> None:
 
 @signals.beat_init.connect
 def follow_beat(**_: Any) -> None:
-    """Publishing shows that beat works. A web process publishes as well, and has no such file."""
+    """Touches the file when beat publishes. A web process also publishes, and has no such file."""
     signals.after_task_publish.connect(touch)

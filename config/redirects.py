@@ -1,4 +1,4 @@
-"""Addresses that people type and that lead to others."""
+"""Redirects from addresses that people type."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from api.errors import respond
 
 
 def redirect_to(address: str) -> Callable[[HttpRequest], HttpResponseBase]:
-    """A view that sends browsers on to this address; any method but GET and HEAD is 405."""
+    """A view that redirects browsers to this address. Methods other than GET and HEAD are 405."""
 
     def view(request: HttpRequest) -> HttpResponseBase:
         if request.method not in {"GET", "HEAD"}:

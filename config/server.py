@@ -46,9 +46,9 @@ graceful_timeout = 4 if _EMBEDDED else 30
 
 
 def on_starting(server: Any) -> None:
-    """Settings that cannot be used are said once, and not by each worker.
+    """Reports unusable settings once, and not in each worker.
 
-    By a process that ends again: what the master itself has loaded, a reload on SIGHUP would not load anew.
+    A short-lived process does it: a reload on SIGHUP would not reload what the master itself has loaded.
     """
     # `make up` has looked before it became this.
     if not _EMBEDDED and subprocess.run([sys.executable, "-c", "import config.wsgi"]).returncode:
@@ -56,7 +56,7 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """The application is loaded: start the embedded work, and say once that all is up."""
+    """After the application is loaded: starts the embedded work, and prints once that everything is up."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, _leave)
     if not _EMBEDDED:
@@ -69,10 +69,10 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _leave(number: int, frame: Any) -> NoReturn:
-    """Leaves quickly, and once.
+    """Exits quickly, and only once.
 
-    Ctrl-C brings two signals: the terminal's SIGINT and the master's SIGQUIT. Gunicorn's own handler holds
-    a lock that the second of them would wait for until the master kills the worker.
+    Ctrl-C brings two signals: the terminal's SIGINT and the master's SIGQUIT. Gunicorn's own handler holds a
+    lock for which the second would wait until the master kills the worker.
     """
     for later in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         # Not SIG_IGN: for a signal that has arrived already, that prints an error.
@@ -81,7 +81,7 @@ def _leave(number: int, frame: Any) -> NoReturn:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Give work in flight a moment; what does not end in it is left to its lease."""
+    """Gives running work a moment. What does not end in that time continues when its lease ends."""
     if not _EMBEDDED:
         return
     from config.embedded.threads import stop
@@ -92,7 +92,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    """The simulator that `make up` started goes with it."""
+    """Ends the simulator that `make up` started."""
     if pid := os.environ.get("TAKEONE_SIMULATOR_PID"):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), signal.SIGTERM)

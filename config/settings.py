@@ -19,7 +19,7 @@ VAR_DIR = Path(env.text("TAKEONE_VAR", str(BASE_DIR / "var")))
 
 
 def _secret_key() -> str:
-    """SECRET_KEY, or one that is made once and kept beside the embedded database."""
+    """SECRET_KEY, or a key that is made once and stored beside the embedded database."""
     if key := env.text("SECRET_KEY"):
         return key
     path = VAR_DIR / "secret_key"
@@ -43,9 +43,9 @@ DEBUG = False
 
 
 def _deployment() -> str:
-    """What names in a Redis begin with: several deployments may share one.
+    """The prefix of names in Redis, because several deployments may share one.
 
-    By default from the secret, which all processes of a deployment have in common, and no other has.
+    By default it is made from the secret key, which only the processes of one deployment have.
     """
     given = env.text("TAKEONE_NAME")
     if given and not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", given):
@@ -144,13 +144,13 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, object]] = [
     {"NAME": f"{_VALIDATION}.CommonPasswordValidator"},
     {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
 ]
-# Whether anybody who reaches this service may make an account, and spend what accounts may spend.
+# Whether anybody who can reach this service may make an account, and spend what an account may spend.
 ALLOW_REGISTRATION = env.flag("ALLOW_REGISTRATION", not _HTTPS)
 # A session ends after these, however much it was used.
 SESSION_DAYS = env.integer("SESSION_DAYS", 14, least=1, most=365)
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
-    # A key for this alone, and long enough whatever SECRET_KEY is.
+    # A key for this only, and long enough even if SECRET_KEY is short.
     "SIGNING_KEY": hmac.digest(SECRET_KEY.encode(), b"session tokens", "sha256").hex(),
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     # Between the clocks of web servers.
@@ -175,11 +175,11 @@ OPEN_BODY_MAX_BYTES = {"/api/auth/": 16_384, "/admin/login/": 16_384, "/hooks/":
 
 # Database ----------------------------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# How long one answer of the database is waited for: by a thread that serves callers, who are told within five
-# seconds; by workers and commands; never by a migration.
+# Seconds to wait for one answer of the database: in a thread that serves callers, so that they get an answer
+# within five seconds; and in workers and commands. Migrations have no limit.
 DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
 DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
-# A process that is frozen in a transaction holds its locks for so long; then PostgreSQL ends it.
+# PostgreSQL ends the transaction of a process that is frozen in it after so many seconds.
 DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
 _DATABASE_URL = env.url_with_password("DATABASE_URL", "DATABASE_PASSWORD", schemes=("postgres", "postgresql"))
 if _DATABASE_URL:
@@ -226,20 +226,20 @@ if REDIS_URL:
         "socket_timeout": 2,
         "socket_connect_timeout": 2,
         "retry_on_timeout": False,
-        # A publish to a Redis that is away fails at once; by default it waits 6 s first.
+        # A publish to a Redis that is down fails at once; by default it waits 6 s first.
         "max_retries": 1,
         "interval_start": 0,
         "interval_step": 0,
         "interval_max": 0,
-        # A message is a hint, and one that a killed worker had taken is not missed. Kept in Redis until it is
-        # acknowledged, it would come again after an hour; and a worker that could not acknowledge it to a
-        # frozen Redis would end when it lost the connection (kombu 5.7).
+        # A message may be lost with a killed worker. If Redis kept it until it is acknowledged, it would come
+        # again after an hour, and a worker that could not acknowledge it to a frozen Redis would end when it lost
+        # the connection (kombu 5.7).
         "ack_emulation": False,
     }
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CELERY_BROKER_URL = "memory://localhost"
-    # The in-memory transport attempts once a second unless told otherwise.
+    # By default the in-memory transport polls once a second.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.1}
 
 # django-ratelimit knows the backends that processes share by name, and ours is a Redis under another one; the
@@ -264,13 +264,13 @@ CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "videos.queue.celery_pulse:PulsedScheduler"
 DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
-    # A look that no worker took before the next ones came is worth nothing.
+    # A dispatch that no worker took before the next ones came is worth nothing.
     "dispatch": {
         "task": "videos.dispatch",
         "schedule": DISPATCH_SECONDS,
         "options": {"expires": 5 * DISPATCH_SECONDS},
     },
-    # Batches are finished by who ends their last job; this finds what a crash at that moment left.
+    # The worker that ends the last job finishes a batch; this finds what a crash at that moment left.
     "batches": {
         "task": "batches.sweep",
         "schedule": 5 * DISPATCH_SECONDS,
@@ -278,7 +278,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     # What shows that messages are published and tasks done; /ready misses it after ten seconds.
     "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
-    # An upstream that nobody has called is asked whether it is there.
+    # Asks the upstream whether it answers, if nobody has called it for a while.
     "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": {"expires": 3.0}},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
@@ -311,7 +311,7 @@ MAX_QUEUED_JOBS = env.integer("MAX_QUEUED_JOBS", 0, least=0, most=10_000_000)
 MAX_IN_FLIGHT_JOBS = env.integer("MAX_IN_FLIGHT_JOBS", 0, least=0, most=10_000)
 SORA_BILLS_FAILED = env.flag("SORA_BILLS_FAILED")
 SORA_PRICES = env.text("SORA_PRICES")
-# Looks at the upstream's list after a create of unknown outcome, in seconds after it became unknown.
+# Searches of the upstream's list after a create of unknown outcome, in seconds after it became unknown.
 SORA_RECONCILE_SECONDS = env.numbers(
     "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
 )
@@ -348,9 +348,9 @@ BATCH_UPLOAD_MAX_SIZE = env.integer("BATCH_UPLOAD_MAX_SIZE", 10_000, least=1, mo
 UPLOAD_PATHS = frozenset({"/api/v1/batches", "/api/v1/batches/estimate"})
 UPLOAD_TYPES = frozenset({"text/csv", "application/x-ndjson", "application/jsonl"})
 BATCH_UPLOAD_MAX_BYTES = env.integer("BATCH_UPLOAD_MAX_BYTES", 67_108_864, least=1_024, most=1 << 34)
-# Jobs of a batch that are live upstream at a time, where its caller names no other number.
+# Jobs of a batch that are live upstream at a time, if its caller names no other number.
 BATCH_CONCURRENCY = env.integer("BATCH_CONCURRENCY", 3, least=1, most=10_000)
-# The environment gives milliseconds; past it a batch that goes on is flagged as overdue.
+# The environment gives milliseconds. A batch that takes longer is flagged as overdue.
 BATCH_TIMEOUT = env.number("BATCH_TIMEOUT", 300_000, least=1, most=31_536_000_000) / 1000
 
 # Monitoring --------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ READY_REQUIRES = env.words("READY_REQUIRES") or ["repository", "soraClient"]
 # Below these, in bytes, storage and memory are said to run out.
 MIN_FREE_STORAGE_BYTES = env.integer("MIN_FREE_STORAGE_BYTES", 1_073_741_824, least=0, most=1 << 50)
 MIN_FREE_MEMORY_BYTES = env.integer("MIN_FREE_MEMORY_BYTES", 67_108_864, least=0, most=1 << 50)
-# What a bearer shows to be told of money by /metrics; without one nobody is.
+# The bearer token with which /metrics shows money. If it is unset, money is not shown.
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 # REST --------------------------------------------------------------------------------------------------

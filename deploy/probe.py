@@ -1,9 +1,9 @@
-"""A container's health check: exits with 0 if the process beside it is well, else with 1 and one line.
+"""A container's health check: exits with 0 if the process is healthy, else with 1 and one line.
 
     python deploy/probe.py get URL              the address answers with 200
     python deploy/probe.py fresh FILE SECONDS   the file was written within these seconds
 
-It needs Python alone, so that it costs little and works when the application does not.
+It needs only Python, so it costs little and works even if the application does not.
 """
 
 import sys

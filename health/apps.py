@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class HealthConfig(AppConfig):
-    """Hears of calls to the upstream and of submissions that move, and counts them."""
+    """Counts calls to the upstream and moves of submissions."""
 
     name = "health"
 

@@ -1,6 +1,7 @@
-"""What /ready looks at: what the database says of itself and of the work, the broker, and this machine.
+"""The checks of /ready: the database and what it says about the work, the broker, and this machine.
 
-Each raises CheckFailed with what is wrong. None calls the upstream: its own contact is on the provider's row.
+Each raises CheckFailed with what is wrong. None calls the upstream: the row of the provider has its last
+contact.
 """
 
 import os
@@ -29,9 +30,9 @@ _BLOCK: Final = b"\0" * 4096
 
 
 def repository() -> Work:
-    """Whether the database answers and has this code's migrations; what it knows of the work.
+    """Whether the database answers and has this code's migrations. Returns what it knows about the work.
 
-    Uses a connection of its own, made anew, so that a lost network is noticed and nobody's is in the way.
+    Uses a new connection of its own, so that a lost network is noticed and no other connection is blocked.
     """
     with _own_connection():
         migrations_applied.require()
@@ -65,7 +66,7 @@ def _impatient_connection() -> Any:
 
 
 def broker() -> None:
-    """Whether Redis takes a write: one that is full, or a replica, answers a PING and takes no message."""
+    """Whether Redis accepts a write. A full Redis, or a replica, answers a PING and accepts no message."""
     if not settings.REDIS_URL:
         # The embedded one is this process's memory.
         return
@@ -85,19 +86,20 @@ def broker() -> None:
 
 
 def uses_broker() -> bool:
-    """Whether tasks are published here: under `manage.py work` alone there is no broker and no beat."""
+    """Whether tasks are published here. Under `manage.py work` alone there is no broker and no beat."""
     return bool(settings.WAKE_MESSAGES_ENABLED)
 
 
 def mount() -> str:
     """Why the folder is not the one that the database knows; "" if it is."""
     with _own_connection():
-        # Anybody may read it: where the folder is, is nobody's business.
+        # Anybody may read the answer, so the path is left out.
         return media_problem().replace(f" {settings.MEDIA_ROOT}", "")
 
 
 def is_writable(folder: Path) -> None:
-    """Whether a file can be made there, or in the folder in which it will be made with the first video."""
+    """Whether a file can be written there, or in the parent if the folder is only made with the
+    first video."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -110,7 +112,7 @@ def is_writable(folder: Path) -> None:
 
 
 def has_room(folder: Path) -> None:
-    """Whether MIN_FREE_STORAGE_BYTES are left."""
+    """Whether MIN_FREE_STORAGE_BYTES are free."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
@@ -127,20 +129,20 @@ STORAGE_CHECKS: list[Callable[[Path], None]] = [is_writable, has_room]
 
 
 def storage() -> None:
-    """Whether the folder of the videos, as this process sees it, takes another one."""
+    """Whether another video can be stored in the folder, as this process sees it."""
     for check in STORAGE_CHECKS:
         check(Path(settings.MEDIA_ROOT))
 
 
 def memory() -> None:
-    """Whether this process's machine, or its container, has MIN_FREE_MEMORY_BYTES left."""
+    """Whether this machine, or its container, has MIN_FREE_MEMORY_BYTES free."""
     free = free_memory()
     if free is not None and free < settings.MIN_FREE_MEMORY_BYTES:
         raise CheckFailed(f"{free} bytes are free, and there should be {settings.MIN_FREE_MEMORY_BYTES}")
 
 
 def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that can still be taken of the machine, or the container if that has fewer; None if unknown."""
+    """Free bytes of the machine, or of the container if that has fewer; None if unknown."""
     found = []
     meminfo = proc / "meminfo"
     if meminfo.exists():

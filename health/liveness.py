@@ -1,4 +1,4 @@
-"""/health, which touches nothing but the process."""
+"""/health: asks nothing but the process itself."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Counts what is answered."""
+"""Counts answers."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from health.metrics import observations
 
 
 class CountRequestsMiddleware:
-    """Counts each answer by its method, route and status, and how long it took until its body began."""
+    """Counts each answer by method, route and status, and the time until its body began."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -4,10 +4,10 @@ from django.db import models
 
 
 class Counter(models.Model):
-    """A number that only grows, summed over all processes: each adds what it has counted since the last time.
+    """A number that only grows. Each process adds what it has counted since the last time.
 
-    Not files of prometheus-client's multiprocess mode: those are of one machine, and workers run on others
-    than the web server that is scraped.
+    prometheus-client's multiprocess mode is not used: its files are on one machine, and workers may run on
+    other machines than the web server that is scraped.
     """
 
     name = models.CharField(max_length=100)
@@ -23,13 +23,13 @@ class Counter(models.Model):
 
 
 class Snapshot(models.Model):
-    """What counting all rows came to, and when. One row: reading it costs the same however many there are."""
+    """The result of counting all rows, and its time. It is one row, so reading it is cheap."""
 
     figures = models.JSONField(default=dict)
     measured_at = models.DateTimeField(null=True)
     # Seconds that counting took.
     took = models.FloatField(default=0)
-    # When it may be counted anew; who sets it counts.
+    # When the next count is due. The process that moves it counts.
     due_at = models.DateTimeField()
 
     def __str__(self) -> str:

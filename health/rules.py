@@ -13,7 +13,7 @@ _SHORTEST_TOKEN: Final = 16
 
 @register("settings")
 def monitoring_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """READY_REQUIRES names checks, and METRICS_TOKEN cannot be guessed."""
+    """Checks that READY_REQUIRES names checks and that METRICS_TOKEN cannot be guessed."""
     found: list[CheckMessage] = []
     unknown = [name for name in settings.READY_REQUIRES if name not in NAMES]
     if unknown:

@@ -1,4 +1,4 @@
-"""How the schema describes the answers for probes and monitoring."""
+"""The answers for probes and monitoring in the schema."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""Celery's view of monitoring."""
+"""Celery tasks of monitoring."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from videos.queue import heartbeats
 
 @shared_task(name="health.heartbeat", bind=True)
 def heartbeat(self: "Task[..., None]", /, **_: Any) -> None:
-    """Shows that tasks are done here: it has come all the way that others come."""
+    """Records that a worker does tasks. It takes the same way as other tasks."""
     # `manage.py work` calls its tasks, without a message.
     direct = self.request.called_directly
     heartbeats.record(Heartbeat.Role.WORK if direct else Heartbeat.Role.WORKER, worked=True)

@@ -1,4 +1,4 @@
-"""For probes and monitoring; no key needed."""
+"""Views for probes and monitoring. They need no key."""
 
 from typing import Final
 
@@ -19,7 +19,7 @@ from health.readiness.checker import checker
 
 
 class _Open(APIView):
-    """Answers anybody."""
+    """A view without authentication."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -55,8 +55,8 @@ class ReadyView(_Open):
         ],
     )
     def get(self, request: Request) -> Response:
-        """200, or 503 if a check that READY_REQUIRES names fails. Each check says what is wrong, and since
-        when; one that does not apply, or cannot be made while the database is away, is left out."""
+        """200, or 503 if a check that READY_REQUIRES names fails. Each check says what is wrong and since
+        when. A check is left out if it does not apply, or cannot be made while the database is down."""
         readiness = checker.readiness()
         return Response(readiness.body(), 200 if readiness.ready else 503)
 
@@ -85,7 +85,7 @@ class MetricsView(_Open):
     def get(self, request: Request) -> HttpResponseBase:
         """Jobs and answers of the whole service, uptime and memory (bytes) of the process that answers.
 
-        What is spent is shown to a bearer of METRICS_TOKEN alone.
+        Money is shown only with METRICS_TOKEN as the bearer token.
         """
         form, with_money = form_of(request._request), may_see_money(request._request)
         if form == "json":

@@ -1,7 +1,7 @@
 """Answers probes before Django begins a request.
 
-When a request begins, Django asks the database whether the thread's connection still works if it had failed
-before; and an unknown host, as a probe by IP address has, is refused. A probe must depend on neither.
+If a thread's connection has failed before, Django tests it in the database when a request begins. It also
+refuses an unknown host, which a probe by IP address has. A probe must depend on neither.
 """
 
 import json
@@ -20,7 +20,8 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Probes:
-    """Wraps a WSGI application: GET and HEAD of /health and /ready are answered here, all else by it."""
+    """Wraps a WSGI application. Answers GET and HEAD of /health and /ready itself, and passes on everything
+    else."""
 
     def __init__(self, application: Application) -> None:
         self._application = application

@@ -1,4 +1,4 @@
-"""What operators see of the upstreams."""
+"""Admin pages of the upstreams."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from upstreams.models import Provider
 
 @admin.register(Provider)
 class ProviderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Upstreams, and whether they are held back or paused."""
+    """Upstreams, and whether they are paused, stopped or backing off."""
 
     list_display = (
         "name",

@@ -1,5 +1,4 @@
-"""How often the upstream is called: so many creates a minute, one at a time where they keep failing, and no
-call before the time that it named itself."""
+"""Rate limit, circuit breaker and back-off of calls to the upstream."""
 
 import logging
 import random
@@ -18,18 +17,18 @@ from upstreams.registry import Upstream
 
 logger = logging.getLogger(__name__)
 
-# So much of the next minute may be used at once: workers look once a second, not at each turn.
+# So much of the next minute may be used at once, because workers claim only once a second.
 _AHEAD_SECONDS = 5.0
 _LONGEST_BREAK_SECONDS = 300.0
-# However long an upstream asks to be left alone, it is tried again within the hour.
+# However long an upstream asks us to wait, it is tried again within the hour.
 _MAX_BACKOFF_SECONDS = 3600.0
 
 
 def has_capacity(provider: Provider, now: datetime, *, sending: bool) -> bool:
-    """Whether a create may be sent now, while another one is being sent or not. Called under the provider's
+    """Whether a create may be sent now. `sending`: another one is being sent. Called under the provider's
     lock."""
     if is_tripped(provider) and sending:
-        # One at a time shows whether the upstream is well again.
+        # One at a time shows whether the upstream is healthy again.
         return False
     if not settings.SORA_REQUESTS_PER_MINUTE or provider.next_token_at is None:
         return True
@@ -37,9 +36,9 @@ def has_capacity(provider: Provider, now: datetime, *, sending: bool) -> bool:
 
 
 def consume_token(provider: Provider, now: datetime) -> None:
-    """Counts a create against the minute. Called under the provider's lock.
+    """Counts a create against SORA_REQUESTS_PER_MINUTE. Called under the provider's lock.
 
-    Turns are so far apart that no minute holds more than the limit, with what was used ahead.
+    The spacing keeps every minute within the limit, including creates that were sent ahead.
     """
     if settings.SORA_REQUESTS_PER_MINUTE:
         apart = timedelta(seconds=(60 + _AHEAD_SECONDS) / settings.SORA_REQUESTS_PER_MINUTE)
@@ -54,12 +53,14 @@ def is_tripped(provider: Provider) -> bool:
 
 
 def with_jitter(retry_after: float) -> float:
-    """Seconds to wait where the upstream named so many: not less, and not all at the same moment."""
+    """Seconds to wait if the upstream named this many: a little more, so that workers do not retry
+    together."""
     return min(retry_after, _MAX_BACKOFF_SECONDS) * random.uniform(1, 1.1)
 
 
 def back_off(provider: Provider, wait: float, reason: str) -> None:
-    """Nothing is sent for so many seconds. A longer hold stays: what ends it is its time, or an operator."""
+    """Sends nothing for so many seconds. A longer back-off stays until its time is over or an operator ends
+    it."""
     until = in_database(wait)
     shorter = Q(sending_backoff_until__isnull=True) | Q(sending_backoff_until__lt=until)
     Provider.objects.filter(shorter, pk=provider.pk).update(
@@ -69,10 +70,10 @@ def back_off(provider: Provider, wait: float, reason: str) -> None:
 
 @contextmanager
 def respecting_retry_after(upstream: Upstream, call: Call) -> Iterator[None]:
-    """Keeps for how long the upstream asked to wait with calls of this kind. What they raise goes on.
+    """Records for how long the upstream asked to wait with calls of this kind, and re-raises the error.
 
-    Other kinds go on: a limit on the list must not cost a file that is about to expire. Creates have a hold
-    of their own, because limits on them are others.
+    Other kinds continue: a limit on the list must not cost a file that is about to expire. Creates have their
+    own back-off, because their limits differ.
     """
     try:
         yield
@@ -90,7 +91,7 @@ def respecting_retry_after(upstream: Upstream, call: Call) -> Iterator[None]:
 def record_failure(provider: Provider, reason: str, retry_after: float | None) -> None:
     """Counts a create of unknown outcome; opens the breaker, or keeps it open, after too many in a row.
 
-    Reconciling, sweeps and probes go on. Creates wait at least as long as the upstream asked, if it did.
+    Reconciling, sweeps and probes continue. Creates wait at least as long as the upstream asked, if it did.
     """
     failures = provider.failures + 1
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)

@@ -13,7 +13,7 @@ from upstreams.offer import pricing
 
 @register("settings")
 def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """The upstream has a name, a dialect that we speak, and prices that make sense."""
+    """Checks that the upstream has a name, a known dialect and usable prices."""
     found: list[CheckMessage] = []
     if not settings.SORA_PROVIDER:
         found.append(

@@ -1,4 +1,4 @@
-"""The database's clock: what leases and reconciling are judged by, whatever the workers' own clocks say."""
+"""The database's clock. Leases and reconciling use it, and not the clocks of the workers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

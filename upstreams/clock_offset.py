@@ -33,7 +33,7 @@ class Offset:
         return cls(dated - ended, dated + _SECOND - began)
 
     def and_also(self, other: "Offset") -> "Offset | None":
-        """What holds if both do; None if they contradict each other, as they do once a clock was set."""
+        """The intersection of both; None if they contradict each other, which means that a clock was set."""
         low, high = max(self.low, other.low), min(self.high, other.high)
         if low > high + _DRIFT:
             return None

@@ -9,7 +9,7 @@ from upstreams.clock import database_now
 
 
 class Call(StrEnum):
-    """The kinds of calls besides creates. Each is backed off from by itself."""
+    """The kinds of calls besides creates. Each has its own back-off."""
 
     LIST = "list"
     RETRIEVE = "retrieve"
@@ -26,7 +26,7 @@ class Provider(models.Model):
     """One upstream, known by its name. Its row is the lock under which work for it is claimed."""
 
     name = models.CharField(max_length=100, unique=True)
-    # How many claims it has seen: what Turn counts in.
+    # The number of claims so far. OwnerRotation refers to it.
     turns = models.PositiveBigIntegerField(default=0)
     # Nothing is sent before this: the upstream was busy or could not be reached.
     sending_backoff_until = models.DateTimeField(null=True)
@@ -36,7 +36,7 @@ class Provider(models.Model):
     retrieve_backoff_until = models.DateTimeField(null=True)
     download_backoff_until = models.DateTimeField(null=True)
     delete_backoff_until = models.DateTimeField(null=True)
-    # When the next create has its turn, at SORA_REQUESTS_PER_MINUTE.
+    # When the next create may be sent, at SORA_REQUESTS_PER_MINUTE.
     next_token_at = models.DateTimeField(null=True)
     # Nothing is sent until an operator says so.
     stopped_at = models.DateTimeField(null=True)
@@ -54,14 +54,14 @@ class Provider(models.Model):
     paused_at = models.DateTimeField(null=True)
     pause_reason = models.TextField(blank=True)
     probe_due_at = models.DateTimeField(null=True)
-    # Failures since the last accepted create; sets how long the next hold lasts.
+    # Failures since the last accepted create; sets the length of the next back-off.
     failures = models.PositiveIntegerField(default=0)
     # The last usable answer to any call; the next time a worker asks if there was none for a while.
     answered_at = models.DateTimeField(null=True)
     contact_due_at = models.DateTimeField(null=True)
-    # A sweep holds this as its lease.
+    # When the next sweep is due; while one runs, the end of its lease.
     sweep_due_at = models.DateTimeField(null=True)
-    # Behind which video of the list the next sweep goes on; "" for the beginning.
+    # The video of the list after which the next sweep continues; "" for the beginning.
     sweep_after = models.CharField(max_length=255, blank=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.
     audit_due_at = models.DateTimeField(null=True)
@@ -87,11 +87,11 @@ class Provider(models.Model):
         return self.name
 
     def is_backing_off(self) -> bool:
-        """Whether nothing may be sent yet."""
+        """Whether nothing may be sent yet because of a back-off."""
         return self.sending_backoff_until is not None and self.sending_backoff_until > database_now()
 
     def backoff_until(self, call: Call) -> datetime | None:
-        """Until when no call of this kind is made, if it was ever asked to wait with one."""
+        """Until when no call of this kind is made, if the upstream ever asked to wait with one."""
         until: datetime | None = getattr(self, call.backoff_field)
         return until
 
@@ -101,11 +101,11 @@ class Provider(models.Model):
         return 0.0 if until is None else max(0.0, (until - database_now()).total_seconds())
 
     def is_open(self) -> bool:
-        """Whether creates are sent to it: no operator stopped it, it is known to us and it takes us."""
+        """Whether it is neither stopped, paused nor unrecognized."""
         return self.stopped_at is None and self.unrecognized_at is None and self.paused_at is None
 
     def takes_creates(self) -> bool:
-        """Whether nothing holds it back: it is open, and there is no hold."""
+        """Whether creates are sent to it now: it is open and not backing off."""
         return self.is_open() and not self.is_backing_off()
 
 

@@ -24,7 +24,7 @@ class Upstream:
     lease: float
 
     def provider(self) -> Provider:
-        """The provider's row, made when it is first asked for."""
+        """The provider's row; the first call creates it."""
         return Provider.objects.get_or_create(name=self.name)[0]
 
 

@@ -1,4 +1,4 @@
-"""What other apps hear of calls to an upstream."""
+"""Signals of calls to an upstream for other apps."""
 
 from typing import Final
 

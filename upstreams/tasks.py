@@ -1,4 +1,4 @@
-"""Celery's view of the upstream."""
+"""Celery tasks of the upstream."""
 
 from typing import Any
 
@@ -10,6 +10,6 @@ from upstreams.registry import configured
 
 @shared_task(name="upstreams.calls.contact")
 def contact(**_: Any) -> None:
-    """Asks whether the upstream is there, if nobody has heard of it for a while."""
+    """Asks whether the upstream answers, if it has not answered for a while."""
     upstream = configured()
     contacts.ask_if_silent(upstream.name, upstream.client)

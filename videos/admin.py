@@ -1,4 +1,4 @@
-"""What operators see. Statuses are read here, and changed only by the journeys."""
+"""Admin pages of jobs and submissions, read-only."""
 
 from django.contrib import admin
 
@@ -18,7 +18,7 @@ class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(Job)
 class JobAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    """Jobs with their attempts and their history."""
+    """Jobs with their submissions and history."""
 
     list_display = (
         "id",

@@ -10,7 +10,7 @@ class VideosConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Hears of keys whose jobs may be sent."""
+        """Connects the signal of released keys."""
         from accounts.signals import jobs_released
         from videos.queue.holds import release_jobs
 

@@ -1,4 +1,4 @@
-"""What other apps hear of jobs and their submissions."""
+"""Signals of jobs and submissions for other apps."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The two state machines: what there is, and what may follow what. docs/architecture.md draws them."""
+"""The two state machines: the states and their transitions. docs/architecture.md draws them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class JobStatus(models.TextChoices):
-    """Where a job stands, as its caller sees it."""
+    """The status of a job, as its caller sees it."""
 
     PENDING = "pending"
     """Asked for; no upstream has accepted it yet."""
@@ -22,7 +22,7 @@ class JobStatus(models.TextChoices):
 
 
 class SubmissionState(models.TextChoices):
-    """Where one paid attempt stands."""
+    """The state of one paid attempt."""
 
     SENDING = "sending"
     """Committed under a lease; the POST may be on its way."""
@@ -53,12 +53,12 @@ class SubmissionState(models.TextChoices):
 
 
 class CostState(models.TextChoices):
-    """What becomes of a submission's price."""
+    """The state of a submission's price."""
 
     RESERVED = "reserved"
     """It may have to be paid."""
     RETURNED = "returned"
-    """Nothing was paid; the job still holds the reservation."""
+    """Nothing was paid; the job has the reservation again."""
     RELEASED = "released"
     """Nothing was or will be paid."""
     SETTLED = "settled"

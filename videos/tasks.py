@@ -1,4 +1,4 @@
-"""Celery's view of the work. A task that is lost, doubled or late changes nothing but latency."""
+"""Celery tasks of jobs. If one is lost, doubled or late, only the delay changes."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def submit(**_: Any) -> None:
 
 @shared_task(name="videos.sweep")
 def sweep(**_: Any) -> None:
-    """Asks after the renders that are due."""
+    """Polls the renders that are due."""
     sweep_provider(configured())
 
 
@@ -55,7 +55,7 @@ def advance(*, submission_id: int, **_: Any) -> None:
 
 @shared_task(name="videos.probe")
 def probe(**_: Any) -> None:
-    """Asks a paused provider whether it takes us again."""
+    """Probes a paused provider."""
     dispatching.probe(configured())
 
 

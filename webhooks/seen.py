@@ -1,4 +1,4 @@
-"""Which webhooks were taken already, to save work: taking one again is harmless."""
+"""Which webhooks were handled already. This only saves work: handling one twice is harmless."""
 
 import hashlib
 from typing import Final
@@ -15,10 +15,10 @@ def _key(webhook_id: str) -> str:
 
 
 def was_taken(webhook_id: str) -> bool:
-    """Whether it was taken before."""
+    """Whether the webhook was handled before."""
     return cache.get(_key(webhook_id)) is not None
 
 
 def remember(webhook_id: str) -> None:
-    """Notes that it was taken."""
+    """Records that the webhook was handled."""
     cache.set(_key(webhook_id), 1, _KEPT_SECONDS)

@@ -12,18 +12,18 @@ TOLERANCE_SECONDS: Final = 300
 
 
 class Refused(Exception):
-    """A request that did not come from a holder of the secret, or not just now; says why."""
+    """The request is not signed with the secret, or is too old. Says why."""
 
 
 def key_of(secret: str) -> bytes:
-    """The key of a secret: what follows whsec_ in base64, or else its own bytes. Raises ValueError."""
+    """The key of a secret: the base64 after whsec_, or the bytes of the secret itself. Raises ValueError."""
     if secret.startswith("whsec_"):
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     return secret.encode()
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Iterable[str]) -> str:
-    """Returns the webhook's id where one of its signatures was made with one of the secrets.
+    """Returns the webhook's id if one of its signatures was made with one of the secrets.
 
     `headers` ignores case; the body is verified as it came. Raises Refused.
     """

@@ -1,4 +1,4 @@
-"""Addresses to which others send events."""
+"""Addresses that receive events."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Where the upstream says that a render has ended."""
+"""Receives the upstream's notifications that a render has ended."""
 
 import logging
 from typing import Any, Final
@@ -27,14 +27,14 @@ _ENDS: Final = ("video.completed", "video.failed")
 
 
 class Forged(APIException):
-    """401: not signed with our secret, or not just now."""
+    """401: not signed with our secret, or too old."""
 
     status_code = status.HTTP_401_UNAUTHORIZED
     default_code = "invalid_signature"
 
 
 class TooLarge(APIException):
-    """413: no event is that long."""
+    """413: the event is too long."""
 
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "payload_too_large"
@@ -47,7 +47,7 @@ class EventData(serializers.Serializer[Any]):
 
 
 class ProviderEvent(serializers.Serializer[Any]):
-    """The part of an upstream's event that is read; whatever else it has is ignored."""
+    """The fields of an upstream's event that are read. Others are ignored."""
 
     type = serializers.CharField(help_text=f"{' or '.join(_ENDS)}; any other is ignored.")
     data = EventData()  # type: ignore[assignment]
@@ -58,14 +58,14 @@ def _header(name: str, description: str) -> OpenApiParameter:
 
 
 class SoraHookView(APIView):
-    """Authenticated by its signature alone."""
+    """Receives signed events. The signature is the only authentication."""
 
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = ()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Without a secret there is nothing here, for any method."""
+        """Answers 404 to any method if no secret is set."""
         if not settings.SORA_WEBHOOK_SECRET:
             raise Http404
         return super().dispatch(request, *args, **kwargs)
@@ -105,7 +105,8 @@ class SoraHookView(APIView):
         ],
     )
     def post(self, request: Request) -> Response:
-        """Standard Webhooks. The event is a hint to ask the upstream soon; nothing of it is believed."""
+        """Takes a Standard Webhooks event. It only makes Take One ask the upstream sooner; nothing of it is
+        believed."""
         # BodyLimitMiddleware has bounded what is read here.
         body: bytes = request._request.body
         if len(body) > _BODY_MAX_BYTES:

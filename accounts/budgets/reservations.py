@@ -19,7 +19,7 @@ _UNITS: Final = Decimal(10_000)
 
 
 class BudgetExceeded(APIException):
-    """402: the price does not fit into what a budget has left."""
+    """402: the price is more than a budget has left."""
 
     status_code = status.HTTP_402_PAYMENT_REQUIRED
     default_code = "budget_exceeded"
@@ -42,7 +42,7 @@ class BudgetExceeded(APIException):
 
 
 class PriceUnknown(APIException):
-    """422: under a budget only what has a known price is accepted."""
+    """422: there is a budget, and the request has no listed price."""
 
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
     default_code = "price_unknown"
@@ -53,7 +53,7 @@ class PriceUnknown(APIException):
 
 
 def dollars(amount: Any) -> str | None:
-    """An amount as it goes over the wire, with at least two decimals; None stays None."""
+    """An amount for the wire, with at least two decimals; None stays None."""
     return None if amount is None else f"{amount:.4f}".removesuffix("00")
 
 
@@ -70,15 +70,15 @@ def renews_at(period: str, day: date) -> datetime:
 
 
 def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
-    """Sets aside the price of one render; as reserve_all."""
+    """Reserves the price of one render, as reserve_all does."""
     return reserve_all(owner, api_key, [amount])[0]
 
 
 def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal | None]) -> list[Reservation]:
-    """Sets aside the prices of renders, all or none, for the owner and the key, today and this month.
+    """Reserves the prices of renders, all or none, for the owner and the key, today and this month.
 
-    Called in the transaction of what they are for; that one's end decides over both. Raises BudgetExceeded
-    and PriceUnknown, and has then changed nothing.
+    Called in the transaction of what they pay for, so that both are committed or neither. Raises
+    BudgetExceeded and PriceUnknown, and then has changed nothing.
     """
     reservations = drafts(owner, api_key, amounts)
     count(owner, api_key, reservations, priced=None not in amounts)
@@ -86,7 +86,7 @@ def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal |
 
 
 def drafts(owner: User, api_key: ApiKey | None, amounts: Iterable[Decimal | None]) -> list[Reservation]:
-    """What sets aside the prices of renders, once it is saved and counted in one transaction."""
+    """Unsaved reservations of these prices. To reserve, save and count them in one transaction."""
     today = timezone.now().astimezone(UTC).date()
     return [
         Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
@@ -95,9 +95,9 @@ def drafts(owner: User, api_key: ApiKey | None, amounts: Iterable[Decimal | None
 
 
 def count(owner: User, api_key: ApiKey | None, reservations: Sequence[Reservation], *, priced: bool) -> None:
-    """Counts drafts of one call against the budgets, all or none; `priced`: whether all prices are known.
+    """Counts the drafts of one request against the budgets, all or none; `priced`: all prices are known.
 
-    Takes the owner's counters until the transaction ends: all of this owner that moves money waits for it.
+    Locks the owner's counters until the transaction ends, so other changes of this owner's money wait.
     Raises BudgetExceeded and PriceUnknown.
     """
     today = reservations[0].made_on
@@ -119,18 +119,18 @@ def count(owner: User, api_key: ApiKey | None, reservations: Sequence[Reservatio
 
 
 def settle(reservation: Reservation, amount: Decimal | None) -> bool:
-    """The money is spent, as much as it was in the end; False where that was said before."""
+    """Records the final cost as spent; False if the reservation had ended before."""
     spent = reservation.amount if amount is None else amount
     return _end(reservation, Reservation.State.SETTLED, spent)
 
 
 def release(reservation: Reservation) -> bool:
-    """Nothing was spent; False where the reservation had ended before."""
+    """Records that nothing was spent; False if the reservation had ended before."""
     return _end(reservation, Reservation.State.RELEASED, NOTHING)
 
 
 def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
-    """Counts what was spent without having been reserved, whatever the budgets say: it is a fact."""
+    """Counts money that was spent without a reservation, even if it exceeds a budget."""
     today = timezone.now().astimezone(UTC).date()
     reservation = Reservation(owner=owner, api_key=api_key, amount=NOTHING, made_on=today)
     reservation.save(force_insert=True)
@@ -139,7 +139,7 @@ def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reser
 
 
 def release_all(pks: Sequence[int]) -> None:
-    """Releases those of these reservations that are held still, in few statements."""
+    """Releases those of these reservations that are still reserved, in few statements."""
     reserved = Reservation.objects.select_for_update().filter(pk__in=pks, state=Reservation.State.RESERVED)
     counts = defaultdict[tuple[int, date, int], list[Reservation]](list)
     for reservation in reserved.order_by("pk"):
@@ -166,7 +166,7 @@ def _end(reservation: Reservation, state: str, spent: Decimal) -> bool:
 
 
 def remaining(owner: User, api_key: ApiKey | None) -> list[dict[str, Any]]:
-    """What each budget that a request falls under has left, and when it renews, for the wire."""
+    """What is left of each budget that applies to a request, and when it renews, for the wire."""
     return [left_of(budget) for budget in _budgets(owner, api_key)]
 
 

@@ -1,4 +1,4 @@
-"""How a request says who asks."""
+"""Authentication by API key."""
 
 from datetime import UTC
 from typing import Final
@@ -24,7 +24,7 @@ _INACTIVE: Final = "The account of this API key is not active. Ask who runs this
 
 
 class KeyRefused(AuthenticationFailed):
-    """401: the request carries a key that opens nothing; says why, and never the key."""
+    """401: the key is not valid. Says why, and never shows the key."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class KeyRefused(AuthenticationFailed):
 
 
 class TwoKeys(APIException):
-    """400: two keys that differ; RFC 6750, 3.1, has it so for tokens."""
+    """400: two different keys, as RFC 6750, 3.1, says for tokens."""
 
     status_code = status.HTTP_400_BAD_REQUEST
     default_code = "two_keys"
@@ -53,8 +53,8 @@ class KeyInUrl(APIException):
 class ApiKeyAuthentication(BaseAuthentication):
     """An API key, in `x-api-key` or as `Authorization: Bearer`.
 
-    A request that carries one is judged by it alone: where it is refused, no cookie is asked. So this comes
-    first of all authentications.
+    If a request has a key, only the key counts: if it is refused, no cookie is tried. So this is the first
+    authentication class.
     """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
@@ -86,7 +86,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 def _sent_key(request: Request) -> str | None:
-    """What a request carries as its key; None where it carries none. Raises KeyRefused, TwoKeys."""
+    """The key that a request carries, or None. Raises KeyRefused, TwoKeys."""
     sent = set()
     if "x-api-key" in request.headers:
         sent.add(request.headers["x-api-key"].strip())
@@ -113,5 +113,5 @@ def key_of(request: Request) -> ApiKey | None:
 
 
 def carries_key(request: HttpRequest) -> bool:
-    """Whether a request is judged by an API key, whatever that is worth."""
+    """Whether a request carries an API key, valid or not."""
     return "x-api-key" in request.headers or "Authorization" in request.headers

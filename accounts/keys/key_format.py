@@ -1,8 +1,8 @@
-"""What an API key attempts like: `takeone_`, 43 random characters, and a checksum of six.
+"""What an API key looks like: `takeone_`, 43 random characters, and a checksum of six.
 
-As GitHub's tokens have it: a prefix that says where the key belongs, an underscore and letters that a double
-click selects as a whole, and a CRC-32 in base 62 of the random part, by which a scanner tells a key from
-chance, and a typing error is found without a database.
+The format is that of GitHub's tokens. The prefix says which service the key belongs to. A double click
+selects the whole key. A scanner recognises a key by the CRC-32 of its random part, in base 62, and a typing
+error is found without a database.
 https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
 """
 
@@ -33,7 +33,7 @@ _WHOLE: Final = re.compile(f"{MARK}([0-9A-Za-z]{{{_RANDOM_LENGTH}}})([0-9A-Za-z]
 
 
 def _in_address(characters: str) -> str:
-    """A pattern for one of these, as it is or percent-encoded; once more where a proxy has encoded a %."""
+    """A pattern for one of these, as it is or percent-encoded, also twice if a proxy has encoded a %."""
     codes = "|".join(f"{ord(each):x}" for each in characters)
     return f"(?:[{characters}]|%(?:25)*(?:{codes}))"
 
@@ -54,13 +54,13 @@ def generate() -> str:
 
 
 def is_well_formed(secret: str) -> bool:
-    """Whether it may be a key at all: whole, and with the checksum that belongs to it."""
+    """Whether it can be a key: complete, and with the right checksum."""
     parts = _WHOLE.fullmatch(secret)
     return parts is not None and parts[2] == _checksum(parts[1])
 
 
 def is_in(text: str) -> bool:
-    """Whether the text holds a key, or half of one."""
+    """Whether the text contains a key, or half of one."""
     return _PART.search(text) is not None
 
 
@@ -70,8 +70,8 @@ def is_name(parameter: str) -> bool:
 
 
 def hidden(text: str) -> str:
-    """The text with each key in it cut down to its prefix, and the values of such parameters left out; also
-    where an address has them percent-encoded."""
+    """The text with each key cut to its prefix and the values of key parameters left out, also if they are
+    percent-encoded."""
     return _PART.sub(r"\1…", _IN_ADDRESS.sub(_left_out, text))
 
 
@@ -81,7 +81,7 @@ def _left_out(found: re.Match[str]) -> str:
 
 
 def printable(name: str) -> None:
-    """Validator of a key's name, which goes into lists, logs and terminals; raises ValidationError."""
+    """Validates a key's name, which is shown in lists, logs and terminals. Raises ValidationError."""
     if not name.isprintable():
         raise ValidationError("A name has no line breaks or other control characters.", code="unprintable")
 

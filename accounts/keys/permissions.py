@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class InsufficientScope(PermissionDenied):
-    """403: the key opens less than this."""
+    """403: the scope of the key is too narrow."""
 
     def __init__(self, needed: ApiKey.Scope, has: str) -> None:
         super().__init__(
@@ -26,7 +26,8 @@ class InsufficientScope(PermissionDenied):
 
 
 class HasScope(BasePermission):
-    """The key's scope: read for what changes nothing, write for the rest, or the view's `required_scope`.
+    """Requires the scope read for calls that change nothing and write for others, or the view's
+    `required_scope`.
 
     A request without a key, such as one of a cookie session, has all scopes over its own account.
     """

@@ -35,7 +35,7 @@ class NewKey(StrictSerializer):
     )
     scope = StrictChoiceField(
         choices=ApiKey.Scope.values,
-        help_text="read: look. write: also ask for videos, cancel and retry. admin: also manage keys.",
+        help_text="read: every GET. write: also ask for videos, cancel and retry. admin: also manage keys.",
     )
     expiresInDays = StrictIntegerField(min_value=1, max_value=DAYS_MAX, required=False)
     expiresAt = MomentField(required=False, help_text="ISO 8601, in the future.")
@@ -60,14 +60,14 @@ class NewKey(StrictSerializer):
 
 
 class NewName(StrictSerializer):
-    """What can be changed of a key."""
+    """The fields of a key that can be changed."""
 
     name = StrictCharField(max_length=100, validators=[printable])
 
 
 @extend_schema_serializer(component_name="ApiKey")
 class KeyView(serializers.ModelSerializer[ApiKey]):
-    """A key and what is known of it; its secret is not kept."""
+    """A key without its secret, which is not stored."""
 
     prefix = serializers.CharField(help_text="The key's first characters.")
     scope = serializers.ChoiceField(choices=ApiKey.Scope.choices)
@@ -111,7 +111,7 @@ class KeyQuery(StrictSerializer):
 
 
 class KeyPagination(serializers.Serializer):  # type: ignore[type-arg]
-    """Where a list of keys stands."""
+    """The position in a list of keys."""
 
     page = serializers.IntegerField()
     limit = serializers.IntegerField()

@@ -1,4 +1,4 @@
-"""The REST face of API keys: a caller's own."""
+"""The REST API of a caller's own API keys."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from api.fields import StrictSerializer
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):
-    """API keys of the caller. All of it needs the scope admin, which no narrower key can give to another."""
+    """API keys of the caller. All calls need the scope admin, so no key can make one with a wider scope."""
 
     required_scope = ApiKey.Scope.ADMIN
     serializer_class = wire.KeyView
@@ -25,7 +25,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
     pagination_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses what a call would ignore, because its sender meant something by it."""
+        """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action != "list":
             StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
@@ -56,7 +56,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         examples=wire.NEW_EXAMPLES,
     )
     def create(self, request: Request) -> Response:
-        """Answers with the secret, which is not kept and cannot be shown again."""
+        """Answers with the secret. It is not stored and cannot be shown again."""
         serializer = wire.NewKey(data=request.data)
         serializer.is_valid(raise_exception=True)
         key, secret = ApiKey.issue(
@@ -80,7 +80,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         examples=wire.PAGE_EXAMPLES,
     )
     def list(self, request: Request) -> Response:
-        """Newest first, with those that have expired or were revoked."""
+        """Lists keys, newest first, including expired and revoked ones."""
         query = wire.KeyQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         page, limit = query.validated_data["page"], query.validated_data["limit"]
@@ -98,12 +98,12 @@ class KeyViewSet(GenericViewSet[ApiKey]):
 
     @extend_schema(
         operation_id="getKey",
-        summary="Look at an API key",
+        summary="Show an API key",
         responses={200: wire.KeyView},
         examples=wire.KEY_EXAMPLES,
     )
     def retrieve(self, request: Request, pk: int) -> Response:
-        """All that is known of it; never the secret."""
+        """Shows a key without its secret."""
         return self._key(self.get_object())
 
     @extend_schema(
@@ -114,7 +114,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         examples=wire.NAME_EXAMPLES,
     )
     def partial_update(self, request: Request, pk: int) -> Response:
-        """The name is all that changes: for another scope or time, make another key."""
+        """Changes the name only. For another scope or expiry, make another key."""
         serializer = wire.NewName(data=request.data)
         serializer.is_valid(raise_exception=True)
         key = self.get_object()
@@ -129,7 +129,8 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         examples=wire.REVOKED_EXAMPLES,
     )
     def destroy(self, request: Request, pk: int) -> Response:
-        """For good, from the next request on, and harmless when repeated. A key may revoke itself."""
+        """Revokes the key from the next request on. This cannot be undone, and can be repeated. A key may
+        revoke itself."""
         key = self.get_object()
         key.revoke()
         return self._key(key)

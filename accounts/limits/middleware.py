@@ -1,4 +1,4 @@
-"""What every answer says of its caller's limits."""
+"""Rate-limit headers on every answer."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,10 +14,10 @@ _REFUSED: Final = frozenset({400, 401, 403})
 
 
 class RateLimitMiddleware:
-    """Says in each answer where its caller stands, and counts what was refused before the throttle.
+    """Adds the caller's limits to each answer, and counts calls that were refused before the throttle.
 
-    Whoever keeps on making such calls gets 429 for them. Nothing that would be served is refused here, so the
-    other callers of an address go on.
+    A caller that continues to make such calls gets 429 for them. Valid calls are not refused here, so other
+    callers of the same address are not affected.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

@@ -1,4 +1,4 @@
-"""How often a caller may ask: by API key, by person, and by address where nobody is known."""
+"""Rate limits: by API key, by person, or by address if the caller is not known."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Where a caller stands in its present minute."""
+    """What a caller has used of its present minute."""
 
     limit: int
     remaining: int
@@ -29,7 +29,8 @@ class Usage:
     exceeded: bool
 
     def headers(self) -> dict[str, str]:
-        """As in version 6 of the IETF draft "RateLimit header fields for HTTP"; later ones have one field."""
+        """The headers of version 6 of the IETF draft "RateLimit header fields for HTTP"; later versions have
+        one."""
         return {
             "RateLimit-Limit": str(self.limit),
             "RateLimit-Remaining": str(self.remaining),
@@ -38,16 +39,16 @@ class Usage:
 
 
 class CallerThrottle(BaseThrottle):
-    """One limit for calls that read, another for those that change something; a view may name its own as
-    `rate_limit`. What it counted is left on the request for the answer's headers.
+    """One limit for calls that read and another for calls that change something; a view may name its own as
+    `rate_limit`. The count is stored on the request for the answer's headers.
 
-    It is asked after authentication and permissions; what they refuse is count_refused's."""
+    It runs after authentication and permissions; count_refused counts what these refuse."""
 
     def __init__(self) -> None:
         self._usage: Usage | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """False once the caller's minute is used up."""
+        """False if the caller has used up its minute."""
         called = request._request
         caller = _known(request.auth, request.user) or _address(called)
         self._usage = count(called, getattr(view, "rate_limit", _usual(called)), caller)
@@ -61,10 +62,11 @@ class CallerThrottle(BaseThrottle):
 
 
 def count_refused(request: HttpRequest, status: int) -> Usage | None:
-    """Counts a call that was refused with this status before its limit was looked at.
+    """Counts a call that was refused with this status before the throttle ran.
 
-    A known caller's is one of its calls. A read without a key, for which nobody is logged in, is one of its
-    address: so a page learns that its session has ended. All else is a refusal of its address.
+    If the caller is known, it counts as one of its calls. A read without a key and without a session counts
+    as a read of its address, so a page can find out that its session has ended. Anything else counts as a
+    refusal of its address.
     """
     # REST framework leaves both on the request, once somebody is known; Django's own user would be looked up.
     if hasattr(request, "auth") and (caller := _known(request.auth, request.user)):
@@ -88,7 +90,7 @@ def _address(request: HttpRequest) -> str:
 
 
 def count(request: HttpRequest, kind: str, caller: str) -> Usage | None:
-    """Counts one call of this kind; None where the kind has no limit, or the count was lost."""
+    """Counts one call of this kind; None if the kind has no limit, or the count was lost."""
     limit = {
         "reads": settings.RATE_LIMIT_READS_PER_MINUTE,
         "creates": settings.RATE_LIMIT_CREATES_PER_MINUTE,

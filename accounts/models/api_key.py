@@ -21,23 +21,22 @@ _NOTED_EVERY: Final = timedelta(minutes=1)
 
 
 class ApiKey(models.Model):
-    """One caller's secret, kept only as a digest. A revoked key stays: jobs refer to it."""
+    """An API key, stored as a digest. A revoked key stays, because jobs refer to it."""
 
     class Scope(models.TextChoices):
-        """What a key may do. Each includes those before it, so one word says all that a key opens, and of two
-        keys one is always the narrower."""
+        """What a key may do. Each scope includes those before it."""
 
         READ = "read"
         WRITE = "write"
         ADMIN = "admin"
 
         def includes(self, other: "ApiKey.Scope") -> bool:
-            """Whether who has this one may do what needs the other."""
+            """Whether this scope includes the other."""
             order = list(ApiKey.Scope)
             return order.index(self) >= order.index(other)
 
     class Status(models.TextChoices):
-        """Whether a key opens anything."""
+        """Whether a key is valid."""
 
         ACTIVE = "active"
         EXPIRED = "expired"
@@ -54,7 +53,7 @@ class ApiKey(models.Model):
     # Null: never.
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
-    # When an operator answered for the jobs that a revoked key left waiting. Until then they are held.
+    # When an operator released the waiting jobs of a revoked key. Until then they are held.
     jobs_released_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Up to a minute older than the last use: note_use.
     last_used_at = models.DateTimeField(null=True, blank=True)
@@ -71,7 +70,7 @@ class ApiKey(models.Model):
 
     @staticmethod
     def digest_of(secret: str) -> str:
-        """The digest under which a secret is kept."""
+        """The digest of a secret, as it is stored."""
         return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
     @classmethod
@@ -84,7 +83,7 @@ class ApiKey(models.Model):
         expires_at: datetime | None = None,
         secret: str = "",
     ) -> tuple[Self, str]:
-        """Makes a key and returns it with its secret, which is not kept and cannot be shown again."""
+        """Makes a key and returns it with its secret, which is not stored and cannot be shown again."""
         key = cls(owner=owner, name=name, scope=scope, expires_at=expires_at)
         secret = key.take_secret(secret)
         key.save(force_insert=True)
@@ -98,7 +97,7 @@ class ApiKey(models.Model):
 
     @classmethod
     def of_secret(cls, secret: str) -> Self | None:
-        """The key that was issued with this secret, whatever its status, with its owner; None for none."""
+        """The key with this secret and its owner, also if it is revoked or expired; None if there is none."""
         digest = cls.digest_of(secret)
         # The digest, not the secret, is what the index compares, so its timing tells nothing of the secret.
         key = cls.objects.select_related("owner").filter(digest=digest).first()
@@ -118,22 +117,22 @@ class ApiKey(models.Model):
         return self.Scope(self.scope).includes(needed)
 
     def revoke(self) -> bool:
-        """Ends the key with its next request, for good; False where it was revoked before."""
+        """Revokes the key from its next request on; False if it was revoked before."""
         won = ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=timezone.now())
         self.refresh_from_db(fields=["revoked_at"])
         return bool(won)
 
     def holds_jobs(self) -> bool:
-        """Whether the jobs that it left waiting are held: it was revoked, and nobody has released them."""
+        """Whether its waiting jobs are held: it was revoked, and no operator has released them."""
         return self.revoked_at is not None and self.jobs_released_at is None
 
     def release_jobs(self) -> None:
-        """Has the waiting jobs of a revoked key sent all the same."""
+        """Releases the waiting jobs of a revoked key, so that they are sent."""
         ApiKey.objects.filter(pk=self.pk, jobs_released_at=None).update(jobs_released_at=timezone.now())
         jobs_released.send(ApiKey, key=self)
 
     def note_use(self) -> None:
-        """Keeps when the key was used, once a minute at most. Never raises: no request fails of it."""
+        """Records when the key was used, at most once a minute. Never raises."""
         now = timezone.now()
         stale = now - _NOTED_EVERY
         if self.last_used_at is not None and self.last_used_at > stale:

@@ -11,13 +11,13 @@ class Budget(models.Model):
     """What an owner, or one of its keys, may spend in a period."""
 
     class Period(models.TextChoices):
-        """Of UTC."""
+        """Days and months of UTC."""
 
         DAY = "day", "daily"
         MONTH = "month", "monthly"
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="budgets")
-    # Null: all that the owner spends, with whatever key.
+    # Null: everything that the owner spends, with any key.
     api_key = models.ForeignKey(ApiKey, models.CASCADE, null=True, blank=True, related_name="budgets")
     period = models.CharField(max_length=5, choices=Period)
     # US dollars.
@@ -45,7 +45,7 @@ class Budget(models.Model):
 
 
 class Spending(models.Model):
-    """What an owner, or one of its keys, has reserved and spent in one period. Counted, never recomputed.
+    """What an owner, or one of its keys, has reserved and spent in one period. It is counted, not summed.
 
     In ten-thousandths of a dollar: SQLite has no exact fractions.
     """
@@ -79,10 +79,12 @@ class Spending(models.Model):
 
 
 class Reservation(models.Model):
-    """The price of one render, set aside when it is asked for, and settled or released once."""
+    """The price of one render: reserved when it is asked for, then settled or released once."""
 
     class State(models.TextChoices):
-        """Only what is held can end."""
+        """A reservation ends once, settled or released."""
+
+        # The value is from the first release.
 
         RESERVED = "held", "Held"
         SETTLED = "settled"

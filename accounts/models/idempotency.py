@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 
 class IdempotencyKey(models.Model):
-    """A caller's word that a request is the same as before, with the answer that it got."""
+    """A key that a caller sent with a request, and the answer to that request."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)

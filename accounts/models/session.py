@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 
 
 class Session(models.Model):
-    """A log-in of a person, from which access and refresh tokens are issued; it ends when its row goes."""
+    """One log-in of a person. Access and refresh tokens are issued for it; it ends when its row is
+    deleted."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sessions")
@@ -30,7 +31,7 @@ class Session(models.Model):
 
 
 class LoginAttempts(models.Model):
-    """Failed log-ins from an address, as a username, or as both: accounts.sessions.lockout."""
+    """Failed log-ins by address, by username, or by both (accounts.sessions.lockout)."""
 
     # SHA-256 in hex: what is typed as a username may be a password.
     subject = models.CharField(max_length=64, primary_key=True)

@@ -6,17 +6,17 @@ from django.db.models.functions import Lower
 
 
 class Users(UserManager["User"]):
-    """Users, whose names differ by more than the case of their letters."""
+    """Users. No two names are equal if case is ignored."""
 
     use_in_migrations = False
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        """By the name in any case, as it is typed at log-in."""
+        """Finds a user by name, ignoring case."""
         # The database lowers both: not every one knows all letters that Python knows.
         return self.alias(lowered=Lower("username")).get(lowered=Lower(models.Value(username)))
 
     def lowered(self, username: str) -> str:
-        """The name as the database lowers it; what is the same then is one name, whether anybody has it."""
+        """The name in lower case, as the database lowers it. Names that are equal then are the same name."""
         with connections[self.db].cursor() as cursor:
             cursor.execute("SELECT LOWER(%s)", [username])
             lowered: str = cursor.fetchone()[0]

@@ -1,4 +1,4 @@
-"""The admin's log-in, which takes the same passwords as /api/auth/login, and locks out with it."""
+"""The admin's log-in. It uses the same passwords and the same lock-out as /api/auth/login."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from accounts.sessions import lockout
 
 
 class CountedLoginForm(AdminAuthenticationForm):
-    """Counts a try before the password is looked at."""
+    """Counts each try before it checks the password."""
 
     def clean(self) -> dict[str, Any]:
-        """Raises ValidationError where the try failed, or was not admitted."""
+        """Raises ValidationError if the try failed, or was locked out."""
         username = self.cleaned_data.get("username")
         if username is None or self.request is None:
             return super().clean()

@@ -1,4 +1,4 @@
-"""The way into the admin by a link."""
+"""Log-in to the admin by a link."""
 
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponseRedirect
@@ -12,7 +12,7 @@ _BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 def log_in_by_link(request: HttpRequest) -> HttpResponseBase:
-    """Logs in the user of the link and leads to the admin; 403 for a link that opens nothing.
+    """Logs in the user of the link and redirects to the admin; 403 if the link is not valid.
 
     HEAD is refused, so that a tool that only checks the link does not use it up.
     """

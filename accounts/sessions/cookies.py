@@ -1,4 +1,4 @@
-"""Who asks, by the session cookie; and what keeps other sites from asking in that person's name."""
+"""Authentication by session cookie, and protection against requests from other sites (CSRF)."""
 
 from django.http import HttpRequest
 from rest_framework import status
@@ -12,7 +12,7 @@ from accounts.sessions import tokens
 
 
 class CsrfFailed(APIException):
-    """403: the cookie alone does not show that our own page, or a program of the person's, asks."""
+    """403: a session cookie without a CSRF token, or from a page of another site."""
 
     status_code = status.HTTP_403_FORBIDDEN
     default_code = "csrf_failed"
@@ -25,14 +25,14 @@ class _OriginCheck(CSRFCheck):
     """Django's check of the Origin header, for calls that come before there is a token."""
 
     def _check_token(self, request: HttpRequest) -> None:
-        """A body of JSON is what a foreign form cannot send."""
+        """A foreign form cannot send a JSON body, so no token is needed."""
 
     def _check_referer(self, request: HttpRequest) -> None:
         """Browsers send Origin with every POST to another site."""
 
 
 class CookieAuthentication(BaseAuthentication):
-    """The session cookie; with it, every call that may change something needs the CSRF token."""
+    """The session cookie. Calls that may change something also need the CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         """The session's user; None without the cookie. Raises NoSession, CsrfFailed."""
@@ -51,7 +51,7 @@ class CookieAuthentication(BaseAuthentication):
 def enforce_csrf(request: Request) -> None:
     """Raises CsrfFailed for an unsafe call without the token, or from another origin.
 
-    REST framework exempts its views from Django's middleware, which is asked here instead.
+    REST framework exempts its views from Django's middleware, so its check runs here.
     """
     _enforce(CSRFCheck, request)
 

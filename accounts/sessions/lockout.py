@@ -1,6 +1,6 @@
-"""Log-ins that failed too often are refused for a while, with the right password too.
+"""After too many failed log-ins, log-ins are refused for a while, even with the right password.
 
-What is counted is kept in the database: a cache may be emptied, and each process may have its own.
+The counts are in the database: a cache may be emptied, and each process may have its own.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from accounts.models import LoginAttempts, User
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many failures lock, how long they are counted together, and how long a lock lasts at most."""
+    """The number of failures that lock, the time over which they count, and the longest lock."""
 
     failures: int
     window: timedelta
@@ -27,7 +27,7 @@ class Rule:
 
 # A username from one address: a person who mistypes, or a guesser.
 PAIR: Final = Rule(5, timedelta(days=1), timedelta(hours=1))
-# One address, whatever the usernames; an office may share it.
+# One address with any usernames; an office may share it.
 ADDRESS: Final = Rule(50, timedelta(hours=1), timedelta(minutes=15))
 # One username, from wherever. Not for an address from which it has logged in: there nobody else's failures
 # lock a person out.
@@ -51,23 +51,23 @@ class LockedOut(APIException):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A log-in that is counted as failed until it succeeds, and the locks that it has set by subject."""
+    """A log-in that counts as failed until it succeeds, and the locks that it has set, by subject."""
 
     pair: str
     locks: dict[str, datetime | None]
 
 
 def admit(username: str, address: str, *, now: datetime) -> Attempt:
-    """Counts a try before the password is looked at, so that many at once gain nothing; raises LockedOut."""
-    # As the look-up of the account has it. Python lowers some letters otherwise, and each such spelling of a
-    # name would have a count of its own.
+    """Counts a try before the password is checked, so that many at once gain nothing. Raises LockedOut."""
+    # Lowered as the look-up of the account does it. Python lowers some letters otherwise, and each such
+    # spelling of a name would have a count of its own.
     name = User.objects.lowered(username)
     pair, of_address, of_name = _subject(name, address), _subject("", address), _subject(name, "")
     rules = {pair: PAIR, of_address: ADDRESS, of_name: USERNAME}
     _forget(now)
     # A refused try is rolled back: it counts for nothing and leaves no rows.
     with transaction.atomic():
-        # Made where they are missing, and locked. Always in the order of the subjects: of two tries neither
+        # Made if they are missing, and locked. Always in the order of the subjects: of two tries neither
         # waits for the other while it holds what that one needs.
         LoginAttempts.objects.bulk_create(
             [
@@ -88,7 +88,7 @@ def admit(username: str, address: str, *, now: datetime) -> Attempt:
 
 
 def succeed(attempt: Attempt, *, now: datetime) -> None:
-    """Takes back what the try was counted for, and forgets the failures of its username and address."""
+    """Uncounts the try, and forgets the failures of its username and address."""
     with transaction.atomic():
         for subject, lock in sorted(attempt.locks.items()):
             row = LoginAttempts.objects.filter(subject=subject)

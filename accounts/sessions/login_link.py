@@ -22,7 +22,7 @@ class NotAllowed(Exception):
 
 
 def link_for(user: User) -> str:
-    """An address that logs the user into the admin once, within MAX_AGE. Raises NotAllowed."""
+    """A link that logs the user into the admin once, within MAX_AGE. Raises NotAllowed."""
     if not (user.is_active and user.is_staff):
         raise NotAllowed
     token = signing.dumps([user.pk, _mark(user)], salt=_SALT)
@@ -30,7 +30,7 @@ def link_for(user: User) -> str:
 
 
 def redeem(token: str) -> User | None:
-    """The user of a good link, which is used up by this; None if it is forged, old, used or not allowed."""
+    """The user of a valid link, which this uses up; None if it is forged, expired, used or not allowed."""
     try:
         pk, mark = signing.loads(token, salt=_SALT, max_age=MAX_AGE)
     except signing.BadSignature:

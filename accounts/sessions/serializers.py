@@ -1,4 +1,4 @@
-"""What people send to log in, and what they are told of themselves."""
+"""The requests and answers of log-in."""
 
 from typing import Any
 

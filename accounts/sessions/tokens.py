@@ -1,7 +1,7 @@
-"""Log-ins of people: a row each, and two signed cookies by which a browser shows that it belongs to one.
+"""Sessions of people: one row each, and two signed cookies that identify it.
 
-The tokens are Simple JWT's. Its blacklist is not used: it ends refresh tokens alone, does not know which of
-them belong together, and attempts before it writes, so that one token may be rotated twice at once.
+The tokens are Simple JWT's. Its blacklist is not used: it ends refresh tokens only, does not know which of
+them belong together, and reads before it writes, so that one token can be rotated twice at once.
 """
 
 import logging
@@ -53,16 +53,16 @@ def begin(user: User) -> Session:
 
 
 def of_request(request: HttpRequest) -> Session | None:
-    """The session of the access cookie; None without one. Raises NoSession where it is good no more."""
+    """The session of the access cookie; None without one. Raises NoSession if it is no longer valid."""
     raw = request.COOKIES.get(access_cookie(), "")
     return _read(AccessToken, raw)[1] if raw else None
 
 
 def rotate(request: HttpRequest) -> Session:
-    """Replaces the refresh token that the request has by a new one, which alone is taken from then on.
+    """Replaces the refresh token of the request by a new one. From then on only the new one is valid.
 
-    One that was replaced before and comes again was copied: that ends the session, for the thief and its
-    owner, except within _GRACE. One of another session than the access token's was planted. Raises NoSession.
+    If a replaced token comes again after _GRACE, it was copied, and the session ends. If the token is of
+    another session than the access token, it was planted. Raises NoSession.
     """
     token, session = _read(RefreshToken, request.COOKIES.get(refresh_cookie(), ""))
     try:
@@ -92,7 +92,7 @@ def rotate(request: HttpRequest) -> Session:
 
 
 def end(request: HttpRequest) -> None:
-    """Ends the sessions of the request's cookies; without any there is nothing to do."""
+    """Ends the sessions of the request's cookies, if there are any."""
     for kind, cookie in ((AccessToken, access_cookie()), (RefreshToken, refresh_cookie())):
         try:
             _read(kind, request.COOKIES.get(cookie, ""))[1].delete()
@@ -101,18 +101,18 @@ def end(request: HttpRequest) -> None:
 
 
 def access_cookie() -> str:
-    """Its name. `__Host-` holds it to this host, its path / and TLS, which browsers then insist on."""
+    """Its name. With `__Host-`, browsers insist on this host, the path / and TLS."""
     return "__Host-takeone-access" if settings.SESSION_COOKIE_SECURE else "takeone-access"
 
 
 def refresh_cookie() -> str:
-    """Its name. Of `__Host-` although every request then carries the token: `__Secure-` would let neighbours
-    plant theirs."""
+    """Its name. It has `__Host-`, although every request then carries the token: with `__Secure-`, a
+    neighbouring host could plant its own."""
     return "__Host-takeone-refresh" if settings.SESSION_COOKIE_SECURE else "takeone-refresh"
 
 
 def give_cookies(response: HttpResponseBase, session: Session) -> None:
-    """Has the browser keep a session's present tokens."""
+    """Sets the cookies with a session's present tokens."""
     refresh = RefreshToken()
     refresh[_SESSION_CLAIM] = str(session.pk)
     refresh["jti"] = session.refresh_id
@@ -134,7 +134,7 @@ def give_cookies(response: HttpResponseBase, session: Session) -> None:
 
 
 def take_cookies(response: HttpResponseBase) -> None:
-    """Has the browser forget both tokens."""
+    """Deletes both cookies."""
     response.delete_cookie(access_cookie(), samesite="Lax")
     response.delete_cookie(refresh_cookie(), samesite="Strict")
 

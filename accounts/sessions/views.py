@@ -1,4 +1,4 @@
-"""Where people register, log in, stay logged in, and log out."""
+"""Views to register, log in, stay logged in, and log out."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ from api.fields import StrictSerializer
 
 
 class RegistrationClosed(APIException):
-    """403: accounts are made by who runs the service."""
+    """403: only the operator makes accounts."""
 
     status_code = status.HTTP_403_FORBIDDEN
     default_code = "registration_closed"
@@ -40,7 +40,7 @@ class RegistrationClosed(APIException):
 
 
 class WrongCredentials(APIException):
-    """401: no active user has this name and this password; it does not say which of them is wrong."""
+    """401: no active user has this name and password. It does not say which is wrong."""
 
     status_code = status.HTTP_401_UNAUTHORIZED
     default_code = "wrong_credentials"
@@ -49,10 +49,10 @@ class WrongCredentials(APIException):
 
 
 class _SessionView(APIView):
-    """Its answers belong to one browser, and are kept nowhere on the way."""
+    """Its answers are for one browser and are not cached."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses parameters, which would be ignored."""
+        """Refuses parameters, because they would be ignored."""
         super().initial(request, *args, **kwargs)
         StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
@@ -80,7 +80,7 @@ def _person(request: Request, user: User) -> dict[str, Any]:
 
 
 def _log_in(request: Request, user: User, status_code: int) -> Response:
-    """A session in the place of the one that the browser may have had."""
+    """Starts a session, and ends the one that the browser had."""
     tokens.end(request._request)
     session = tokens.begin(user)
     user_logged_in.send(sender=type(user), request=request._request, user=user)
@@ -92,7 +92,7 @@ def _log_in(request: Request, user: User, status_code: int) -> Response:
 
 
 class RegisterView(_OpenView):
-    """New accounts, where ALLOW_REGISTRATION has them."""
+    """Makes accounts, if ALLOW_REGISTRATION is on."""
 
     rate_limit = "logins"
 
@@ -139,7 +139,7 @@ def _register(username: str, password: str, email: str = "") -> User:
 
 
 class LoginView(_OpenView):
-    """The one way to a session."""
+    """Logs a person in."""
 
     rate_limit = "logins"
 
@@ -156,13 +156,14 @@ class LoginView(_OpenView):
         ],
     )
     def post(self, request: Request) -> Response:
-        """Sets the session's cookies. After repeated failures even the right password is 429 for a while."""
+        """Sets the session's cookies. After repeated failures, even the right password is answered with 429
+        for a while."""
         refuse_other_origins(request)
         asked = Credentials(data=request.data)
         asked.is_valid(raise_exception=True)
         username, password = asked.validated_data["username"], asked.validated_data["password"]
         attempt = lockout.admit(username, address_of(request._request), now=timezone.now())
-        # Takes its time for a name that nobody has, too.
+        # Takes as long for a name that does not exist.
         user = authenticate(request._request, username=username, password=password)
         if not isinstance(user, User):
             raise WrongCredentials
@@ -171,7 +172,7 @@ class LoginView(_OpenView):
 
 
 class RefreshView(_OpenView):
-    """Where the refresh token is taken."""
+    """Refreshes a session."""
 
     @extend_schema(
         operation_id="refreshSession",
@@ -193,7 +194,7 @@ class RefreshView(_OpenView):
 
 
 class LogoutView(_OpenView):
-    """The end of a session, whichever of its cookies are still there."""
+    """Ends a session, with either of its cookies."""
 
     @extend_schema(
         operation_id="logOut",
@@ -204,7 +205,7 @@ class LogoutView(_OpenView):
         responses={204: OpenApiResponse(description="The session has ended; or there was none.")},
     )
     def post(self, request: Request) -> Response:
-        """Ends the session at once, for copies of its cookies too."""
+        """Ends the session at once, also for copies of its cookies."""
         StrictSerializer(data=request.data).is_valid(raise_exception=True)
         enforce_csrf(request)
         tokens.end(request._request)
@@ -214,7 +215,7 @@ class LogoutView(_OpenView):
 
 
 class MeView(_SessionView):
-    """The caller itself."""
+    """Shows the caller."""
 
     @extend_schema(
         operation_id="getMe",
@@ -224,5 +225,5 @@ class MeView(_SessionView):
         examples=[person_example("200")],
     )
     def get(self, request: Request) -> Response:
-        """Also the way to a CSRF token, for a page that was loaded anew."""
+        """Also returns the CSRF token, for a page that was loaded again."""
         return Response(_person(request, request.user))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Readers of JSON that only jobs need; the others are in api.fields."""
+"""JSON fields that only jobs need; the others are in api.fields."""
 
 import json
 from typing import Any, Final, Self

@@ -9,7 +9,7 @@ MAX_DRAIN_BYTES: Final = 33_554_432
 
 
 def body_limit(method: str, path: str, media_type: str) -> int:
-    """The most bytes that a request may send there."""
+    """The largest body of a request to this path, in bytes."""
     # Only what is kept on disk and read line by line: JSON is parsed in memory.
     if method == "POST" and path in settings.UPLOAD_PATHS and media_type in settings.UPLOAD_TYPES:
         return int(settings.BATCH_UPLOAD_MAX_BYTES)

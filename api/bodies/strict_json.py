@@ -1,5 +1,5 @@
-"""JSON objects as RFC 8259 has them, in UTF-8, without what could not be stored, is ambiguous, or would not
-come back as it was sent."""
+"""Strict JSON objects (RFC 8259, UTF-8). Refuses what cannot be stored, is ambiguous, or would not come back
+as it was sent."""
 
 import json
 import math
@@ -34,7 +34,7 @@ _ABSURD_LENGTH: Final = 1_000
 
 
 class BadNumber(ValidationError):
-    """400: a number that would not come back as it was sent. `reason` says it without its field."""
+    """400: a number that would not come back as it was sent. `reason` is the message without the field."""
 
     def __init__(self, field: str, reason: str) -> None:
         self.reason = f"{reason}; send it as a string."
@@ -42,7 +42,8 @@ class BadNumber(ValidationError):
 
 
 def read_object(raw: bytes, what: str) -> dict[str, Any]:
-    """The object that `raw` is. Raises ParseError, which calls it `what`: "The body"; BadNumber."""
+    """Parses `raw` as an object. Raises ParseError, which names it as `what`, such as "The body"; and
+    BadNumber."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -92,7 +93,7 @@ class _Lost:
 
     text: str
     reason: str
-    # No reader of JSON has such a number, whatever it is for.
+    # No JSON reader returns such a number.
     is_absurd: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Asking for batches: as JSON here, and what asking by a file shares with it."""
+"""Creating batches from JSON, and what creating them from a file shares with it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ LOCATION: Final = header("Location", [201], "The batch's address.")
 def accept(
     request: Request, source: Source, asked: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Response:
-    """Creates a batch and says what was accepted."""
+    """Creates a batch and answers with what was accepted."""
     upstream = configured()
     accepted = create_batch(
         Items(source, defaults, upstream, settings.SORA_MODEL),
@@ -58,7 +58,7 @@ def accept(
 
 
 def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -> Response:
-    """Says what a create would send and cost."""
+    """Answers with what a create would send and cost."""
     plan = Plan()
     first: list[dict[str, Any]] = []
     for item in Items(source, defaults, configured(), settings.SORA_MODEL).check():
@@ -87,7 +87,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
 
 @contextmanager
 def upload_of(request: Request) -> Iterator[Upload]:
-    """The uploaded file, for as long as it is open. Raises UnsupportedMediaType for anything else."""
+    """The uploaded file, while it is open. Raises UnsupportedMediaType for anything else."""
     upload: Any = request.data
     if not upload:
         raise BadItems([NOTHING_SENT])
@@ -100,7 +100,7 @@ def upload_of(request: Request) -> Iterator[Upload]:
 
 
 def query_of(request: Request, upload: Upload) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What holds for the batch, and for each item that does not say otherwise."""
+    """The settings of the batch, and the defaults of its items."""
     raw = {name: typed(name, str(value)) for name, value in request.query_params.items()}
     query = wire.UploadQuery(data=raw)
     query.is_valid(raise_exception=True)
@@ -116,7 +116,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
     serializer_class = wire.BatchView
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses what a call would ignore, because its sender meant something by it."""
+        """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
 
@@ -129,7 +129,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
         examples=examples.CREATE,
     )
     def create(self, request: Request) -> Response:
-        """All are accepted and committed when this answers, or none is."""
+        """Accepts all items or none. They are committed when the answer comes."""
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -144,7 +144,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
         examples=examples.ESTIMATE,
     )
     def estimate(self, request: Request) -> Response:
-        """Validates, fits and prices as a create does, and creates nothing."""
+        """Validates, fits and prices like a create, and creates nothing."""
         _, source, defaults = self._read(request)
         return estimate_of(request, source, defaults)
 

@@ -1,4 +1,4 @@
-"""The files that go in and out."""
+"""File formats of uploads and manifests."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The wire of batches: what callers send, strictly read, and what they get."""
+"""Strict requests of batches, and their answers."""
 
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class BatchItem(CreateVideo):
 
 @extend_schema_field(BatchItem(many=True))
 class Videos(serializers.Field):  # type: ignore[type-arg]
-    """A JSON list; its items are read by batches.items, which counts them and names each one's problems."""
+    """A JSON list. batches.items reads and counts its items, and names the problems of each."""
 
     default_error_messages = {"invalid": "A list of videos is required."}
 
@@ -43,13 +43,13 @@ class Videos(serializers.Field):  # type: ignore[type-arg]
 
 
 class Defaults(CreateVideo):
-    """What holds for each item that does not say otherwise."""
+    """The defaults of the items."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
 
 
 class _Settings(StrictSerializer):
-    """What holds for the batch as a whole."""
+    """The settings of the batch as a whole."""
 
     batchName = StrictCharField(source="name", max_length=200, required=False, allow_blank=True)
     concurrency = StrictIntegerField(
@@ -62,7 +62,7 @@ class _Settings(StrictSerializer):
 
 
 class CreateBatch(_Settings):
-    """Many wishes at once, of which all are accepted or none."""
+    """The request to create many videos: all are accepted or none."""
 
     videos = Videos()
     defaults = Defaults(required=False, partial=True, help_text="For each video that does not say otherwise.")
@@ -70,12 +70,11 @@ class CreateBatch(_Settings):
 
 @extend_schema_field({"type": "string", "example": '{"createdBy": "ada"}'})
 class MetadataText(JSONObjectField):
-    """Metadata in an address, where it is written as JSON text."""
+    """Metadata in an address, as JSON text."""
 
 
 class UploadQuery(_Settings, CreateVideo):
-    """The batch's name, concurrency and metadata (JSON), and what holds for each item that does not say
-    otherwise."""
+    """The batch's name, concurrency and metadata (JSON), and the defaults of the items."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
     metadata = MetadataText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
@@ -166,7 +165,7 @@ class BatchPage(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class CancelSummary(serializers.Serializer):  # type: ignore[type-arg]
-    """What became of the jobs of a cancelled batch."""
+    """What happened to the jobs of a cancelled batch."""
 
     total = serializers.IntegerField()
     stopped = serializers.IntegerField(help_text="Cancelled, and stopped upstream where they had been sent.")
@@ -194,12 +193,12 @@ class BatchRetried(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class JobsQuery(PageQuery):
-    """Which jobs of a batch to list, in the order of its items."""
+    """Which jobs of a batch to list. They come in the order of its items."""
 
     status = StrictChoiceField(choices=JobStatus.values, required=False)
 
 
 class ManifestQuery(StrictSerializer):
-    """In which form."""
+    """The form of a manifest."""
 
     type = StrictChoiceField(choices=["csv", "jsonl"], default="csv")

@@ -1,4 +1,4 @@
-"""A batch as callers see it."""
+"""How callers see a batch."""
 
 from typing import Any
 

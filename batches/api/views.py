@@ -1,4 +1,4 @@
-"""The REST face of batches: each action parses, makes one call, and renders."""
+"""The REST API of batches. Each action parses, makes one call, and renders."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses what a call would ignore, because its sender meant something by it."""
+        """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
             StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
@@ -82,9 +82,10 @@ class BatchViewSet(GenericViewSet[Batch]):
         examples=examples.UPLOAD,
     )
     def create(self, request: Request) -> Response:
-        """CSV with a header, or JSON Lines, in UTF-8: an item a row, with the fields of a create and `ref`.
+        """Creates a batch from CSV with a header, or JSON Lines, in UTF-8. Each row is an item.
 
-        All are accepted and committed when this answers, or none is, and each bad line is named.
+        An item has the fields of a create and `ref`. All items are accepted or none. If some are bad, each
+        bad line is named.
         """
         with upload_of(request) as upload:
             return idempotent(request, lambda: self._create(request, upload))
@@ -103,7 +104,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
-        """Validates, fits and prices as a create does, and creates nothing."""
+        """Validates, fits and prices like a create, and creates nothing."""
         with upload_of(request) as upload:
             _, defaults = query_of(request, upload)
             return estimate_of(request, upload, defaults)
@@ -116,7 +117,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         examples=examples.LIST,
     )
     def list(self, request: Request) -> Response:
-        """Newest first, by page or by cursor; their jobs are left out."""
+        """Lists batches, newest first, by page or by cursor, without their jobs."""
         query = PageQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         page = paginate(self.get_queryset(), query.validated_data)
@@ -132,7 +133,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         examples=examples.BATCH,
     )
     def retrieve(self, request: Request, pk: str) -> Response:
-        """With its progress and its first jobs."""
+        """Shows a batch with its progress and its first jobs."""
         return self._batch(self.get_object())
 
     @extend_schema(
@@ -142,7 +143,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         examples=examples.CANCELLED,
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        """Cancels all its jobs that have not ended, and sums up what that means upstream."""
+        """Cancels all its jobs that have not ended, and says what happens upstream."""
         batch = self.get_object()
         done = cancel_batch(batch, configured())
         message = (
@@ -168,7 +169,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     @action(detail=True, methods=["get"])
     def jobs(self, request: Request, pk: str) -> Response:
-        """In the order of the items, by page or by cursor."""
+        """Lists its jobs in the order of the items, by page or by cursor."""
         query = wire.JobsQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         jobs = self._jobs(self.get_object())
@@ -187,7 +188,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
-        """Sends none of its jobs until it is resumed; what was sent goes on."""
+        """Sends none of its jobs until it is resumed. Jobs that were sent continue."""
         pause(self.get_object())
         return self._batch(self.get_object())
 
@@ -214,7 +215,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Only jobs that failed; what was paid for and still renders is not paid again."""
+        """Retries the jobs that failed. A paid render that still runs is not paid again."""
         return idempotent(request, self._retry)
 
     def _retry(self) -> Response:
@@ -232,7 +233,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     @action(detail=True, methods=["get"])
     def manifest(self, request: Request, pk: str) -> StreamingHttpResponse:
-        """A row a job: what was asked, what became of it, where its file is, what it cost."""
+        """One row for each job: the request, the status, the address of the file, the cost."""
         query = wire.ManifestQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         batch = self.get_object()

@@ -1,1 +1,1 @@
-"""The journeys of a batch, one module each."""
+"""The steps of a batch, one module each."""

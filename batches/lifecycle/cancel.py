@@ -1,4 +1,4 @@
-"""A caller calls a batch off: its jobs are cancelled, and what that means upstream is summed up."""
+"""Cancelling a batch: its jobs are cancelled, and the effect upstream is summed up."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from videos.models import Group, Job, Submission
 from videos.states import JOB_OPEN, JobStatus, SubmissionState
 
 _TOGETHER: Final = 500
-# After these, whoever cancels is taken for dead.
+# After these seconds, the process that cancels is taken for dead.
 _CANCEL_SECONDS: Final = 60
 
 
@@ -33,7 +33,7 @@ class BatchNotCancellable(APIException):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of a batch's jobs."""
+    """What happened to the jobs of a batch."""
 
     total: int
     # Cancelled with the batch, and nothing runs upstream for them that was not stopped.
@@ -46,8 +46,8 @@ class Summary:
 def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
     """Cancels all jobs that have not ended. Raises BatchNotCancellable.
 
-    That it is cancelled is committed first: none of its jobs is sent from then on, and what a crash leaves
-    open is cancelled by the sweep.
+    The cancel is committed first, so none of its jobs is sent from then on. If a crash leaves jobs open, the
+    sweep cancels them.
     """
     with transaction.atomic():
         locked = Batch.lock(batch.pk)
@@ -75,7 +75,7 @@ def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
 
 
 def _summed_up(batch: Batch, upstream: Upstream) -> Summary:
-    """By the rows, whoever cancelled them: this call, one before it, or the sweep."""
+    """Sums up the rows, whether this call, an earlier one or the sweep cancelled them."""
     cancelled = Job.objects.filter(
         group=batch.pk, status=JobStatus.CANCELLED, cancelled_at__gte=batch.cancelled_at
     )
@@ -88,7 +88,7 @@ def _summed_up(batch: Batch, upstream: Upstream) -> Summary:
 
 
 def unfinished() -> list[Batch]:
-    """Batches whose cancel has been cut short: they have open jobs some time after it."""
+    """Batches whose cancel was interrupted: they still have open jobs some time after it."""
     going_on = Job.objects.filter(group=OuterRef("pk"), status__in=JOB_OPEN)
     begun = Batch.objects.filter(completed_at=None, cancelled_at__lte=in_database(-_CANCEL_SECONDS))
     return list(begun.filter(Exists(going_on)))
@@ -104,5 +104,5 @@ def _cancel_pending(batch_id: UUID) -> None:
             if not jobs:
                 return
             last = jobs[-1].pk
-            # One that is being sent just now is settled by who sends it, as in a cancel of its own.
+            # If a job is being sent now, its sender settles it, as for a cancel of that job alone.
             Job.move_together(jobs, JobStatus.CANCELLED, detail={"by": "batch"}, cancelled_at=database_now())

@@ -1,4 +1,4 @@
-"""A caller asks for many videos at once: all are accepted, or none is."""
+"""Creating a batch: all items are accepted or none."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _TOGETHER: Final = 500
 
 @dataclass(slots=True)
 class Plan:
-    """What a batch would cost: the prices of its items in dollars, None where one is not listed."""
+    """What a batch would cost: the prices of its items in dollars, None if not listed."""
 
     prices: list[Decimal | None] = field(default_factory=list)
     adjusted: int = 0
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def total(self) -> Decimal | None:
-        """Dollars for all; None where one is not listed."""
+        """Dollars for all items; None if one is not listed."""
         return None if self.unpriced else sum((price or Decimal(0) for price in self.prices), Decimal(0))
 
     def add(self, item: Item) -> None:
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A batch that is committed, its jobs in the order of its items, and what it may cost."""
+    """A committed batch, its jobs in the order of its items, and what it may cost."""
 
     batch: Batch
     job_ids: list[UUID]
@@ -65,7 +65,7 @@ def create_batch(
     metadata: dict[str, Any] | None = None,
     concurrency: int | None = None,
 ) -> Accepted:
-    """Accepts a batch; its jobs are pending and committed when this returns, and their prices set aside.
+    """Accepts a batch. When this returns, its jobs are pending and committed, and their prices reserved.
 
     The items are read twice, so that a large upload is never in memory. Raises BadItems of batches.items,
     QueueFull of videos.lifecycle.create, BudgetExceeded and PriceUnknown of accounts.budgets.reservations.

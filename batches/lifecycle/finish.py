@@ -1,4 +1,4 @@
-"""A batch is completed when its last job has ended: recorded once a round, whoever saw it."""
+"""Completing a batch when its last job has ended. This is recorded once per round."""
 
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from videos.states import JOB_OPEN
 
 
 class BeingCancelled(APIException):
-    """409: the batch is being cancelled, so its jobs cannot be opened again just now."""
+    """409: the batch is being cancelled, so its jobs cannot be retried now."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "batch_being_cancelled"
@@ -24,12 +24,12 @@ class BeingCancelled(APIException):
 
 
 def when_a_job_has_ended(sender: Any, *, group_id: UUID, **_: Any) -> None:
-    """Receiver of videos.signals.job_ended, after the commit: of two last jobs the later one sees both."""
+    """Receives videos.signals.job_ended after the commit, so the later of two last jobs sees both."""
     complete(group_id)
 
 
 def when_a_job_is_open_again(sender: Any, *, group_id: UUID, **_: Any) -> None:
-    """Receiver of videos.signals.job_reopened, in its transaction. Raises BeingCancelled."""
+    """Receives videos.signals.job_reopened in its transaction. Raises BeingCancelled."""
     batch = Batch.lock(group_id)
     if batch is None:
         return
@@ -45,7 +45,7 @@ def when_a_job_is_open_again(sender: Any, *, group_id: UUID, **_: Any) -> None:
 
 
 def complete(batch_id: UUID) -> bool:
-    """Records that all jobs of a batch have ended, if they have; False where there is nothing to record."""
+    """Records that all jobs of a batch have ended, if they have; False if there is nothing to record."""
     going_on = Job.objects.filter(group=batch_id, status__in=JOB_OPEN)
     if going_on.exists():
         return False
@@ -66,7 +66,7 @@ def complete(batch_id: UUID) -> bool:
 
 
 def seemingly_completed() -> list[UUID]:
-    """Batches whose jobs have all ended, and of which that is not recorded."""
+    """Batches whose jobs have all ended although that is not recorded yet."""
     going_on = Job.objects.filter(group=OuterRef("pk"), status__in=JOB_OPEN)
     unrecorded = Batch.objects.filter(~Exists(going_on), completed_at=None)
     return list(unrecorded.values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""A batch is paused, and resumed."""
+"""Pausing and resuming a batch."""
 
 from django.db import transaction
 from rest_framework import status
@@ -18,12 +18,12 @@ class NotPausable(APIException):
 
 
 def pause(batch: Batch) -> None:
-    """Sends none of its jobs any more; what was sent goes on. Harmless when repeated. Raises NotPausable."""
+    """Sends no more of its jobs; jobs that were sent continue. Can be repeated. Raises NotPausable."""
     _set_paused(batch, True)
 
 
 def resume(batch: Batch) -> None:
-    """Ends a pause; harmless where there is none. Raises NotPausable."""
+    """Ends a pause, if there is one. Raises NotPausable."""
     _set_paused(batch, False)
     wake("submit")
 

@@ -1,4 +1,4 @@
-"""A caller asks again for what failed of a batch, and for nothing else."""
+"""Retrying the failed jobs of a batch."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ class NothingFailed(APIException):
 
 
 def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = None) -> int:
-    """Puts the failed jobs of a batch to work again, all or none, and says how many.
+    """Retries the failed jobs of a batch, all or none, and returns how many.
 
-    As videos.lifecycle.retry does, which says what it raises besides NothingFailed.
+    Raises NothingFailed, and what videos.lifecycle.retry raises.
     """
     with transaction.atomic():
         failed = Job.objects.filter(group=batch.pk, status=JobStatus.FAILED)

@@ -1,1 +1,1 @@
-"""Django's databases, with an end to every wait: see config.databases.timeouts."""
+"""Django's database backends with a timeout on every wait (config.databases.timeouts)."""

@@ -1,6 +1,6 @@
-"""How long a thread waits for its database, and what the process remembers of one that does not answer.
+"""How long a thread waits for its database, and what the process does while it does not answer.
 
-A caller waits for a web thread, so it gives up soon; work and commands wait longer.
+A caller waits for a web thread, so that gives up soon. Workers and commands wait longer.
 """
 
 import threading
@@ -20,9 +20,9 @@ _thread = threading.local()
 
 
 def serving_callers(application: Callable[..., Any]) -> Callable[..., Any]:
-    """A WSGI application whose threads wait for the database as briefly as a caller does.
+    """Wraps a WSGI application so that its threads use the short timeouts.
 
-    A thread that has served one keeps to it: its answer's body may ask the database as well.
+    A thread keeps them after the request, because the body of its answer may still read the database.
     """
 
     def serve(environ: Any, start_response: Any) -> Any:
@@ -34,7 +34,7 @@ def serving_callers(application: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def in_web() -> Iterator[None]:
-    """This thread waits as one of the web server does."""
+    """Gives this thread the short timeouts of the web server."""
     before = _is_web()
     _thread.in_web = True
     try:
@@ -48,17 +48,18 @@ def _is_web() -> bool:
 
 
 def seconds() -> float:
-    """How long this thread waits for one answer of its database."""
+    """Seconds that this thread waits for one answer of its database."""
     return float(settings.DATABASE_WEB_SECONDS if _is_web() else settings.DATABASE_WORK_SECONDS)
 
 
 def lock_seconds() -> float:
-    """How long this thread waits for a lock that another holds."""
+    """Seconds that this thread waits for a lock that another transaction holds."""
     return min(seconds() / 2, 5.0)
 
 
 class Gate:
-    """Closed while the database does not answer: one thread a second asks it, the others do not wait."""
+    """Closed while the database does not answer: one thread a second tries it, the others are refused at
+    once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class Gate:
         self._next_probe_at = 0.0
 
     def admits(self) -> bool:
-        """Whether the caller may ask the database; while it does not answer, one in a second may."""
+        """Whether the caller may use the database. While the gate is closed, one caller a second may."""
         with self._lock:
             if not self._is_closed:
                 return True
@@ -78,13 +79,13 @@ class Gate:
             return True
 
     def answered(self) -> None:
-        """The database has answered somebody."""
+        """The database has answered a caller."""
         if self._is_closed:
             with self._lock:
                 self._is_closed = False
 
     def gave_up(self) -> None:
-        """Somebody has waited in vain."""
+        """A caller has waited until its timeout."""
         with self._lock:
             self._is_closed = True
             self._next_probe_at = time.monotonic() + _PROBE_SECONDS

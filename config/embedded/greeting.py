@@ -1,4 +1,4 @@
-"""What `make up` prints once all is up: the addresses and the next steps."""
+"""What `make up` prints after the start: the addresses and the next steps."""
 
 import shlex
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Celery's worker and beat as threads of the web process.
 
-Safe although the broker is memory: the database rows are the queue, and a lost message costs latency only.
+This is safe with a broker in memory: the database rows are the queue, and a lost message costs only a delay.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""`make up`: everything in the foreground, on one machine, with nothing else installed.
+"""`make up`: runs everything in the foreground, on one machine, with nothing else installed.
 
 Prepares the database, starts the simulator unless SORA_BASE_URL names another upstream, and becomes the
 web server, which runs the Celery worker and beat as threads.
@@ -24,7 +24,7 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def fail(message: str) -> NoReturn:
-    """Ends with one line."""
+    """Prints one line and exits with 1."""
     print(f"make up: {message}", file=sys.stderr)
     raise SystemExit(1)
 
@@ -146,7 +146,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
 
 
 def _migrate() -> None:
-    """Brings the database to this version; one that holds anything is copied first."""
+    """Migrates the database to this version. If it has data, it is copied first."""
     from django.conf import settings
     from django.core.management import call_command
     from django.db import connection

@@ -1,8 +1,7 @@
-"""What a process does before it serves or works: it refuses settings and databases that it cannot use, by one
-line.
+"""Refuses to start with settings or a database that cannot be used, and says why in one line.
 
-Django itself attempts at the rules between settings in `manage.py` alone. They carry the tag `settings`, are
-quick, and ask no database.
+Django itself checks the rules between settings only in `manage.py`. They have the tag `settings`, are quick,
+and ask no database.
 """
 
 import sys
@@ -20,7 +19,7 @@ _CANNOT_BOOT: Final = 3
 
 
 def read_settings() -> None:
-    """Reads the settings; ends the process where one of them is nonsense."""
+    """Reads the settings; ends the process if one of them cannot be used."""
     from django.conf import settings
 
     try:
@@ -39,7 +38,7 @@ def refuse_to_start_badly() -> None:
 
 
 def refuse_bad_settings() -> None:
-    """Loads the apps; ends the process if a setting is nonsense or breaks a rule."""
+    """Loads the apps; ends the process if a setting cannot be used or breaks a rule."""
     read_settings()
     django.setup()
     broken = [each for each in run_checks(tags=[RULES]) if each.is_serious() and not each.is_silenced()]
@@ -48,7 +47,7 @@ def refuse_bad_settings() -> None:
 
 
 def refuse_command(arguments: Sequence[str]) -> None:
-    """As refuse_to_start_badly, for `manage.py` with a command of ours; Django's own work on any schema."""
+    """As refuse_to_start_badly, for our own `manage.py` commands. Django's commands work with any schema."""
     read_settings()
     django.setup()
     from config.startup.schema import own_apps

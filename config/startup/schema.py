@@ -1,6 +1,6 @@
-"""Whether the database is at the migrations of this code, neither behind nor ahead.
+"""Whether the database has exactly the migrations of this code.
 
-A process that runs on another schema would answer some calls and fail at others, with money in between.
+With another schema, a process would answer some calls and fail at others, and money would be at risk.
 """
 
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ def read_schema() -> Schema:
 
 
 def schema_fault() -> str:
-    """What keeps a process from starting on this database; "" if nothing does, or if it does not answer.
+    """Why a process must not start on this database; "" if it may, or if the database does not answer.
 
-    A database that is away for a moment keeps nobody from starting; /ready names it until it is back.
+    If the database is down for a moment, processes still start; /ready names it until it is back.
     """
     try:
         return read_schema().fault

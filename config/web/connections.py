@@ -1,4 +1,5 @@
-"""Connections cost a socket each, until a whole request is there: then one of a few threads takes it."""
+"""Each connection costs a socket. Only when a request has arrived completely does one of a few threads take
+it."""
 
 import socket
 import time
@@ -19,10 +20,10 @@ HEADER_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 30.0
 # An upload has so much longer.
 SLOWEST_BYTES_PER_SECOND: Final = 32_768
-# A connection on which nothing is asked, or whose answer nobody reads.
+# A connection without a request, or whose answer is not read.
 IDLE_SECONDS: Final = 30.0
 UNREAD_SECONDS: Final = 60.0
-# Bodies that are not there as a whole yet, on disk. Only uploads are told to come later.
+# Unfinished bodies on disk. Only uploads are refused with a later time.
 UNFINISHED_BYTES: Final = 1 << 30
 LARGE_BYTES: Final = 1 << 20
 # A large one does not pay: a client that reads slowly takes little of it, and the rest is read again.
@@ -32,7 +33,7 @@ MAX_HEADER_BYTES: Final = 65_536
 
 
 class Connection(HTTPChannel):  # type: ignore[misc]
-    """One client's."""
+    """The connection of one client."""
 
     # Of waitress:
     request: Request | None = None
@@ -46,7 +47,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         self.sendbuf_len = _CHUNK_BYTES
 
     def received(self, data: bytes) -> bool:
-        """Takes bytes of one request or several."""
+        """Receives bytes of one or several requests."""
         if self.request is None:
             self.request_began = time.time()
         taken = bool(super().received(data))
@@ -65,14 +66,14 @@ class Connection(HTTPChannel):  # type: ignore[misc]
                 self.server.add_task(self)
 
     def handle_close(self) -> None:
-        """The client is gone, or is sent away, and what it has sent so far with it."""
-        # The lock may be held by who comes here, and it stays the request of who is just reading it.
+        """Drops the connection, and the incomplete request with it."""
+        # The caller may hold the lock, and the request stays with the thread that reads it.
         if self.request is not None:
             self.request.close()
         super().handle_close()
 
     def end_if_late(self, now: float) -> None:
-        """Refuses a request that does not come to its end, and closes what is idle."""
+        """Refuses a request that does not finish in time, and closes an idle connection."""
         silent = now - self.last_activity
         if self.total_outbufs_len:
             if silent > UNREAD_SECONDS:
@@ -94,7 +95,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
 
 
 class _Server:
-    """A listening socket, shared with the other processes. `most` connections are kept at a time."""
+    """A listening socket, shared with the other processes. It keeps at most `most` connections."""
 
     channel_class = Connection
     most: int
@@ -106,19 +107,20 @@ class _Server:
     active_channels: dict[int, Connection]
 
     def add_task(self, connection: Connection) -> None:
-        """Has a thread serve it. Whether the process is alive is said however busy the others are."""
+        """Hands the request to a thread. /health has a thread of its own, so it answers while the others are
+        busy."""
         if connection.requests[0].error is None and connection.requests[0].path == _ALIVE:
             self.alive_dispatcher.add_task(connection)
         else:
             super().add_task(connection)  # type: ignore[misc]
 
     def handle_accept(self) -> None:
-        """Takes a client, in the place of another where there are too many."""
+        """Accepts a client. If there are too many, it replaces another one."""
         if len(self.active_channels) - len(self.leaving) < self.most or self._make_room():
             super().handle_accept()  # type: ignore[misc]
 
     def _make_room(self) -> bool:
-        """Closes one that waits for its client: of the address that has most, the one that came first."""
+        """Closes a connection that waits for its client: the oldest one of the address that has most."""
         waiting = [
             each for each in self.active_channels.values() if not each.requests and each not in self.leaving
         ]
@@ -130,17 +132,17 @@ class _Server:
         return True
 
     def is_full(self) -> bool:
-        """Whether so much of unfinished bodies is kept that no more may come."""
+        """Whether unfinished bodies take so much room that no more are accepted."""
         unfinished = (each.request for each in self.active_channels.values())
         kept: int = sum(each.body_bytes_received for each in unfinished if each is not None)
         return kept > UNFINISHED_BYTES
 
     def maintenance(self, now: float) -> None:
-        """waitress calls this in the midst of a turn; see tidy."""
+        """Does nothing: waitress calls this within an iteration; see tidy."""
 
     def tidy(self) -> None:
-        """Between two turns: within one, a new connection may get the number of one that is closed, and what
-        has come for that."""
+        """Closes late and idle connections between two iterations. Within one, a new connection could get the
+        number of a closed one, and its events."""
         for connection in self.leaving:
             # Unless its request has come to its end meanwhile.
             if not connection.requests:
@@ -170,7 +172,7 @@ def listen(
     alive_thread: ThreadedTaskDispatcher,
     most: int,
 ) -> _Server:
-    """Serves an application to the clients of a listening socket. Who takes `turn`s has it done."""
+    """Serves an application to the clients of a listening socket. `run_once` does the work."""
     adjustments = Adjustments(
         # The application judges forwarded headers by TRUSTED_PROXIES.
         clear_untrusted_proxy_headers=False,
@@ -204,7 +206,7 @@ def listen(
 
 
 def run_once(servers: Sequence[_Server], sockets: dict[int, Any], *, within: float) -> None:
-    """Does what there is to do, and waits for something for so many seconds at most."""
+    """Handles what is ready, and waits for at most `within` seconds if nothing is."""
     for server in servers:
         server.tidy()
     wasyncore.loop(timeout=within, use_poll=True, map=sockets, count=1)

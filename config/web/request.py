@@ -1,4 +1,4 @@
-"""What a client sends, judged as soon as its headers are there, and what it is refused with."""
+"""Checks a request as soon as its headers have arrived, and refuses it if necessary."""
 
 import json
 import time
@@ -21,28 +21,29 @@ class LengthRequired(Error):  # type: ignore[misc]
 
 
 class PayloadTooLarge(Error):  # type: ignore[misc]
-    """413: no call takes so much there."""
+    """413: no call takes such a long body."""
 
     code = 413
     reason = "Content Too Large"
 
 
 class TooManyUploads(Error):  # type: ignore[misc]
-    """503: what is being received would fill the disk."""
+    """503: the bodies that are being received would fill the disk."""
 
     code = 503
     reason = "Service Unavailable"
 
 
 class RequestTimeout(Error):  # type: ignore[misc]
-    """408: the request did not come to its end."""
+    """408: the request did not finish in time."""
 
     code = 408
     reason = "Request Timeout"
 
 
 class _Discarded:
-    """Where the body of a request goes that is refused: most clients see no answer before they are done."""
+    """Discards the body of a refused request, because most clients see no answer before they have sent
+    everything."""
 
     error: Error | None = None
 
@@ -62,11 +63,11 @@ class _Discarded:
         return self
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Does nothing."""
 
 
 class Request(HTTPRequestParser):  # type: ignore[misc]
-    """A request whose length is judged before its body is kept."""
+    """A request whose length is checked before its body is stored."""
 
     # Of waitress:
     error: Any = None
@@ -76,7 +77,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
     _refusal: Error | None = None
 
     def received(self, data: bytes) -> int:
-        """Takes bytes; says how many of them were its own."""
+        """Receives bytes; returns how many of them belong to this request."""
         had_headers = self.headers_finished
         taken: int = super().received(data)
         if self.headers_finished and not had_headers and self.error is None and not self.empty:
@@ -117,10 +118,10 @@ _MESSAGES: Final = {
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]
-    """Says in the usual envelope what Django never saw."""
+    """Answers in the usual envelope to a request that Django never saw."""
 
     def execute(self) -> None:
-        """Answers, and has the connection closed."""
+        """Answers, and closes the connection."""
         error: Any = self.request.error
         code, message = _TOLD.get(error.code, _TOLD[400])
         begun = time.monotonic()

@@ -20,7 +20,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     """Takes connections in one thread, and serves whole requests in `threads` others."""
 
     def run(self) -> None:
-        """Until it is told to end; what has been asked by then is answered."""
+        """Serves until it is told to end. Requests that have arrived by then are answered."""
         self._map: dict[int, Any] = {}
         self._threads = _threads(self.cfg.threads)
         self._alive_thread = _threads(1)
@@ -50,7 +50,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         run_once(self._servers, self._map, within=seconds)
 
     def _is_busy(self) -> bool:
-        """Whether a request that was received whole is still to be answered, or its answer to be sent."""
+        """Whether a complete request is still unanswered, or its answer not yet sent."""
         return any(
             connection.requests or connection.total_outbufs_len
             for server in self._servers
@@ -65,7 +65,7 @@ def _threads(count: int) -> ThreadedTaskDispatcher:
 
 
 def _room_for_connections() -> int:
-    """As many as may be, and as this process may have files."""
+    """The number of connections, limited by the files that this process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * MAX_CONNECTIONS + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

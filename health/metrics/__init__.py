@@ -1,1 +1,2 @@
-"""The figures of /metrics: counted by every process, kept in the database, shown by any."""
+"""The figures of /metrics. Every process counts, the database has the sums, and any web process
+shows them."""

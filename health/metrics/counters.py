@@ -1,4 +1,4 @@
-"""Counters and histograms: counted in memory, added to the database's by every process now and then."""
+"""Counters and histograms. Every process counts in memory and regularly adds its counts to the database."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 
 def encode(labels: Mapping[str, str]) -> str:
-    """Labels as the database keeps them."""
+    """Labels as the database stores them."""
     return json.dumps(labels, sort_keys=True, separators=(",", ":"))
 
 
@@ -32,7 +32,7 @@ class Counters:
         self._flushed_at = 0.0
 
     def add(self, name: str, labels: Mapping[str, str], amount: float = 1) -> None:
-        """Counts. Waits for nobody."""
+        """Counts without waiting."""
         with self._lock:
             self._pending[name, encode(labels)] += amount
 
@@ -44,7 +44,8 @@ class Counters:
             self._pending[f"{name}_sum", encode(labels)] += value
 
     def flush_if_due(self) -> None:
-        """Flushes if the last time was two seconds ago; keeps it all if the database does not take it."""
+        """Flushes if the last flush was two seconds ago. Keeps the counts if the database does not accept
+        them."""
         if time.monotonic() - self._flushed_at < _FLUSH_SECONDS:
             return
         try:
@@ -53,7 +54,7 @@ class Counters:
             logger.debug("Counters are kept until later: %s", error)
 
     def flush(self) -> None:
-        """Adds what was counted to the database's counters. Raises DatabaseError, and keeps it then."""
+        """Adds the counts to the database's counters. If it raises DatabaseError, it keeps them."""
         with self._lock:
             taken, self._pending = self._pending, defaultdict(float)
             self._flushed_at = time.monotonic()

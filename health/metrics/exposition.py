@@ -1,4 +1,4 @@
-"""The figures of /metrics as Prometheus reads them."""
+"""The figures of /metrics as Prometheus text."""
 
 import json
 from collections import defaultdict
@@ -37,7 +37,7 @@ _HISTOGRAMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All that is shown, as read at `now`. What comes from the database is None while it is away."""
+    """Everything that is shown, as read at `now`. Figures from the database are None while it is down."""
 
     readiness: Readiness
     snapshot: Snapshot | None
@@ -49,7 +49,7 @@ class Figures:
 
 
 def read_counters() -> dict[str, dict[str, float]]:
-    """The database's counters, by name and labels, in one statement: as many rows as there are label sets."""
+    """The database's counters by name and labels, in one statement, with one row for each set of labels."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for name, labels, value in Counter.objects.values_list("name", "labels", "value"):
         found[name][labels] = value
@@ -57,7 +57,7 @@ def read_counters() -> dict[str, dict[str, float]]:
 
 
 def expose(figures: Figures, accept: str) -> tuple[bytes, str]:
-    """The text and its content type: OpenMetrics if that is what is accepted, else Prometheus's own."""
+    """The text and its content type: OpenMetrics if the client accepts it, else the Prometheus format."""
     registry = CollectorRegistry()
     registry.register(_Collector(figures))
     encode, content_type = choose_encoder(accept)

@@ -1,4 +1,4 @@
-"""Reads the figures: so many statements, each over as many rows as there are kinds, not jobs."""
+"""Reads the figures in a few statements, whose cost does not depend on the number of jobs."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def read(*, with_money: bool) -> Figures:
 
 
 def without_database() -> Figures:
-    """What is known all the same."""
+    """The figures that are known without the database."""
     return Figures(checker.readiness(), None, {}, (), (), None, with_money=False)
 
 

@@ -1,4 +1,4 @@
-"""In which form figures are asked for, and by whom."""
+"""The format in which figures are requested, and whether money may be shown."""
 
 import hmac
 from typing import Final, Literal
@@ -22,7 +22,7 @@ class WrongToken(APIException):
 
 
 def form_of(request: HttpRequest) -> Form:
-    """What `?format=` says, else what the Accept header prefers; JSON if it does not care."""
+    """The format that `?format=` names, else the one that the Accept header prefers; JSON by default."""
     asked = request.GET.get("format", "")
     if asked == "json":
         return "json"
@@ -35,7 +35,7 @@ def form_of(request: HttpRequest) -> Form:
 
 
 def _quality(request: HttpRequest, wanted: str) -> float:
-    """How much the client wants this type: the q of the most specific range that it is in."""
+    """The client's preference for this type: the q of the most specific range that matches it."""
     best = (-1, 0.0)
     for each in request.headers.get("Accept", "*/*").split(","):
         media = MediaType(each.strip())
@@ -50,7 +50,7 @@ def _quality(request: HttpRequest, wanted: str) -> float:
 
 
 def may_see_money(request: HttpRequest) -> bool:
-    """Whether the caller shows METRICS_TOKEN as a bearer. Another token is refused rather than overlooked."""
+    """Whether the caller sends METRICS_TOKEN as a bearer token. Another token is refused, not ignored."""
     given = request.headers.get("Authorization", "")
     if not settings.METRICS_TOKEN or not given:
         return False

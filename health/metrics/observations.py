@@ -1,4 +1,4 @@
-"""What this process counts as it happens: answers, calls to the upstream, stages of jobs."""
+"""Counts events of this process: answers, calls to the upstream, stages of jobs."""
 
 import logging
 import threading
@@ -22,7 +22,8 @@ _KEEP_SECONDS: Final = 5.0
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> None:
-    """A request has been answered. The route is the pattern, not the path: there are only so many."""
+    """Counts an answered request. The route is the URL pattern, not the path, to limit the number
+    of labels."""
     # Anybody may invent methods, and each would be a row.
     method = method if method in _METHODS else "other"
     counters.add("takeone_http_requests", {"method": method, "route": route, "status": str(status)})
@@ -30,14 +31,14 @@ def answered(method: str, route: str, status: int, seconds: float) -> None:
 
 
 def called(*, call: str, seconds: float, error: str, **_: Any) -> None:
-    """A call to the upstream has ended."""
+    """Counts a finished call to the upstream."""
     labels = {"call": call, "outcome": error or "answered"}
     counters.add("takeone_upstream_requests", labels)
     counters.observe("takeone_upstream_request_seconds", {"call": call}, seconds, UPSTREAM_SECONDS)
 
 
 def moved(*, submission: Submission, before: str, **_: Any) -> None:
-    """A submission has entered a state, and that is committed."""
+    """Counts a submission that entered a state, after the commit."""
     counters.add("takeone_submission_moves", {"state": submission.state})
     match before, submission.state:
         case ((SubmissionState.SENDING | SubmissionState.UNKNOWN), SubmissionState.RENDERING):
@@ -56,13 +57,13 @@ def _stage(stage: str, begun: Any, ended: Any) -> None:
 
 
 def keep() -> None:
-    """Has the database know what this process has counted and heard. Loses nothing if it is away."""
+    """Writes the counts and the last contact of this process to the database. Loses nothing if it is down."""
     counters.flush_if_due()
     contact.write_down(settings.SORA_PROVIDER)
 
 
 def keep_regularly() -> None:
-    """Keeps it every few seconds from a thread of its own, for a process that has no tasks."""
+    """Does `keep` every few seconds in a thread of its own, for a process without tasks."""
 
     def run() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What is counted over all rows: in the background, for a bounded share of time, and kept for all readers."""
+"""Counts over all rows, made in the background for a bounded share of time and stored for all readers."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ _LEASE_SECONDS: Final = 300.0
 
 
 def measure_if_due() -> bool:
-    """Counts, if nobody has within the last seconds; says whether it did."""
+    """Counts if no process has within the last seconds. Returns whether it did."""
     row, _ = Snapshot.objects.get_or_create(pk=1, defaults={"due_at": database_now()})
     if not Snapshot.objects.filter(pk=row.pk, due_at__lte=in_database()).update(
         due_at=in_database(_LEASE_SECONDS)
@@ -45,7 +45,8 @@ def measure_if_due() -> bool:
 
 
 def latest() -> Snapshot:
-    """The last snapshot, in one statement. Counts only if there is none, or the workers' is old and cheap."""
+    """The last snapshot, in one statement. Counts only if there is none, or if it is old and cheap
+    to make."""
     row = Snapshot.objects.filter(pk=1, measured_at__isnull=False).first()
     if row is not None and (
         row.took > _READER_SECONDS or database_now() - (row.measured_at or row.due_at) < _READER_AFTER
@@ -80,7 +81,7 @@ def _age(at: datetime | None, now: datetime) -> float:
 
 
 def _spending(now: datetime) -> dict[str, dict[str, int]]:
-    """Of all owners, in ten-thousandths of a dollar, for the day and the month that are now."""
+    """The spending of all owners in the present day and month, in ten-thousandths of a dollar."""
     today = now.date()
     current = Q(period="day", starts_on=today) | Q(period="month", starts_on=today.replace(day=1))
     sums = Spending.objects.filter(current, api_key=None).order_by().values_list("period")

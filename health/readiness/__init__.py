@@ -1,1 +1,1 @@
-"""What /ready looks at, and what it says."""
+"""The checks and the answer of /ready."""

@@ -1,4 +1,4 @@
-"""What /ready says: each part by name, and whether those that READY_REQUIRES names are healthy."""
+"""The answer of /ready: each part by name, and whether the required ones (READY_REQUIRES) are healthy."""
 
 import threading
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from videos.queue.heartbeats import STALE_AFTER
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether requests should be sent here, and what was found.
+    """Whether requests should be sent here, and the state of each part.
 
-    A part is left out if there is none, as broker and beat under `manage.py work`, and if nothing can be
-    known of it, as of a worker while the database is away.
+    A part is left out if the deployment has none, as broker and beat under `manage.py work`. It is also left
+    out if nothing can be known about it, as about a worker while the database is down.
     """
 
     ready: bool
@@ -31,7 +31,7 @@ class Readiness:
 
 
 class Checker:
-    """The checks of this process. They run side by side, and all have answered after a second."""
+    """The checks of this process. They run side by side and have all answered after a second."""
 
     def __init__(self) -> None:
         self._repository: Probe[Work] = Probe("repository", lambda: checks.repository())
@@ -40,11 +40,11 @@ class Checker:
         self._mount: Probe[str] = Probe("mount", lambda: checks.mount())
         self._memory: Probe[None] = Probe("memory", lambda: checks.memory())
         self._lock = threading.Lock()
-        # Since when this process has seen what nobody dates.
+        # Since when this process has seen each problem that has no date of its own.
         self._first_seen: dict[str, datetime] = {}
 
     def readiness(self) -> Readiness:
-        """Looks at everything, or repeats what was found within the last second."""
+        """Checks everything, or repeats the results of the last second."""
         probes = (self._repository, self._broker, self._storage, self._mount, self._memory)
         for probe in probes:
             probe.begin()
@@ -75,7 +75,8 @@ class Checker:
         if repository.value is None:
             return found
         work = repository.value
-        # Of those that could not report while the database was away, nothing is known until they could.
+        # Workers and beat could not report while the database was down: nothing is known until they could
+        # again.
         could_report = repository.well_for > STALE_AFTER.total_seconds()
         found["soraClient"] = work.sora_client()
         found["worker"] = work.worker(broker_is_fine=not broker.problem) if could_report else FINE

@@ -1,4 +1,4 @@
-"""A check with a wall clock: whatever it hangs on, its answer is there in time."""
+"""A check with a wall-clock limit: even if it hangs, there is an answer in time."""
 
 import logging
 import threading
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class CheckFailed(Exception):
-    """What a check finds wrong. Its text is shown to anybody: no secret, host or version is in it."""
+    """A check has failed. The message is public, so it has no secret, host or version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What a check came to: a value, or what is wrong and since when this process has seen that."""
+    """The result of a check: a value, or what is wrong and since when this process has seen it."""
 
     value: T | None
     problem: str = ""
@@ -38,7 +38,7 @@ class Outcome(Generic[T]):
 class Probe(Generic[T]):
     """Runs one check in a thread, at most one at a time, and keeps its answer for a second.
 
-    A check that hangs is not begun again until it ends: no threads pile up behind it.
+    A check that hangs is not started again until it ends, so threads do not pile up.
     """
 
     def __init__(self, name: str, check: Callable[[], T]) -> None:
@@ -69,7 +69,7 @@ class Probe(Generic[T]):
             self._running.start()
 
     def outcome(self) -> Outcome[T]:
-        """The answer of the check that was begun; waits until LIMIT_SECONDS after that, and no longer."""
+        """The result of the check that was started. Waits at most until LIMIT_SECONDS after its start."""
         with self._changed:
             left = self._begun_at + LIMIT_SECONDS - time.monotonic()
             if not self._changed.wait_for(lambda: self._answered_at is not None, timeout=max(0.0, left)):

@@ -1,4 +1,4 @@
-"""What the database knows of those that do the work, and what that means: one cause, one name."""
+"""What the database knows about workers, beat and the upstream, so that /ready names only the cause."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from videos.reconciliation.books import BEHIND
 # Longer than STALE_AFTER with all that is reported late: of two that fall silent because of one, the other is
 # noticed first.
 IDLE_AFTER: Final = timedelta(seconds=20)
-# What a worker needs to notice a silent upstream: its turn to ask, and the answer.
+# The time that a worker needs to notice a silent upstream: until it asks, and the answer.
 _CONTACT_SLACK_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, and since when; no problem, no time."""
+    """What is wrong and since when; empty if nothing is."""
 
     problem: str = ""
     since: datetime | None = None
@@ -34,16 +34,16 @@ FINE: Final = Finding()
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The rows that tell of the work, read at `now` by the database's clock."""
+    """The rows about the work, read at `now` by the database's clock."""
 
     now: datetime
     heartbeats: dict[str, Heartbeat]
     provider: Provider | None
 
     def worker(self, *, broker_is_fine: bool) -> Finding:
-        """Whether somebody does the work.
+        """Whether a worker does tasks.
 
-        Tasks that nobody publishes, or that no broker hands out, are not the worker's fault.
+        If nobody publishes tasks, or the broker hands none out, that is not the worker's fault.
         """
         rows = self._of(WORKERS)
         if not rows:
@@ -59,7 +59,7 @@ class Work:
         return FINE
 
     def beat(self, *, broker_well_for: float) -> Finding:
-        """Whether somebody publishes what is due; `manage.py work` needs nobody for that."""
+        """Whether beat publishes. `manage.py work` needs no beat."""
         if self._has_work_command():
             return FINE
         beat = self.heartbeats.get(Heartbeat.Role.BEAT)
@@ -68,16 +68,15 @@ class Work:
         if not self._fresh(beat.alive_at):
             return Finding("beat does not run", beat.seen_at)
         silent = beat.worked_at is None or self.now - beat.worked_at > IDLE_AFTER
-        # A broker that is away, or has just come back, explains it.
+        # A broker that is down, or has just come back, explains it.
         if silent and broker_well_for > IDLE_AFTER.total_seconds():
             return Finding("beat publishes nothing", beat.worked_at)
         return FINE
 
     def sora_client(self) -> Finding:
-        """Whether jobs are sent, and the upstream answers.
+        """Whether jobs are sent and the upstream answers.
 
-        Silence counts only as long as somebody is known to have worked, and not while the upstream wants to
-        be left alone.
+        Silence counts only while a worker is known to run, and not while the upstream has asked us to wait.
         """
         provider = self.provider
         if provider is None:
@@ -93,22 +92,22 @@ class Work:
         if is_tripped(provider):
             problem = f"{provider.failures} creates in a row have failed, and one is tried at a time"
             return Finding(problem)
-        # While it asked to wait with the list, its silence is as it wished.
+        # It asked us to wait with the list, so its silence is expected.
         if provider.list_backoff_until is not None and provider.list_backoff_until > self.now:
             return FINE
-        patience = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
+        allowed = timedelta(seconds=settings.SORA_CONTACT_SECONDS + _CONTACT_SLACK_SECONDS)
         worked = self._worked_between()
         if worked is None:
             return FINE
         asked_since, asked_until = worked
         resumed = provider.list_backoff_until or asked_since
         silent_since = max(asked_since, resumed, provider.answered_at or asked_since)
-        if asked_until - silent_since > patience:
+        if asked_until - silent_since > allowed:
             return Finding("the upstream gives no usable answer", provider.answered_at or silent_since)
         return FINE
 
     def _worked_between(self) -> tuple[datetime, datetime] | None:
-        """Since when somebody works without a gap, and until when that is known."""
+        """Since when a worker has worked without a gap, and until when that is known."""
         rows = [row for row in self._of(WORKERS) if row.worked_at and row.working_since]
         if not rows:
             return None
@@ -118,7 +117,7 @@ class Work:
         beat = self.heartbeats.get(Heartbeat.Role.BEAT)
         if last.role == Heartbeat.Role.WORK or beat is None or beat.worked_at is None:
             return last.working_since, last.worked_at
-        # Without beat nobody has a worker ask.
+        # Without beat, no worker asks.
         return last.working_since, min(last.worked_at, beat.worked_at)
 
     def _beat_has_long_published(self) -> bool:
@@ -143,6 +142,6 @@ class Work:
 
 
 def read_work(provider: str) -> Work:
-    """Reads it, in three statements however many jobs there are."""
+    """Reads the rows, in three statements however many jobs there are."""
     heartbeats = {row.role: row for row in Heartbeat.objects.all()}
     return Work(database_now(), heartbeats, Provider.objects.filter(name=provider).first())

@@ -325,7 +325,7 @@ def test_videos_of_somebody_else_are_declared_foreign_once(
     assert upstream.provider().stopped_at is not None
     assert f"{foreign.id} of" in recover()
     assert "stays stopped" in recover("--apply")
-    assert "creates go on" in recover("--apply", "--foreign", foreign.id)
+    assert "creates continue" in recover("--apply", "--foreign", foreign.id)
     tasks.submit()
     assert len(sora.creates) == 3
     forget_checks()

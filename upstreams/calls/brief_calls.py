@@ -1,4 +1,4 @@
-"""Calls to an upstream that a caller waits for: for a second, and a few at a time."""
+"""Calls to an upstream for which a caller waits: for at most a second, and a few at a time."""
 
 import threading
 from collections.abc import Callable
@@ -14,14 +14,14 @@ _MOST_AT_A_TIME: Final = 4
 
 
 class TooSlow(Exception):
-    """No answer by now; or too many wait already, and nothing was asked."""
+    """There was no answer in time, or too many callers wait already and nothing was asked."""
 
 
 class BriefCalls:
     """Makes calls in threads of their own and waits for them, but not for long.
 
-    A deadline of the client bounds a call well, except for the look-up of a name. A call that hangs in that
-    keeps its place until it ends; whoever comes meanwhile and finds no place does not wait at all.
+    The client's deadline bounds a call, except for the look-up of a name. A call that hangs there keeps its
+    place until it ends. If no place is free, a caller does not wait at all.
     """
 
     def __init__(self, most: int = _MOST_AT_A_TIME) -> None:

@@ -1,4 +1,4 @@
-"""When the upstream last answered, as those that call it have seen. /ready reads it, and calls nobody."""
+"""Records when the upstream last answered a call. /ready reads this record and calls nobody."""
 
 import threading
 import time
@@ -24,12 +24,12 @@ logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # The wall clock of a call that only asks whether the upstream is there.
 _PROBE_SECONDS: Final = 2.0
-# These are no answer: nobody was reached, it was not understood, or it knows neither us nor the address.
+# These are no answer: it was not reached, not understood, or knows neither us nor the address.
 _NO_ANSWER: Final = (errors.NotSent, errors.OutcomeUnknown, errors.Misconfigured, errors.Unavailable)
 
 
 class _Noted:
-    """What this process has heard and not yet written down."""
+    """The last answer that this process has seen and not yet written."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -40,15 +40,15 @@ _noted = _Noted()
 
 
 def note_answer() -> None:
-    """The upstream has just given a usable answer."""
+    """Notes that the upstream has just given a usable answer."""
     with _noted.lock:
         _noted.answered_at = time.monotonic()
 
 
 def write_down(name: str) -> None:
-    """Keeps what this process has heard, on the provider's row.
+    """Writes the last answer to the provider's row.
 
-    Called between tasks, not after each call: what a create came to is recorded first.
+    Called between tasks, not after each call, so that the outcome of a create is recorded first.
     """
     with _noted.lock:
         heard, _noted.answered_at = _noted.answered_at, None
@@ -63,9 +63,9 @@ def write_down(name: str) -> None:
 
 
 def ask_if_silent(name: str, client: SoraClient) -> bool:
-    """Asks whether the upstream is there, if nobody has heard of it for SORA_CONTACT_SECONDS.
+    """Asks whether the upstream answers, if it has not answered for SORA_CONTACT_SECONDS.
 
-    Says whether it asked. An upstream that wants to be left alone, or is paused, is not asked.
+    Returns whether it asked. Does not ask if the upstream is paused or has asked us to wait.
     """
     every = settings.SORA_CONTACT_SECONDS
     Provider.objects.get_or_create(name=name)
@@ -76,7 +76,7 @@ def ask_if_silent(name: str, client: SoraClient) -> bool:
         name=name,
         paused_at=None,
     )
-    # One worker asks, however many look.
+    # Only one worker asks.
     if not due.update(contact_due_at=in_database(every)):
         return False
     try:

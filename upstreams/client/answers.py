@@ -1,4 +1,5 @@
-"""What an answer means: for a create, where a wrong guess costs a render, and for what may be repeated."""
+"""What an answer means: for a create, because a wrong guess costs a render, and for calls that may be
+repeated."""
 
 import json
 import math
@@ -18,7 +19,7 @@ _CONFIGURATION = frozenset({401, 402, 403})
 _NO_QUOTA = "insufficient_quota"
 # A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
 _AMBIGUOUS = frozenset({408, 409, 425})
-# Nobody waits longer than a day, and a larger number is no time that a clock could be set to.
+# No wait is longer than a day, and a larger number may be no valid time.
 RETRY_AFTER_MAX_SECONDS = 86_400.0
 # A Video has three levels, and a page of a hundred some thousand values.
 MAX_DEPTH = 32
@@ -36,7 +37,7 @@ class Complaint:
 
 
 def created(answer: Answer, redactor: Redactor) -> Video:
-    """The video that a create was answered with; raises Busy, Misconfigured, Rejected or OutcomeUnknown."""
+    """The video in the answer to a create. Raises Busy, Misconfigured, Rejected or OutcomeUnknown."""
     status = answer.status
     if 200 <= status < 300:
         try:
@@ -53,7 +54,7 @@ def created(answer: Answer, redactor: Redactor) -> Video:
 
 
 def require_success(answer: Answer, redactor: Redactor) -> None:
-    """Raise what a read's or a delete's answer means, unless it is a 2xx."""
+    """Raises the error of a read's or a delete's answer, unless it is a 2xx."""
     status = answer.status
     if 200 <= status < 300:
         return
@@ -73,7 +74,8 @@ def decoded(answer: Answer) -> object:
 def parsed(body: bytes) -> object:
     """JSON of at most MAX_DEPTH levels and MAX_VALUES values, counted before it is built. Raises Unreadable.
 
-    A value takes up to a hundred times its own bytes as an object: the length of a body bounds no memory.
+    As an object a value takes up to a hundred times its own bytes, so the length of a body does not bound
+    memory.
     """
     structure = _STRING.sub(b"", body)
     values = structure.count(b",") + structure.count(b"[") + structure.count(b"{")
@@ -93,7 +95,7 @@ def parsed(body: bytes) -> object:
 
 
 def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
-    """The error that a body explains itself with, in OpenAI's or FastAPI's form; None where it has none."""
+    """The error in a body, in OpenAI's or FastAPI's form; None if it has none."""
     try:
         payload = decoded(answer)
     except Unreadable:
@@ -118,14 +120,14 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
-    """When the server says that it answered; None without a Date that a clock can have, or from a cache."""
+    """The server's Date; None if there is none, it is not a possible time, or it is from a cache."""
     if _number(headers.get("Age")):
         return None
     try:
         found = parsedate_to_datetime(headers.get("Date") or "")
     except (ValueError, OverflowError):
         return None
-    # Without a zone it is nobody's.
+    # Without a zone it is ambiguous.
     return found if found.tzinfo is not None and 2000 <= found.year < 2100 else None
 
 

@@ -24,7 +24,7 @@ from upstreams.client.types import Content, CreateRequest, Unreadable, Video, Vi
 MAX_VIDEO_BODY_BYTES = 1024 * 1024
 # A hundred videos with prompts of 2,000 characters that JSON writes in twelve bytes each are 2.4 MB.
 MAX_PAGE_BODY_BYTES = 4 * 1024 * 1024
-# Longer than this no call sleeps: its caller can look again later.
+# No call sleeps longer than this: its caller can try again later.
 MAX_RETRY_AFTER_SECONDS = 30.0
 
 _T = TypeVar("_T")
@@ -36,8 +36,8 @@ class SoraClient:
     `base_url` includes the version (`https://host/v1`). All times are in seconds. `timeout` bounds the
     silence between two packets, `deadline` a whole call with its retries and waits; it defaults to
     `connect_timeout` plus `timeout`. `retries` and `retry_delay` (the first full-jitter window) are for reads
-    and deletes only, which share one RetryBudget. A download may be sent on to `content_hosts`. Raises
-    ValueError for what cannot be used.
+    and deletes only, which share one RetryBudget. A download may be redirected to `content_hosts`. Raises
+    ValueError for unusable arguments.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class SoraClient:
     def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
         """Ask for a video with exactly one POST: no retry, no redirect.
 
-        Raises NotSent, Busy, Misconfigured, Rejected or NotFound where no render was begun, and
-        OutcomeUnknown where that is not proven.
+        Raises NotSent, Busy, Misconfigured, Rejected or NotFound if no render was begun, and OutcomeUnknown
+        if that is not proven.
         """
         redactor = Redactor(self._api_key, (request.prompt, request.negative_prompt))
         body = self.dialect.body_of(request)
@@ -102,7 +102,7 @@ class SoraClient:
         return answers.created(answer, redactor)
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
-        """The video as it stands. As all reads: NotFound, Rejected, Misconfigured, Busy or Unavailable."""
+        """The present video. Raises NotFound, Rejected, Misconfigured, Busy or Unavailable, as all reads."""
         return self._repeat(
             self._request("GET", _path(video_id)),
             lambda answer: Video.parse(answers.decoded(answer)),
@@ -133,7 +133,7 @@ class SoraClient:
         return page
 
     def delete(self, video_id: str) -> None:
-        """Drop the video, which also cancels it where the dialect says so.
+        """Delete the video. If the dialect says so, this also stops its render.
 
         NotFound may mean that an earlier try of the same call did it."""
         self._repeat(self._request("DELETE", _path(video_id)), lambda answer: None)
@@ -148,8 +148,8 @@ class SoraClient:
     ) -> Iterator[Content]:
         """The file of a completed video, to be read inside the `with`.
 
-        `deadline` bounds opening and reading together. Raises as a read does; what is JSON or HTML, or does
-        not have the length that it should, is Unavailable.
+        `deadline` bounds opening and reading together. Raises like a read. If the content is JSON or HTML, or
+        does not have the announced length, raises Unavailable.
         """
         request = self._request("GET", f"{_path(video_id)}/content", params={"variant": variant})
         request.headers["Accept"] = "*/*"
@@ -193,7 +193,7 @@ class SoraClient:
         cap: int = MAX_VIDEO_BODY_BYTES,
         deadline: float | None = None,
     ) -> _T:
-        """Ask until there is a usable answer, a refusal, or no time or try left."""
+        """Ask until there is a usable answer or a refusal, or no time or try is left."""
         redactor = Redactor(self._api_key)
 
         def attempt(left: float) -> _T:
@@ -207,8 +207,8 @@ class SoraClient:
         return self._patiently(attempt, seconds=self._deadline if deadline is None else deadline)
 
     def _patiently(self, attempt: Callable[[float], _T], *, seconds: float) -> _T:
-        """Repeat what is Busy or Unavailable, with full jitter or as the upstream asks, within `seconds`
-        and while the budget allows it."""
+        """Repeat a call that is Busy or Unavailable, with full jitter or as the upstream asks, within
+        `seconds` and while the budget allows it."""
         ends = self._clock() + seconds
 
         def counted() -> _T:

@@ -42,7 +42,7 @@ class Dialect:
     def match_key(self, source: CreateRequest | Video) -> str | None:
         """SHA-256 in hex over the echoed fields: equal for a request and for the video that it became.
 
-        None where the source lacks an echoed field: it cannot be compared then.
+        None if the source lacks an echoed field: then it cannot be compared.
         """
         echoed: dict[str, str | int] = {}
         for field in self.echoes:
@@ -56,7 +56,7 @@ class Dialect:
         return hashlib.sha256(json.dumps(echoed, sort_keys=True).encode()).hexdigest() if echoed else None
 
     def body_of(self, request: CreateRequest) -> dict[str, str | int]:
-        """The fields of the create as they are sent: what was asked for and this server takes."""
+        """The fields of the create that were asked for and that this server takes."""
         body: dict[str, str | int] = {
             "prompt": request.prompt,
             "model": request.model,

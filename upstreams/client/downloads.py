@@ -1,4 +1,4 @@
-"""Fetching a video's file: redirects, a type that is a file, a length that is kept, one deadline over all."""
+"""Fetches a video's file: follows redirects, checks type and length, with one deadline over all."""
 
 import contextlib
 import re
@@ -31,10 +31,10 @@ def open_content(
     hosts: ContentHosts,
     stack: contextlib.ExitStack,
 ) -> Content:
-    """Ask for a file and follow where it points to, on the upstream and the hosts. The connection is closed
-    with the stack.
+    """Request a file and follow redirects on the upstream and the allowed hosts. The stack closes the
+    connection.
 
-    Raises as a read does, and Unavailable for what is no file.
+    Raises like a read, and Unavailable if the answer is no file.
     """
     with contextlib.ExitStack() as opened:
         # Headers may drip as well: they get the time of a read, the file the rest.
@@ -101,7 +101,7 @@ def _redirected(
 
 
 def _length(response: requests.Response) -> int | None:
-    """The file's length; None where it comes compressed against our wish and the header counts that."""
+    """The file's length; None if it comes compressed although we did not ask for that."""
     length = response.headers.get("Content-Length", "")
     encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     return int(length) if re.fullmatch("[0-9]{1,18}", length) and not encoded else None
@@ -111,7 +111,7 @@ def _chunks(response: requests.Response, watch: Watch) -> Iterator[bytes]:
     received = 0
     try:
         # A body that is shorter than its Content-Length raises here. read1, so that what drips arrives as it
-        # drips, and whoever reads can tell.
+        # drips, and the reader can tell.
         while chunk := response.raw.read1(_CHUNK_SIZE, decode_content=True):
             received += len(chunk)
             yield chunk

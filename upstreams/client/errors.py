@@ -10,15 +10,15 @@ class SoraError(Exception):
 
 
 class NotSent(SoraError):
-    """The request is proven never to have left: repeat it at will."""
+    """The request was provably not sent: it may be repeated."""
 
 
 class OutcomeUnknown(SoraError):
     """The upstream may have accepted the create: never repeat it blindly.
 
     `answered` is True when an HTTP error response was received (a refusal is then likely, but not certain);
-    `succeeded` when the status was a 2xx: it was accepted, only its id cannot be read. `retry_after` is for
-    how many seconds it asked to be left alone, if it did.
+    `succeeded` when the status was a 2xx: it was accepted, but its id cannot be read. `retry_after`: how many
+    seconds it asked us to wait, if it did.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class OutcomeUnknown(SoraError):
 
 
 class Busy(SoraError):
-    """The upstream refused for now (429): repeat after `retry_after` seconds, where it named a time."""
+    """The upstream refused for now (429): repeat after `retry_after` seconds, if it named a time."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class Busy(SoraError):
 class Misconfigured(SoraError):
     """Key, account or URL is not accepted (401, 402, 403, or unusable here, then `status` is None).
 
-    Nobody sends until the configuration is mended.
+    Nothing is sent until the configuration is corrected.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -55,7 +55,7 @@ class Misconfigured(SoraError):
 
 
 class Rejected(SoraError):
-    """The upstream refuses this very request (another 4xx): repeating cannot help."""
+    """The upstream refuses this request (another 4xx): repeating does not help."""
 
     def __init__(
         self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None
@@ -79,7 +79,7 @@ class NotFound(Rejected):
 class Unavailable(SoraError):
     """A read or a delete got no usable answer, its retries included: ask again later.
 
-    `retry_after` is in seconds, where the upstream named a time.
+    `retry_after` is in seconds, if the upstream named a time.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -88,4 +88,4 @@ class Unavailable(SoraError):
 
 
 class NotPaged(Unavailable):
-    """The list answers a cursor with the page that ends at it: what is behind that page cannot be read."""
+    """The list ignores the cursor and repeats the page that ends at it, so the rest cannot be read."""

@@ -60,7 +60,8 @@ class Session(requests.Session):
         return None
 
     def location(self, response: requests.Response) -> str | None:
-        """Where a redirect points to, as it was sent; None where the response is none. Raises ValueError."""
+        """The target of a redirect, as it was sent; None if the response is no redirect. Raises
+        ValueError."""
         return super().get_redirect_target(response)
 
     def strips_auth(self, old_url: str, new_url: str) -> bool:
@@ -78,7 +79,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response. The body is cut where it was oversized, broken off or late."""
+    """A whole response. The body is cut if it was too large, broken off or late."""
 
     status: int
     headers: Mapping[str, str]
@@ -87,7 +88,7 @@ class Answer:
 
 def checked_url(base_url: str) -> str:
     """The URL without a slash at its end. Raises ValueError if it cannot be a base."""
-    # No message shows the URL: it may hold a password, and then ends in a log.
+    # No message shows the URL: it may contain a password, and messages are logged.
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("the base URL must be an http or https URL with a host")
@@ -104,10 +105,10 @@ def send(
     timeouts: Timeouts,
     redactor: Redactor,
 ) -> requests.Response:
-    """Send once and return at the response's headers; its body is still to be read, under the same watch.
+    """Send once and return at the response's headers. Read its body under the same watch.
 
-    Raises Misconfigured where no such request can be made, NotSent where it is proven that it never left,
-    else OutcomeUnknown.
+    Raises Misconfigured if no such request can be made, NotSent if it provably did not leave, else
+    OutcomeUnknown.
     """
     what = f"{request.method} {urlsplit(request.url).path}"
     try:
@@ -162,7 +163,7 @@ def send(
 
 
 def read(response: requests.Response, *, cap: int, redactor: Redactor) -> Answer:
-    """The response with at most `cap` bytes of its body, or less where it broke off."""
+    """The response with at most `cap` bytes of its body, or fewer if it broke off."""
     body = bytearray()
     try:
         # read1, because what came before a break must not be lost: an id may be in it.

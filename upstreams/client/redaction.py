@@ -1,4 +1,4 @@
-"""What may be logged of an exchange, and shown of an upstream's words: neither the API key nor a prompt."""
+"""Removes the API key and prompts from what is logged of an exchange or quoted from an upstream."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _SHORT = 8
 
 
 class Redactor:
-    """Takes an API key and the texts of one request out of whatever is shown."""
+    """Removes an API key and the texts of one request from a text."""
 
     def __init__(self, api_key: str, texts: Iterable[str | None] = ()) -> None:
         secrets = {api_key: "<redacted>"} if api_key else {}
@@ -45,7 +45,7 @@ class Redactor:
         }
 
     def body(self, body: bytes, *, error: bool) -> str:
-        """A body for the log. One that is no JSON is shown only where it explains an error."""
+        """A body for the log. If it is not JSON, it is shown only if it explains an error."""
         try:
             payload = json.loads(body)
         except (ValueError, RecursionError):

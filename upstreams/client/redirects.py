@@ -1,6 +1,7 @@
-"""Where a download may be sent on to: only where the operator allowed it, and never to an inside address.
+"""Where a download may be redirected: only to hosts that the operator allowed, and never to an internal
+address.
 
-What an upstream answers decides where the worker connects to. Unchecked, it could make the worker read from
+The upstream's answer decides where the worker connects. Unchecked, it could make the worker read from
 addresses that only the worker can reach (server-side request forgery).
 """
 
@@ -25,7 +26,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class NotAllowed(ValueError):
-    """The redirect leads where nobody allowed it to; says why, without the URL, which may be signed."""
+    """The redirect is not allowed. Says why, without the URL, which may be signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Raises NotAllowed for a URL that has none, or that two parsers read differently."""
+        """The origin of a URL. Raises NotAllowed if it has none, or if two parsers read it differently."""
         try:
             parts, other = urlsplit(url), parse_url(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port
@@ -54,7 +55,7 @@ class Origin:
 
 
 class ContentHosts:
-    """The hosts beside the upstream's own that may hold its files.
+    """The hosts, besides the upstream's own, that may have its files.
 
     Each is `host`, `host:port`, `*.domain` or `*`; without a port it means 443, or 80 for http. Raises
     ValueError for anything else.
@@ -69,7 +70,7 @@ class ContentHosts:
             self._allowed.append((match[1].strip("[]"), int(match[2]) if match[2] else None))
 
     def allow(self, origin: Origin) -> bool:
-        """Whether files may be fetched there."""
+        """Whether files may be fetched from this origin."""
         return any(
             _is_named(origin.host, name) and origin.port == (port or _PORTS[origin.scheme])
             for name, port in self._allowed
@@ -83,14 +84,14 @@ def _is_named(host: str, name: str) -> bool:
 
 
 class Route:
-    """One download's way from the upstream on. Not shared between downloads."""
+    """The redirects of one download. Not shared between downloads."""
 
     def __init__(self, url: str, hosts: ContentHosts) -> None:
         self._base = self._at = Origin.of(url)
         self._hosts = hosts
 
     def next(self, url: str, location: str) -> tuple[str, Callable[[str], bool] | None]:
-        """The URL that a redirect of `url` leads to, and what its address must fulfil; None for any address.
+        """The target of a redirect of `url`, and the check for its address; None if any address is allowed.
 
         Raises NotAllowed.
         """

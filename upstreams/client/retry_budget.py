@@ -1,4 +1,4 @@
-"""How often an upstream may be asked again: one that is down is not to get every call several times."""
+"""Limits retries over all calls, so that an upstream that is down does not get every call several times."""
 
 import threading
 from typing import Final
@@ -10,7 +10,7 @@ TOKENS_PER_SUCCESS: Final = 0.5
 
 
 class RetryBudget:
-    """Tells whether what failed may be repeated, over all calls that share it, from any thread.
+    """Decides whether a failed call may be repeated, over all calls that share it. Thread-safe.
 
     gRPC's retry throttling (gRFC A6: maxTokens, tokenRatio): a failed try takes a token, a success gives a
     part of one back, and nothing is repeated unless more than half of the tokens are there.
@@ -21,16 +21,16 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def spend(self) -> None:
-        """A try has failed in a way that repeating might help."""
+        """Counts a try that failed in a way that can be repeated."""
         with self._lock:
             self._tokens = max(self._tokens - 1, 0.0)
 
     def refill(self) -> None:
-        """A try has succeeded."""
+        """Counts a try that succeeded."""
         with self._lock:
             self._tokens = min(self._tokens + TOKENS_PER_SUCCESS, MAX_TOKENS)
 
     def allows_retry(self) -> bool:
-        """Whether one more try may follow a failed one; a first try asks nobody."""
+        """Whether a failed try may be repeated. First tries are always allowed."""
         with self._lock:
             return self._tokens > MAX_TOKENS / 2

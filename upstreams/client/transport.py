@@ -1,7 +1,7 @@
-"""HTTP under a wall clock, with proof of what did not leave.
+"""HTTP with a wall-clock deadline, and with proof that a request was not sent.
 
-`requests` bounds each single recv, so a server that drips bytes can hold a call for ever, and its
-ConnectionError covers both *refused* and *sent, then dropped*. Here a watch shuts a call's sockets down at
+`requests` bounds each single recv, so a server that drips bytes can keep a call open for ever. Its
+ConnectionError covers both *refused* and *sent, then dropped*. Here a watch shuts down a call's sockets at
 its deadline, and the connection classes record whether the call ever had a connection.
 """
 
@@ -28,12 +28,11 @@ _current: ContextVar["Watch | None"] = ContextVar("upstreams.client.watch", defa
 class Watch:
     """One exchange's deadline and its record of connections.
 
-    `handed`: the real transport took the request, not something that stands in for it.
-    `connected`: at some time there was a connection on which the request could leave.
-    `permits`: says of each address of the host whether it may be connected to; None for any. The addresses
-    that are asked about are those that are connected to: the name is resolved once. Through a proxy it is
-    not asked, because the proxy resolves the name.
-    Only name resolution can outlast the deadline (it cannot be interrupted), and nothing is sent after that.
+    `handed`: the real transport took the request, not something that stands in for it. `connected`: at some
+    time there was a connection on which the request could leave. `permits`: whether an address of the host
+    may be connected to; None allows any. The name is resolved once, so the addresses that are checked are
+    those that are connected to. Through a proxy it is not called, because the proxy resolves the name. Only
+    name resolution can outlast the deadline (it cannot be interrupted), and nothing is sent after that.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -62,14 +61,14 @@ class Watch:
 
     @property
     def proves_unsent(self) -> bool:
-        """Every connection that this call could have used would have been recorded, and none was."""
+        """Whether the call provably never had a connection."""
         return self.handed and not self.connected
 
     def remaining(self) -> float:
         return 0.0 if self._expired else max(self._ends - time.monotonic(), 0.0)
 
     def add(self, connection: socket.socket) -> bool:
-        """Shut this connection down at the deadline; False if that has passed."""
+        """Shuts this connection down at the deadline; False if that has passed."""
         # A duplicate, because wrapping in TLS takes the file descriptor away from the socket object, and
         # because SSLSocket.shutdown() drops its TLS state first: another thread might then send in the clear.
         duplicate = socket.socket(fileno=os.dup(connection.fileno()))
@@ -80,7 +79,7 @@ class Watch:
             return not self._expired
 
     def prolong(self, seconds: float) -> None:
-        """Sets the deadline anew, to so many seconds from now, unless it has passed."""
+        """Moves the deadline to so many seconds from now, unless it has passed."""
         with self._lock:
             if self._expired:
                 return
@@ -100,7 +99,7 @@ class Watch:
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        """Connections made or reused by this thread meanwhile belong to this watch."""
+        """While it is active, connections of this thread belong to this watch."""
         token = _current.set(self)
         try:
             yield
@@ -172,7 +171,7 @@ class _WatchedConnection(HTTPConnection):
         # A proxy's tunnel and the TLS handshake are part of this: until it returns, no request can have left.
         super().connect()
         if (watch := _current.get()) is not None:
-            # By the clock: in a process that was frozen, the timer may have its turn only after this.
+            # By the clock: in a process that was frozen, the timer may run only after this.
             if watch.remaining() <= 0:
                 raise TimeoutError("the deadline passed while connecting")
             watch.connected = True

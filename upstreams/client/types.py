@@ -1,4 +1,4 @@
-"""What the upstream says and what it is asked, as plain values.
+"""Requests to the upstream and its answers, as plain values.
 
 Servers that speak the protocol disagree about types, so parsing is tolerant: an unusable field is None, and
 only a video without a usable id is refused. Each field is bounded here, so that no value from outside can
@@ -28,11 +28,11 @@ _NUMBER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
 
 
 class Unreadable(ValueError):
-    """The payload is not what it should be."""
+    """The payload does not have the expected form."""
 
 
 class Phase(StrEnum):
-    """Where a video stands, whatever words its server uses for it."""
+    """The phase of a video, in the same words for every server."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -60,7 +60,7 @@ class VideoError:
 
     @classmethod
     def parse(cls, payload: object) -> Self | None:
-        """Read an object, a bare string or a bare code: servers send all three. None where there is none."""
+        """Read an object, a bare string or a bare code: servers send all three. None if there is none."""
         match payload:
             case {"code": code, **rest}:
                 return cls(_code(code), _stored(rest.get("message"), MESSAGE_MAX_LENGTH))
@@ -102,7 +102,7 @@ class Video:
         return cls(
             id=video_id,
             status=status,
-            # Everything that is not known to be an end is still running, until our own patience ends.
+            # Any status that is not a known end counts as running, until our own deadline.
             phase=_ENDED.get(status.strip().lower(), Phase.RUNNING),
             progress=_progress(payload.get("progress")),
             created_at=_moment(payload.get("created_at")),
@@ -118,7 +118,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class VideoPage:
-    """One page of the list. `next_after` is None where the list ends.
+    """One page of the list. `next_after` is None if the list ends.
 
     `unreadable` counts entries that could not be read, and a rest of the list that cannot be asked for:
     a page that has any proves no video's absence, and is not the end of the list.
@@ -132,7 +132,7 @@ class VideoPage:
 
     @classmethod
     def parse(cls, payload: object) -> Self:
-        """Read a decoded list. Raises Unreadable where there is none.
+        """Read a decoded list. Raises Unreadable if there is none.
 
         The list ends if `has_more` is false, or if a server that leaves `has_more` out sends an empty page. A
         page without `has_more` is never the last one by its length: its server may allow fewer to a page than
@@ -162,7 +162,7 @@ class VideoPage:
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """What a create asks for. A None is not sent."""
+    """The fields of a create. None is not sent."""
 
     prompt: str
     model: str
@@ -175,9 +175,9 @@ class CreateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file being downloaded. `length` is in bytes, None where the upstream did not say.
+    """A file being downloaded. `length` is in bytes, or None if the upstream did not say.
 
-    `chunks` can be read once, inside the `with` that gave it, and raises Unavailable where the file is cut
+    `chunks` can be read once, inside the `with` that gave it, and raises Unavailable if the file is cut
     short.
     """
 
@@ -197,7 +197,7 @@ def usable_id(value: object) -> str | None:
 
 
 def canonical_seconds(value: object) -> str | None:
-    """One spelling for a duration: 8, "8" and 8.0 are "8", "7.50" is "7.5"; None where it is no duration."""
+    """One spelling for a duration: 8, "8" and 8.0 are "8", "7.50" is "7.5"; None if it is no duration."""
     if not isinstance(value, int | float | str):
         return None
     if isinstance(value, int) and abs(value) >= 10**6:
@@ -217,7 +217,7 @@ def _progress(value: object) -> int | None:
 
 
 def _moment(value: object) -> datetime | None:
-    """Unix seconds between EARLIEST and LATEST; 0 and less are some servers' way to say never."""
+    """Unix seconds between EARLIEST and LATEST; some servers send 0 or less for never."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # Compared before it is converted: no integer is too large for that, and NaN is in no range.
@@ -227,7 +227,7 @@ def _moment(value: object) -> datetime | None:
 
 
 def storable(value: object) -> str | None:
-    """A non-empty string that a database column can hold: without NUL and lone surrogates."""
+    """A non-empty string that a database column can store: without NUL and lone surrogates."""
     if not isinstance(value, str) or not value:
         return None
     return value.replace("\x00", "").encode("utf-8", "replace").decode() or None

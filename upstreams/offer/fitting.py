@@ -1,4 +1,4 @@
-"""What was asked, fitted to what the upstream offers, with every difference said."""
+"""Fits a request to what the upstream offers, and names every difference."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from upstreams.offer.request import (
 
 
 class _Adjustments:
-    """Collects differences; under strict fitting they are the caller's errors."""
+    """Collects differences. With strict fitting they are errors."""
 
     def __init__(self) -> None:
         self.made: list[dict[str, Any]] = []
@@ -48,7 +48,7 @@ class _Adjustments:
 def fit(asked: VideoRequest, dialect: Dialect, default_model: str = "") -> FittedRequest:
     """The nearest request that this upstream renders, at no higher price per second than was asked for.
 
-    Raises ValidationError with the allowed values where `asked.strict` and something had to be adjusted.
+    Raises ValidationError with the allowed values if `asked.strict` and something had to be adjusted.
     """
     adjustments = _Adjustments()
     model = _model(asked, dialect, default_model or dialect.default_model, adjustments)

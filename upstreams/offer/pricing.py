@@ -69,16 +69,16 @@ def _table(text: str) -> Mapping[str, Mapping[str, Decimal]]:
 
 
 def per_second(model: str, size: str) -> Decimal | None:
-    """Dollars per second; None where the pair is not listed."""
+    """Dollars per second; None if the pair is not listed."""
     return _table(settings.SORA_PRICES).get(model, {}).get(size)
 
 
 def highest_per_second(model: str) -> Decimal | None:
-    """Dollars per second of the model's dearest size; None where the model is not listed."""
+    """Dollars per second of the model's most expensive size; None if the model is not listed."""
     return max(_table(settings.SORA_PRICES).get(model, {}).values(), default=None)
 
 
 def cost(model: str, size: str, seconds: str) -> Decimal | None:
-    """Dollars for a render, as exact as they are kept; None where its price is not listed."""
+    """Dollars for a render, rounded as they are stored; None if its price is not listed."""
     price = per_second(model, size)
     return None if price is None else (price * Decimal(seconds)).quantize(_KEPT, ROUND_HALF_UP)

@@ -33,7 +33,7 @@ PRIORITIES: Final = {priority.name.lower(): priority for priority in Priority}
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """A caller's wishes; None and "" stand for what was not asked."""
+    """What a caller asks for. None and "" mean not asked."""
 
     prompt: str
     negative_prompt: str = ""

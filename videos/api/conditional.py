@@ -1,4 +1,4 @@
-"""Reads that are answered by 304 if nothing has changed."""
+"""Conditional reads: 304 if nothing has changed."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from rest_framework.request import Request
 def etag_of(job: Mapping[str, Any]) -> str:
     """The ETag of a job as callers see it.
 
-    Estimates do not count: they move with the clock while the job itself stays as it is.
+    Estimates are left out: they change with the clock while the job does not.
     """
     steady = {name: value for name, value in job.items() if not name.startswith("estimatedCompletion")}
     digest = hashlib.sha256(json.dumps(steady, sort_keys=True, default=str).encode()).hexdigest()[:32]
@@ -19,6 +19,6 @@ def etag_of(job: Mapping[str, Any]) -> str:
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Whether the caller says, by If-None-Match, that it has the answer with this ETag."""
+    """Whether If-None-Match says that the caller has the answer with this ETag."""
     seen = {tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")}
     return etag in seen or "*" in seen

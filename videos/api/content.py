@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class NotCompleted(APIException):
-    """400: there is no result yet, or there will be none."""
+    """400: there is no result yet, or there will never be one."""
 
     status_code = status.HTTP_400_BAD_REQUEST
     default_code = "job_not_completed"

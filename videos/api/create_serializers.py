@@ -1,4 +1,4 @@
-"""What callers send to create a video, strictly read, and what a create answers."""
+"""The strict request to create a video, and its answer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from videos.states import JobStatus
 
 
 class CreateVideo(StrictSerializer):
-    """A wish for one video."""
+    """The request to create one video."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, help_text="What the video shows.")
     negativePrompt = StrictCharField(
@@ -52,17 +52,17 @@ class CreateVideo(StrictSerializer):
     fit = StrictChoiceField(
         choices=["nearest", "strict"],
         default="nearest",
-        help_text="What becomes of a wish that the upstream does not offer: the nearest that it does, at no "
+        help_text="If the upstream does not offer what you ask for: the nearest that it offers, at no "
         "higher price per second, or a refusal with the allowed values.",
     )
 
     def video_request(self) -> VideoRequest:
-        """The validated wish."""
+        """The validated request."""
         return video_request_of(self.validated_data)
 
 
 def video_request_of(validated: Mapping[str, Any]) -> VideoRequest:
-    """The wish that CreateVideo has validated."""
+    """The request that CreateVideo has validated."""
     given = dict(validated)
     return VideoRequest(strict=given.pop("fit") == "strict", **given)
 
@@ -89,7 +89,7 @@ class Accepted(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class BudgetLeft(serializers.Serializer):  # type: ignore[type-arg]
-    """A budget that this caller falls under. Dollars as strings."""
+    """A budget that applies to this caller. Dollars are strings."""
 
     scope = serializers.ChoiceField(choices=["owner", "key"])
     period = serializers.ChoiceField(choices=["day", "month"])
@@ -109,7 +109,7 @@ class Sent(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class Estimate(serializers.Serializer):  # type: ignore[type-arg]
-    """What a create with the same wish would send and cost."""
+    """What the same create would send and cost."""
 
     estimatedCost = serializers.CharField(
         allow_null=True, help_text="US dollars; null where no price is listed."
@@ -121,7 +121,7 @@ class Estimate(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class Cancelled(serializers.Serializer):  # type: ignore[type-arg]
-    """The answer to a cancel; the message says what it means upstream."""
+    """The answer to a cancel. The message says what happens upstream."""
 
     jobId = serializers.UUIDField()
     status = serializers.ChoiceField(choices=[JobStatus.CANCELLED])

@@ -1,4 +1,4 @@
-"""A job as callers see it."""
+"""How callers see a job."""
 
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,7 @@ class Submitted(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class Cost(serializers.Serializer):  # type: ignore[type-arg]
-    """Dollars as decimal strings; null where a price is not listed."""
+    """Dollars as decimal strings; null if a price is not listed."""
 
     estimated = serializers.CharField(allow_null=True)
     settled = serializers.CharField(allow_null=True, help_text="What counts as paid, over all attempts.")
@@ -59,7 +59,7 @@ class Failure(serializers.Serializer):  # type: ignore[type-arg]
 
 @extend_schema_serializer(component_name="Job")
 class JobView(serializers.ModelSerializer[Job]):
-    """A job and all that is known of it."""
+    """A job with all its fields."""
 
     # Many are shown from querysets with their submissions prefetched: queries.owned_jobs.
     _positions: dict[UUID, QueuePosition] | None = None

@@ -50,7 +50,7 @@ class ContentQuery(StrictSerializer):
 
 
 class Pagination(serializers.Serializer):  # type: ignore[type-arg]
-    """Where a list stands. `page` is null for a cursor."""
+    """The position in a list. `page` is null for a cursor."""
 
     page = serializers.IntegerField(allow_null=True)
     limit = serializers.IntegerField()

@@ -1,4 +1,4 @@
-"""How callers' lists are read."""
+"""Queries of callers' lists."""
 
 import math
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ MAX_COUNT: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of rows; `pagination` says where it stands, for the wire."""
+    """One page of rows; `pagination` is its position, for the wire."""
 
     rows: list[T]
     pagination: dict[str, Any]
 
 
 def owned_jobs(owner: User) -> QuerySet[Job]:
-    """The jobs that a caller may see, with what showing them needs."""
+    """The jobs that a caller may see, with the rows that showing them needs."""
     submissions = Prefetch("submissions", Submission.objects.select_related("provider"))
     return owned_by(Job.objects.select_related("api_key"), owner).prefetch_related(submissions)
 
 
 def filtered(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
-    """Those of these jobs that the validated parameters of serializers.ListQuery choose."""
+    """Filters jobs by the validated parameters of ListQuery."""
     if "status" in query:
         jobs = jobs.filter(status=query["status"])
     if "batchId" in query:
@@ -47,7 +47,7 @@ def filtered(jobs: QuerySet[Job], query: dict[str, Any]) -> QuerySet[Job]:
 
 
 def paginate(rows: QuerySet[T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:
-    """Applies the validated parameters of serializers.PageQuery, to rows whose keys are UUIDv7."""
+    """Applies the validated parameters of PageQuery to rows whose keys are UUIDv7."""
     total = rows.order_by().values("pk")[: MAX_COUNT + 1].count()
     # Their order is the order of creation, and they make a cursor.
     ordered = rows.order_by("pk" if oldest_first else "-pk")

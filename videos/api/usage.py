@@ -1,4 +1,4 @@
-"""What an owner's jobs came to: counted and priced, by day, key, model and status."""
+"""The usage of an owner: jobs and dollars by day, key, model and status."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ GROUPS: Final = ("day", "key", "model", "status")
 def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[str, Any]]:
     """One row per group that has jobs: how many were asked for in these days of UTC, and what they cost.
 
-    `settled` is paid; `reserved` may still have to be. A job counts for the day on which it was asked for
-    first, whenever its cost was settled. By key, a job is the key's that asked last, and money is the key's
-    for which it was set aside, as in the key's budget: a retry may come with another.
+    `settled` is paid; `reserved` may still have to be paid. A job counts for the day on which it was first
+    asked for. By key, a job counts for the key that asked last. Money counts for the key for which it was
+    reserved, as in the key's budget. The two may differ after a retry.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(
         lambda: {"jobs": 0, "settled": NOTHING, "reserved": NOTHING}

@@ -1,4 +1,4 @@
-"""The REST face of usage: what an owner's jobs came to, and what its budgets have left."""
+"""The REST API of usage: the jobs and dollars of an owner, and what its budgets have left."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ class UsageQuery(StrictSerializer):
     )
 
     def validate_by(self, given: str) -> list[str]:
-        """Each group once, in the order of the wish."""
+        """Refuses duplicates, and keeps the order of the request."""
         wished = list(dict.fromkeys(word.strip() for word in given.split(",")))
         if unknown := [word for word in wished if word not in GROUPS]:
             raise serializers.ValidationError(
@@ -58,7 +58,7 @@ class UsageKey(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class UsageRow(serializers.Serializer):  # type: ignore[type-arg]
-    """One group; of day, key, model and status it has those that were asked for. Dollars as strings."""
+    """One group, with the fields by which the jobs are grouped. Dollars are strings."""
 
     day = serializers.DateField(required=False)
     key = UsageKey(required=False, allow_null=True)
@@ -70,7 +70,7 @@ class UsageRow(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class Usage(serializers.Serializer):  # type: ignore[type-arg]
-    """What the owner's jobs of these days came to."""
+    """The usage of the owner in these days."""
 
     since = serializers.DateField()
     until = serializers.DateField()
@@ -80,7 +80,7 @@ class Usage(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class UsageView(APIView):
-    """The caller's own account."""
+    """Usage of the caller's own account."""
 
     @extend_schema(
         operation_id="getUsage",

@@ -1,4 +1,4 @@
-"""The REST face of jobs: each action parses, makes one call, and renders."""
+"""The REST API of jobs. Each action parses, makes one call, and renders."""
 
 import math
 from typing import Any
@@ -46,7 +46,7 @@ class VideoViewSet(GenericViewSet[Job]):
     pagination_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuses what a call would ignore, because its sender meant something by it."""
+        """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action not in {"list", "content"}:
             StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
@@ -76,7 +76,7 @@ class VideoViewSet(GenericViewSet[Job]):
         examples=examples.CREATE,
     )
     def create(self, request: Request) -> Response:
-        """The job is committed when this answers. Follow it at the address in `Location`."""
+        """Creates a job. It is committed when the answer comes. Follow it at the address in `Location`."""
         return idempotent(request, lambda: self._create(request))
 
     def _create(self, request: Request) -> Response:
@@ -110,7 +110,7 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
-        """Fits and prices a wish as a create does, and creates nothing."""
+        """Fits and prices a request like a create, and creates nothing."""
         serializer = CreateVideo(data=request.data)
         serializer.is_valid(raise_exception=True)
         fitted = fit(serializer.video_request(), configured().dialect, settings.SORA_MODEL)
@@ -133,7 +133,7 @@ class VideoViewSet(GenericViewSet[Job]):
         examples=examples.LIST,
     )
     def list(self, request: Request) -> Response:
-        """Newest first, by page or by cursor."""
+        """Lists jobs, newest first, by page or by cursor."""
         query = ListQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         page = paginate(filtered(self.get_queryset(), query.validated_data), query.validated_data)
@@ -156,7 +156,7 @@ class VideoViewSet(GenericViewSet[Job]):
         examples=examples.JOB,
     )
     def retrieve(self, request: Request, pk: str) -> Response:
-        """Answers from the database; `ETag` with `If-None-Match` saves the body."""
+        """Shows a job, from the database. `ETag` with `If-None-Match` saves the body."""
         job = self.get_object()
         data = self.get_serializer(job).data
         headers = {"ETag": etag_of(data), "Cache-Control": "private, no-cache"}
@@ -173,7 +173,7 @@ class VideoViewSet(GenericViewSet[Job]):
         examples=examples.CANCELLED,
     )
     def destroy(self, request: Request, pk: str) -> Response:
-        """Answers at once; the message says what becomes of what runs upstream."""
+        """Cancels a job at once. The message says what happens upstream."""
         job = self.get_object()
         message = cancel(job, configured()).message
         answer = {"jobId": str(job.pk), "status": JobStatus.CANCELLED, "message": message}
@@ -187,7 +187,7 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=True, methods=["get"])
     def result(self, request: Request, pk: str) -> Response:
-        """The completed job; 400 `job_not_completed` before that."""
+        """Shows the completed job; 400 `job_not_completed` before that."""
         job = self.get_object()
         if job.status != JobStatus.COMPLETED:
             raise NotCompleted(job)
@@ -203,7 +203,7 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Works for a failed or cancelled job; what was paid for and still renders is not paid again."""
+        """Retries a failed or cancelled job. A paid render that still runs is not paid again."""
         return idempotent(request, lambda: self._retry())
 
     def _retry(self) -> Response:
@@ -224,9 +224,10 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=True, methods=["post"])
     def sync(self, request: Request, pk: str) -> Response:
-        """Asks the upstream after this job now, and waits a second for the answer.
+        """Asks the upstream about this job now, and waits a second for the answer.
 
-        With `Retry-After` a worker is asking, and the job is shown as it was: look again after that time.
+        If the answer has `Retry-After`, a worker is still asking, and the job is shown as it was. Read it
+        again after that time.
         """
         job = self.get_object()
         headers = (
@@ -242,7 +243,7 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     @action(detail=True, methods=["get"])
     def content(self, request: Request, pk: str) -> Response | FileResponse:
-        """The file itself; 400 `job_not_completed` before it is there."""
+        """The file; 400 `job_not_completed` before the job is completed."""
         query = ContentQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         return file_of(self.get_object(), query.validated_data["variant"])

@@ -1,2 +1,2 @@
-"""The journeys of a job, one module each. Each call is a claim, a talk with the upstream, and a record of it:
-no transaction is open while we talk."""
+"""The steps of a job, one module each. Each is a claim, a call to the upstream, and a record of its outcome.
+No transaction is open during the call."""

@@ -1,4 +1,4 @@
-"""A caller calls a job off; what runs upstream for it is dropped where that can be done."""
+"""Cancelling a job. If the upstream can stop a render, it is stopped."""
 
 import logging
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class NotCancellable(APIException):
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """What a cancel means upstream, in words, and whether something may run on there and be paid."""
+    """What a cancel means upstream, in words, and whether a render may continue there and be paid."""
 
     message: str
     runs_on: bool = False
@@ -81,7 +81,7 @@ def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
 
 
 def drop(submission: Submission, upstream: Upstream) -> None:
-    """Deletes upstream what belongs to a cancelled job, if that is due."""
+    """Deletes the video of a cancelled job upstream, if that is due."""
     if not submission.claim_due(upstream.lease):
         return
     with locked(submission) as (job, submission):

@@ -1,4 +1,4 @@
-"""An operator cancels all jobs of an account, a key, a batch or a time, a few hundred at a time."""
+"""Cancels all jobs of an account, a key, a batch or a time, a few hundred at a time, for an operator."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,16 +18,16 @@ _TOGETHER: Final = 200
 
 
 def count_open(which: Q) -> dict[str, int]:
-    """How many of these jobs wait, and how many run."""
+    """How many of these jobs are waiting, and how many are running."""
     found = Job.objects.filter(which)
     return {status: found.filter(status=status).count() for status in sorted(JOB_OPEN)}
 
 
 def cancel_many(which: Q, upstream: Upstream, *, by: str) -> int:
-    """Cancels those of these jobs that are open now, as a caller's own cancel does; how many.
+    """Cancels those of these jobs that are open, as a caller's own cancel does. Returns how many.
 
-    In statements of bounded size: no lock is held for longer than one takes, and a run that was cut short is
-    gone on with by another. First what waits, so that nothing more of it is sent.
+    It works in statements of bounded size, so no lock is held for longer than one takes. If a run is
+    interrupted, another run continues it. Waiting jobs come first, so that none of them is sent.
     """
     until = database_now()
     which &= Q(asked_at__lte=until)
@@ -59,7 +59,7 @@ def _cancel_pending(pks: list[UUID], by: str) -> int:
         waiting = Job.objects.filter(pk__in=pks, status=JobStatus.PENDING)
         jobs = list(waiting.select_for_update(of=("self",)).order_by("pk"))
         for group in {job.group_id for job in jobs}:
-            # One that is being sent just now is settled by who sends it, as in a cancel of its own.
+            # If a job is being sent now, its sender settles it, as for a cancel of that job alone.
             Job.move_together(
                 [job for job in jobs if job.group_id == group],
                 JobStatus.CANCELLED,

@@ -1,4 +1,4 @@
-"""A caller asks for a video."""
+"""Creating a job."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from videos.states import JobStatus
 
 
 class QueueFull(APIException):
-    """429: this owner has as many waiting jobs as it may."""
+    """429: this owner has reached its limit of waiting jobs."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
     default_code = "queue_full"
@@ -44,10 +44,10 @@ def create(
     upstream: Upstream,
     default_model: str = "",
 ) -> Job:
-    """Accepts a job; it is pending and committed when this returns, and its price is set aside.
+    """Accepts a job. When this returns, the job is pending and committed, and its price reserved.
 
-    Raises ValidationError where strict fitting finds something that the upstream does not offer, QueueFull,
-    and BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
+    Raises ValidationError if fitting is strict and the upstream does not offer the request; QueueFull; and
+    BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = fit(asked, upstream.dialect, default_model)
     with transaction.atomic():
@@ -62,7 +62,7 @@ def create(
 
 @dataclass(frozen=True, slots=True)
 class ReservedRequest:
-    """What was asked and how it was fitted, with its price set aside; `ref` names it within its group."""
+    """What was asked and how it was fitted, with its reserved price. `ref` names it within its group."""
 
     asked: VideoRequest
     fitted: FittedRequest
@@ -71,7 +71,7 @@ class ReservedRequest:
 
 
 def price_of(fitted: FittedRequest) -> Decimal | None:
-    """Dollars; None where the price is not listed."""
+    """Dollars; None if the price is not listed."""
     sent = fitted.request
     return pricing.cost(sent.model, sent.size, sent.seconds)
 
@@ -84,7 +84,7 @@ def accept_all(
     upstream: Upstream,
     group: Group | None,
 ) -> list[Job]:
-    """Makes pending jobs, in the order of their ids. Within the transaction that reserved their prices."""
+    """Makes pending jobs, in the order of their ids. Called in the transaction that reserved their prices."""
     now = database_now()
     jobs = []
     for request in requests:
@@ -127,7 +127,7 @@ def accept_all(
 
 
 def ensure_queue_capacity(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
-    """Raises QueueFull where so many more than those besides this one are too many waiting jobs."""
+    """Raises QueueFull if the owner would have too many waiting jobs with so many more."""
     most = settings.MAX_QUEUED_JOBS
     if not most:
         return

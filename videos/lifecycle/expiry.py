@@ -1,4 +1,4 @@
-"""When we stop waiting: after JOB_GIVE_UP_AFTER of work, and a last answer or an hour of failed attempts."""
+"""Giving up: after JOB_GIVE_UP_AFTER of work, and a last answer or an hour of failed polls."""
 
 from datetime import datetime, timedelta
 
@@ -26,7 +26,7 @@ _WAITING = [_S.UNKNOWN, _S.RENDERING, _S.RENDERED, _S.DROPPING]
 
 
 def record_contact(submission: Submission, answered: bool, now: datetime) -> None:
-    """Notes whether an attempt of ours got an answer about the submission, or its file."""
+    """Records whether a poll or fetch got an answer about the submission or its file."""
     row = Submission.objects.filter(pk=submission.pk)
     if answered:
         if submission.silent_since is not None:
@@ -43,16 +43,16 @@ def record_contact(submission: Submission, answered: bool, now: datetime) -> Non
 
 
 def is_silent(submission: Submission) -> bool:
-    """Whether our attempts have failed for an hour, in a row and with no long gap between them."""
+    """Whether polls have failed for an hour, in a row and without a long gap."""
     since, last = submission.silent_since, submission.silent_at
     return since is not None and last is not None and last - since >= _SILENCE
 
 
 def give_up_expired(upstream: Upstream) -> None:
-    """Ends our patience with what is past its time and cannot be asked after.
+    """Gives up submissions that are past their deadline and cannot be polled.
 
-    What still answers is asked first, and ended by who asked: after a downtime of ours, the upstream may have
-    finished long ago. A rendered file is given up only by an attempt to fetch it that fails.
+    The others are polled first, and the poll gives them up: after a downtime of ours, the upstream may have
+    finished long ago. A rendered file is given up only after a fetch that fails.
     """
     silent = Q(state__in=[_S.UNKNOWN, _S.RENDERING], silent_at__gte=F("silent_since") + _SILENCE)
     unlisted = Q(state=_S.UNKNOWN, due_at__isnull=True)
@@ -67,9 +67,9 @@ def give_up_expired(upstream: Upstream) -> None:
 
 
 def give_up_if_expired(job: Job, submission: Submission) -> None:
-    """Gives up a submission past its time; what it cost counts as paid. Called under the job's lock.
+    """Gives up a submission past its deadline; its cost counts as paid. Called under the job's lock.
 
-    Not after a gap: the next dispatch moves the deadline by it.
+    Does nothing after a gap, because the next dispatch moves the deadline by it.
     """
     now = database_now()
     if submission.state not in _WAITING or submission.give_up_at > now:

@@ -1,4 +1,4 @@
-"""The upstream says that a render has ended: a reason to look sooner, and nothing more."""
+"""Notifications of the upstream that a render has ended. They only make Take One ask sooner."""
 
 from django.db import transaction
 from django.db.models import Q
@@ -11,11 +11,12 @@ from videos.states import SubmissionState
 
 
 def apply_notification(upstream_id: str, *, provider: str) -> bool:
-    """Makes due now what a hint about this id may concern, and says whether there is anything.
+    """Makes due now what a notification about this id may concern. Returns whether there is anything.
 
-    Asks nobody and waits for no row: one that is locked is being written just now, and has its next look.
-    Never counts as a look, and puts none off. An id that is nobody's may be that of a create whose outcome is
-    unknown: those are looked for now. One that is still being sent is left alone: its `due_at` is its lease.
+    Calls nobody and waits for no row: a locked row is being written now, and its next poll comes. A
+    notification never counts as a search and delays none. If nobody owns the id, it may be that of a create
+    of unknown outcome, so all of those are searched for now. One that is still being sent is not changed: its
+    `due_at` is its lease.
     """
     mine = Submission.objects.filter(provider__in=Provider.objects.filter(name=provider))
     if mine.filter(upstream_id=upstream_id).exists():

@@ -1,4 +1,4 @@
-"""What a create came to: accepted, unknown, unsent or rejected."""
+"""Outcomes of a create: accepted, unknown, unsent or rejected."""
 
 import logging
 from datetime import datetime, timedelta
@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 def accept(
     job: Job, submission: Submission, video: Video, upstream: Upstream, *, how: str, by: str = ""
 ) -> bool:
-    """The upstream has it, under this id. `how` is "answered", "found" or, `by` an operator, "adopted".
+    """Records that the upstream has it under this id. `how` is "answered", "found" or, `by` an operator,
+    "adopted".
 
     Called under the job's lock.
     """
@@ -40,7 +41,7 @@ def accept(
         if is_new or how == "answered":
             record_reuse(submission.provider, video.id)
         if not is_new:
-            # Which of the two it names cannot be told: a create that was answered so is not sent again.
+            # It is unclear which of the two it names. A create that was answered so is not sent again.
             reason = f"The upstream answered with {video.id}, which it gave before."
             return how == "answered" and _keep_as_accepted(job, submission, reason)
         Submission.objects.filter(pk=before.pk).update(id_reused=True)
@@ -58,7 +59,7 @@ def accept(
         "accepted_at": now,
         "seen_at": now,
         "due_at": now + timedelta(seconds=poll_interval(0)),
-        # Our patience with the render begins when it does, not when we found out whether it had.
+        # The deadline of the render counts from its start, not from when we found out about it.
         "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
         "cost_state": CostState.RESERVED,
     }
@@ -67,11 +68,11 @@ def accept(
     if submission.state == SubmissionState.ABSENT and (
         job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists()
     ):
-        # It was accepted after all, and nobody waits for it: what it cost is said.
+        # It was accepted after all, and nobody waits for it: its cost is recorded.
         fields |= {"cost_state": CostState.SETTLED, "due_at": None}
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
     if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
-        # Too late to be waited for, and paid: with its id it is asked after, and a retry goes on with it.
+        # Too late to be waited for, and paid: with its id it is polled, and a retry continues with it.
         Submission.objects.filter(pk=submission.pk).update(
             upstream_id=video.id,
             upstream_created_at=video.created_at,
@@ -94,7 +95,7 @@ def accept(
 
 
 def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
-    """Whether the upstream dates the video by the clock that it shows, or by ours while that is not known."""
+    """Whether the video's date fits the attempt, by the upstream's clock, or by ours if that is not known."""
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
     low, high = timedelta(), timedelta()
     if submission.clock_low is not None and submission.clock_high is not None:
@@ -109,11 +110,11 @@ def _is_another_video(
 ) -> bool:
     """Whether a video is proven to be the submission's own, although `before` has its id.
 
-    By its date: it differs from that of the video before, which has ended, and fits the attempt, as do the
-    fields that it echoes.
+    Its date differs from that of the video before, which has ended. Its date and its echoed fields fit the
+    attempt.
     """
     if before.state in LIVE:
-        # The next look at that one shows whether its video is still there.
+        # The next poll of that one shows whether its video is still there.
         return False
     dated = video.created_at is not None and before.upstream_created_at is not None
     fits = upstream.dialect.match_key(video) == submission.match_key
@@ -123,7 +124,7 @@ def _is_another_video(
 def record_unknown(
     submission: Submission, reason: str, *, answered: bool = False, succeeded: bool = False
 ) -> None:
-    """It may have been accepted: from here on only the upstream's list can tell.
+    """Records that it may have been accepted. From here on only the upstream's list can tell.
 
     `succeeded`: its create was answered with a 2xx, so it was accepted.
     """
@@ -135,7 +136,8 @@ def record_unknown(
 
 
 def _keep_as_accepted(job: Job, submission: Submission, reason: str) -> bool:
-    """It was accepted, and its id is not known: it is looked for, and never sent again by itself.
+    """Records that it was accepted without a usable id: it is searched for, and never sent again
+    automatically.
 
     The answer may come after the attempt was given up, or called absent. Called under the job's lock.
     """
@@ -153,7 +155,7 @@ def _keep_as_accepted(job: Job, submission: Submission, reason: str) -> bool:
 def _enter_unknown(
     submission: Submission, reason: str, *, answered: bool = False, late: bool = False
 ) -> bool:
-    """`late`: also after it was called absent."""
+    """Enters unknown. `late`: also after it was called absent."""
     now = database_now()
     return submission.move(
         SubmissionState.UNKNOWN,
@@ -169,11 +171,11 @@ def _enter_unknown(
 
 
 def expire_leases() -> None:
-    """Submissions whose sender did not come back may have been accepted."""
+    """Makes submissions unknown whose sender did not finish, because they may have been accepted."""
     expired = Submission.objects.filter(state=SubmissionState.SENDING, due_at__lte=in_database())
     for late in expired.select_related("job", "provider"):
         with isolated(late), locked(late) as (_, submission):
-            # Does nothing where the sender came back in between.
+            # Does nothing if the sender has finished in between.
             _enter_unknown(submission, "The sender did not come back.", answered=False)
 
 
@@ -197,7 +199,7 @@ def record_rejected(submission: Submission, error: errors.Rejected) -> None:
 
 
 def fail(job: Job, code: str, message: str, details: dict[str, Any] | None = None) -> bool:
-    """The job fails, unless it has ended or been cancelled. Called under the job's lock."""
+    """Fails the job, unless it has ended or was cancelled. Called under the job's lock."""
     return job.move(
         JobStatus.FAILED,
         detail={"code": code},

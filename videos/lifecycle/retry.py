@@ -1,4 +1,4 @@
-"""A caller asks again for a job that failed or was cancelled; what was paid for is used first."""
+"""Retrying a job that failed or was cancelled. A paid render is used first."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -34,7 +34,7 @@ class NotRetryable(APIException):
 
 
 class RendersElsewhere(APIException):
-    """409: what may have been paid for it is not given up yet, at an upstream that is not configured here."""
+    """409: an attempt at an upstream that is not configured may have been paid, and is not given up yet."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "job_renders_elsewhere"
@@ -49,12 +49,12 @@ class RendersElsewhere(APIException):
 
 
 def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job:
-    """Puts a failed or cancelled job to work again.
+    """Retries a failed or cancelled job.
 
-    It re-attaches to a submission that still renders, or was given up with an upstream id; only where there
-    is none will it be sent, and paid, again: that price is set aside, for the owner and the key that asks.
-    What another upstream has is followed by nobody: it is given up in time, and then one is sent to this one.
-    Raises NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
+    It continues with a submission that still renders, or was given up with an upstream id. If there is none,
+    it is sent and paid again, and the price is reserved for the owner and the key that asks. Nobody follows
+    what another upstream has: that is given up in time, and only then is the job sent to this one. Raises
+    NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
     """
     if request_refetch(job, upstream):
         # It is completed, and stays so: only its file is missing.
@@ -83,7 +83,7 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
 
 
 def reopened_fields() -> dict[str, Any]:
-    """What a job has once it is asked for again: nothing of its end."""
+    """The fields of a job that is asked for again, without those of its end."""
     now = database_now()
     return {
         "due_at": now,
@@ -100,20 +100,20 @@ def reopened_fields() -> dict[str, Any]:
 
 
 def price_today(job: Job) -> Decimal | None:
-    """Dollars that one more attempt costs; None where the price is not listed."""
+    """Dollars that one more attempt costs; None if the price is not listed."""
     sent = job.fitted
     return pricing.cost(sent["model"], sent["size"], sent["seconds"])
 
 
 def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
-    """At the price of today, and for the key that asks today."""
+    """Reserves today's price for the key that asks today."""
     price = price_today(job)
     Job.objects.filter(pk=job.pk).update(estimated_cost=price)
     job.attach_reservation(reserve(job.owner, api_key, price))
 
 
 def _has_render(job: Job, upstream: Upstream) -> bool:
-    """Finds, and revives where it had been given up, a render that the job can go on with."""
+    """Finds a render with which the job can continue. If it was given up, revives it."""
     attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
     if job.submissions.filter(state__in=attached).exists():
         return True

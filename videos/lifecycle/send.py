@@ -1,4 +1,4 @@
-"""A claimed submission is sent to the upstream, once."""
+"""Sends a claimed submission to the upstream, once."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ _MIN_SECONDS: Final = 1.0
 
 
 def submit_next(upstream: Upstream) -> bool:
-    """Claims one pending job and sends it; False where none may be sent now."""
+    """Claims one pending job and sends it; False if none may be sent now."""
     submission = claim(upstream)
     if submission is None:
         return False
@@ -39,8 +39,8 @@ def submit_next(upstream: Upstream) -> bool:
 
 
 def send(submission: Submission, upstream: Upstream) -> None:
-    """POSTs a claimed submission once and records what came of it."""
-    # Before the last check: who is held up after it has no time left, and posts nothing.
+    """POSTs a claimed submission once and records the outcome."""
+    # Before the last check, so that a worker that is delayed after it has no time left and posts nothing.
     ends = time.monotonic() + upstream.deadline
     if not _may_send(submission, upstream):
         record_unsent(submission, "withdrawn", wait=0)
@@ -67,13 +67,13 @@ def send(submission: Submission, upstream: Upstream) -> None:
             with locked(submission) as (job, submission):
                 accept(job, submission, video, upstream, how="answered")
         except Exception:
-            # Whatever keeps us from taking its id, it was accepted.
+            # It was accepted, even if its id cannot be used.
             record_unknown(submission, f"{video.id} could not be recorded", succeeded=True)
             raise
 
 
 def _may_send(submission: Submission, upstream: Upstream) -> bool:
-    """The last check: the lease covers the call, the job wants it, and nobody holds it back."""
+    """The last check: the lease covers the call, the job still wants it, and nothing blocks it."""
     return Submission.objects.filter(
         Q(job__group=None) | Q(job__group__held=False),
         ANSWERED_FOR,
@@ -87,7 +87,7 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
 
 
 def _back_off(submission: Submission, reason: str, retry_after: float | None) -> None:
-    """The upstream is busy or away: nothing is sent for a while."""
+    """Backs off, because the upstream is busy or down."""
     provider = submission.provider
     wait = backoff(provider.failures) if retry_after is None else max(with_jitter(retry_after), _MIN_SECONDS)
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
@@ -97,7 +97,7 @@ def _back_off(submission: Submission, reason: str, retry_after: float | None) ->
 
 
 def _pause(submission: Submission, reason: str) -> None:
-    """The upstream refuses us, not this job: nobody sends until a probe succeeds."""
+    """Pauses the provider until a probe succeeds, because the upstream refuses us and not this job."""
     provider = submission.provider
     if Provider.objects.filter(pk=provider.pk, paused_at=None).exists():
         log_blocked(provider.name, Block.PAUSED, reason)
@@ -108,13 +108,13 @@ def _pause(submission: Submission, reason: str) -> None:
         probe_due_at=in_database(probe_after(provider)),
     )
     logger.error("%s is paused until a probe succeeds: %s", provider.name, reason)
-    # If it is this job that the upstream does not allow, the others must get their turn first.
+    # If the upstream refuses only this job, others must be sent first.
     tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
     record_unsent(submission, reason, wait=probe_after(provider) + backoff(tries + 3, most=3600))
 
 
 def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream) -> None:
-    """A 404 on create means a wrong address where the list is not there either, else a refusal of the job."""
+    """A 404 on create means a wrong address if the list is 404 as well, else a refusal of the job."""
     try:
         upstream.client.probe()
     except errors.SoraError as probed:

@@ -1,4 +1,4 @@
-"""Patience counts the time in which we worked: not a downtime of ours, and not a clock that jumped."""
+"""Deadlines count the time in which we worked: not a downtime of ours, and not a clock that jumped."""
 
 from datetime import datetime, timedelta
 
@@ -13,9 +13,9 @@ from videos.states import LIVE
 
 
 def record_working() -> None:
-    """Notes that we work now. Every dispatch calls it, before it judges anything by the clock.
+    """Records that we work now. Every dispatch calls it before it judges any deadline.
 
-    The time since the last note, if it is too long to have been work, is added to every deadline.
+    The time since the last record, if it is too long to have been work, is added to every deadline.
     """
     now = database_now()
     recent = timedelta(seconds=_gap_seconds() / 10)
@@ -24,12 +24,12 @@ def record_working() -> None:
 
 
 def has_worked_until(provider: Provider, now: datetime) -> bool:
-    """Whether no gap lies between the last note and now. During a gap nobody judges a deadline."""
+    """Whether there is no gap between the last record and now. During a gap no deadline is judged."""
     return not _is_gap(now - provider.worked_at)
 
 
 def _gap_seconds() -> float:
-    """A longer time between two dispatches is a gap."""
+    """Seconds between two dispatches that count as a gap if exceeded."""
     return max(60.0, 10 * settings.DISPATCH_SECONDS)
 
 
@@ -44,14 +44,14 @@ def _note(provider: Provider, now: datetime) -> None:
     with transaction.atomic(durable=True):
         if _is_gap(passed):
             _postpone(provider, passed)
-        # The provider's row last: whoever accepts a create takes its submission's row before it.
+        # The provider's row last, because accepting a create locks its submission's row before it.
         if not Provider.objects.filter(pk=provider.pk, worked_at=before).update(worked_at=now):
             # Somebody else has noted the same gap.
             transaction.set_rollback(True)
 
 
 def _postpone(provider: Provider, passed: timedelta) -> None:
-    """Moves every deadline that may still be judged."""
+    """Moves every open deadline."""
     waiting = Submission.objects.filter(Q(state__in=LIVE) | Q(due_at__isnull=False), provider=provider)
     pks = list(waiting.select_for_update().order_by("pk").values_list("pk", flat=True))
     Submission.objects.filter(pk__in=pks).update(give_up_at=F("give_up_at") + passed)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class JobEvent(models.Model):
-    """One line of a job's history, written in the transaction of the move that it tells of. Append-only."""
+    """One line of a job's history, written in the transaction of the move. Append-only."""
 
     job = models.ForeignKey("videos.Job", models.CASCADE, related_name="events")
     number = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""When the processes that do the work last showed that they do it."""
+"""The last heartbeats of the processes that do the work."""
 
 from datetime import datetime
 
@@ -6,14 +6,14 @@ from django.db import models
 
 
 class Heartbeat(models.Model):
-    """One row for each role, whichever process of that role wrote last.
+    """One row for each role, written by any process of that role.
 
-    In the database, because it is the one store that every deployment has: the embedded one has no Redis, and
-    Redis may be what is away.
+    It is in the database, because every deployment has one: the embedded one has no Redis, and Redis may be
+    the part that is down.
     """
 
     class Role(models.TextChoices):
-        """Who reports."""
+        """The role of the process that reports."""
 
         WORKER = "worker"
         """A Celery worker; its work is tasks that it has done."""
@@ -34,5 +34,5 @@ class Heartbeat(models.Model):
 
     @property
     def seen_at(self) -> datetime:
-        """The last sign of life, of either kind."""
+        """The last heartbeat of either kind."""
         return max(self.alive_at, self.worked_at or self.alive_at)

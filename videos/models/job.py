@@ -22,12 +22,12 @@ from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
 
 
 def new_id() -> uuid.UUID:
-    """A UUIDv7: ids sort by the millisecond of their making."""
+    """A UUIDv7, so ids sort by the millisecond of their creation."""
     return uuid_utils.uuid7()
 
 
 class Group(models.Model):
-    """Jobs of one owner of which at most `limit` are live at a time, and none is sent while it is held."""
+    """Jobs of one owner: at most `limit` are live at a time, and none is sent while the group is held."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -72,13 +72,13 @@ class Job(models.Model):
     fitted = models.JSONField()
     adjustments = models.JSONField(default=list)
     match_key = models.CharField(max_length=64)
-    # US dollars; null where the price is not listed.
+    # US dollars; null if the price is not listed.
     estimated_cost = models.DecimalField(max_digits=12, decimal_places=4, null=True)
     # What is set aside for the next attempt; a submission takes it over.
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
 
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING)
-    # It waits, and nobody answers for it: the key that asked was revoked (videos.queue.holds).
+    # It waits and is not sent, because the key that asked was revoked (videos.queue.holds).
     held = models.BooleanField(default=False)
     # When a pending job may next be claimed.
     due_at = models.DateTimeField()
@@ -167,7 +167,7 @@ class Job(models.Model):
 
     @property
     def overdue(self) -> bool:
-        """Past its expected time, and still going on: our patience is not the upstream's failure."""
+        """Whether it takes longer than expected. It continues all the same."""
         return self.status in JOB_OPEN and self.age() > settings.JOB_OVERDUE_AFTER
 
     def is_held(self) -> bool:
@@ -188,7 +188,7 @@ class Job(models.Model):
         detail: dict[str, Any] | None = None,
         **fields: Any,
     ) -> bool:
-        """Enters a status if the table allows it from the present one; says whether it won.
+        """Enters a status if the table allows it from the present one. Returns whether it won.
 
         The caller holds the job's row lock in a transaction; the history is written in the same one.
         """
@@ -208,7 +208,7 @@ class Job(models.Model):
     def move_together(
         cls, jobs: Sequence[Self], to: JobStatus, *, detail: dict[str, Any] | None = None, **fields: Any
     ) -> bool:
-        """Enters a status as `move` does, for many jobs of one group at once; says whether it won.
+        """Enters a status as `move` does, for many jobs of one group at once. Returns whether it won.
 
         They are all in the same status, and the caller holds their row locks.
         """
@@ -228,19 +228,19 @@ class Job(models.Model):
         return True
 
     def release_reservation(self) -> None:
-        """What was set aside for an attempt that will not be made is free again."""
+        """Releases the reservation of an attempt that will not happen."""
         if self.reservation is not None:
             reservations.release(self.reservation)
             self.attach_reservation(None)
 
     def attach_reservation(self, reservation: Reservation | None) -> None:
-        """Keeps what is set aside for the next attempt. Under the job's lock."""
+        """Attaches the reservation for the next attempt. Under the job's lock."""
         self.reservation = reservation
         Job.objects.filter(pk=self.pk).update(reservation=reservation)
 
 
 def _notify_group(group_id: uuid.UUID | None, before: str, after: str) -> None:
-    """Says that a job of a group has ended, once that is committed, or is open again, in the transaction."""
+    """Signals that a job of a group has ended, after the commit, or is open again, in the transaction."""
     if group_id is None:
         return
     if after not in JOB_OPEN:

@@ -1,10 +1,10 @@
-"""The media folder that the database's files are in."""
+"""The media folder of this database."""
 
 from django.db import models
 
 
 class MediaFolder(models.Model):
-    """The one folder that results are kept in, known by the id in its marker file."""
+    """The folder of the results, known by the id in its marker file."""
 
     identity = models.UUIDField()
     accepted_at = models.DateTimeField(auto_now=True)

@@ -1,4 +1,4 @@
-"""Which owner a provider served last."""
+"""The order in which a provider serves owners."""
 
 from django.conf import settings
 from django.db import models
@@ -7,8 +7,7 @@ from upstreams.models import Provider
 
 
 class OwnerRotation(models.Model):
-    """When an owner was last served by a provider: the number of that claim. Who was served longest ago is
-    next."""
+    """The number of an owner's last claim at a provider. The owner with the lowest number is next."""
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="+")
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")

@@ -39,7 +39,7 @@ class Submission(models.Model):
     provider = models.ForeignKey(Provider, models.PROTECT, related_name="submissions")
     match_key = models.CharField(max_length=64)
     state = models.CharField(max_length=10, choices=SubmissionState, default=SubmissionState.SENDING)
-    # When this row next needs attention; for who claims it, the end of the lease.
+    # When this row next needs attention; while it is claimed, the end of the lease.
     due_at = models.DateTimeField(null=True)
     # The end of the sender's lease: nothing is posted after it.
     lease_until = models.DateTimeField()
@@ -49,10 +49,10 @@ class Submission(models.Model):
     request = models.JSONField()
     model = models.CharField(max_length=100)
     seconds = models.CharField(max_length=20)
-    # Null, not empty: it is unique where there is one.
+    # Null, not empty, because it is unique if there is one.
     upstream_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
 
-    # US dollars; null where the price is not listed.
+    # US dollars; null if the price is not listed.
     price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
     cost_state = models.CharField(max_length=10, choices=CostState, default=CostState.RESERVED)
     reservation = models.ForeignKey("accounts.Reservation", models.PROTECT, null=True, related_name="+")
@@ -69,9 +69,9 @@ class Submission(models.Model):
     clock_steady = models.BooleanField(default=True)
     # Whether the create was answered by an error rather than by silence.
     answered = models.BooleanField(default=False)
-    # Whether the create was answered with a 2xx: it was accepted, whatever the list shows.
+    # Whether the create was answered with a 2xx: it was accepted, even if the list does not show it.
     create_succeeded = models.BooleanField(default=False)
-    # Complete attempts at the list while unknown; tries to fetch or to drop afterwards.
+    # Complete searches of the list while unknown; tries to fetch or to drop afterwards.
     attempts = models.PositiveIntegerField(default=0)
     unknown_at = models.DateTimeField(null=True)
     # The first and the last of our attempts in a row that got no answer about it, or no file. Of the time
@@ -127,7 +127,7 @@ class Submission(models.Model):
             ),
         ]
         indexes = [
-            # The look: what needs attention now.
+            # Dispatch: what needs attention now.
             models.Index(
                 fields=["due_at", "state"], condition=Q(due_at__isnull=False), name="submission_due"
             ),
@@ -154,7 +154,7 @@ class Submission(models.Model):
         return {**self.job.log_fields(), **mine}
 
     def owns(self, video: Video) -> bool:
-        """Whether the video is this one's, and not another to which the upstream gave the same id."""
+        """Whether the video is this submission's, and not another to which the upstream gave the same id."""
         if self.id_reused or video.id != self.upstream_id:
             return False
         if video.created_at is not None and self.upstream_created_at is not None:
@@ -174,10 +174,10 @@ class Submission(models.Model):
         detail: dict[str, Any] | None = None,
         **fields: Any,
     ) -> bool:
-        """Enters a state if the table allows it from the present one; says whether it won.
+        """Enters a state if the table allows it from the present one. Returns whether it won.
 
-        Works as Job.move does, under the row lock of its job. A cost once settled stays settled. A state
-        that is not live ends the submission; its due_at is cleared unless it is given.
+        Like Job.move, it needs the row lock of the job. A settled cost stays settled. A state that is not
+        live ends the submission and clears its due_at, unless one is given.
         """
         table = SUBMISSION_ENTERED_FROM[to]
         allowed = table if only_from is None else table & set(only_from)
@@ -209,7 +209,7 @@ class Submission(models.Model):
         return bool(won)
 
     def _move_money(self) -> None:
-        """What was set aside follows the cost. Under the job's lock."""
+        """Moves the reservation along with the cost. Under the job's lock."""
         job = self.job
         match self.cost_state:
             case CostState.SETTLED if self.reservation is not None:
@@ -234,7 +234,7 @@ class Submission(models.Model):
         Submission.objects.filter(pk=self.pk).update(reservation=reservation)
 
     def claim_due(self, lease: float) -> bool:
-        """Takes the row's due work for `lease` seconds; False when another has it or it is not due."""
+        """Claims the row's due work for `lease` seconds; False if another worker has it or it is not due."""
         due = Submission.objects.filter(pk=self.pk, state=self.state, due_at__lte=in_database())
         return bool(due.update(due_at=in_database(lease)))
 

@@ -16,9 +16,9 @@ _AFTER_DOWNLOAD_SECONDS: Final = 60.0
 
 
 def has_running_task() -> bool:
-    """Whether a slot of this worker is at a task, and has not been for longer than the longest one takes.
+    """Whether a slot of this worker runs a task, for no longer than the longest task takes.
 
-    A heartbeat's own message waits while all slots are at long downloads, and work is done all the same.
+    While all slots run long downloads, the message of the heartbeat waits although the worker works.
     """
     longest = settings.SORA_DOWNLOAD_SECONDS + settings.SORA_TIMEOUT + _AFTER_DOWNLOAD_SECONDS
     begun = [request.time_start for request in tuple(state.active_requests) if request.time_start]
@@ -26,26 +26,26 @@ def has_running_task() -> bool:
 
 
 class WorkerPulse(bootsteps.StartStopStep):
-    """Reports from a worker's first process, from before it has found its broker."""
+    """Reports from a worker's first process, even before it has reached its broker."""
 
     requires = ("celery.worker.components:Pool",)
 
     def start(self, parent: Any) -> None:
-        """Called once the pool is there."""
+        """Called when the pool is ready."""
         self._pulse = Pulse(Heartbeat.Role.WORKER, works=has_running_task)
         self._pulse.start()
 
     def stop(self, parent: Any) -> None:
-        """Called when the worker begins to end."""
+        """Called when the worker begins to stop."""
         self._pulse.stop()
 
     terminate = stop
 
 
 class PulsedScheduler(Scheduler):
-    """Beat's scheduler, which reports that it turns and what it has published.
+    """Beat's scheduler, which reports that it runs and that it has published.
 
-    The one does not depend on the other: a beat that cannot reach the broker goes on.
+    The two are independent: beat continues to run if it cannot reach the broker.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class PulsedScheduler(Scheduler):
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
-        """One turn of beat's loop."""
+        """One iteration of beat's loop."""
         self._ticked_at = time.monotonic()
         if not self._begun:
             self._begun = True

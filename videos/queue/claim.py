@@ -1,4 +1,4 @@
-"""The next job is claimed: its submission is committed under a lease."""
+"""Claims the next job: commits its submission under a lease."""
 
 from datetime import timedelta
 
@@ -18,11 +18,11 @@ from videos.states import LIVE, SubmissionState
 
 
 def claim(upstream: Upstream) -> Submission | None:
-    """Opens a submission for the next job, committed under a lease; None where there is none to open.
+    """Commits a submission for the next job under a lease; None if no job can be claimed.
 
-    The provider's row lock makes its concurrency a limit over all workers. A job whose match key is
-    undecided waits: the upstream's list could not tell the two apart. A job that cannot be claimed at all is
-    put off, so that the others get their turn.
+    The row lock of the provider makes its concurrency a limit over all workers. A job waits while another
+    submission with its match key is undecided, because the upstream's list could not distinguish the two. If
+    claiming a job raises, the job is put off so that others are claimed.
     """
     chosen: list[Job] = []
     try:
@@ -36,7 +36,7 @@ def claim(upstream: Upstream) -> Submission | None:
 
 
 def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
-    """As `claim`; adds the job to `chosen` before anything of it is used."""
+    """Like `claim`. Adds the job to `chosen` before anything of it is used."""
     provider = upstream.provider()
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().get(pk=provider.pk)
@@ -63,7 +63,7 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
             request=job.fitted,
             model=job.fitted["model"],
             seconds=job.fitted["seconds"],
-            # What was set aside for it, whatever the price list says by now.
+            # The price that was reserved for it, even if the price list has changed.
             price=job.estimated_cost,
             reservation=job.reservation,
             created_at=now,

@@ -1,4 +1,4 @@
-"""The one periodic look: what needs attention now, and which task sees to it."""
+"""The dispatch: finds what needs attention now, and the task for it."""
 
 import logging
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _MAX_SUBMITTERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A task of videos.tasks that is due, with the submission that it is for, if it is for one."""
+    """A task of videos.tasks that is due, and the submission that it is for, if any."""
 
     task: str
     submission_id: int | None = None
@@ -44,13 +44,13 @@ class Work:
 
     @property
     def arguments(self) -> dict[str, int]:
-        """The task's own arguments."""
+        """The arguments of the task."""
         return {} if self.submission_id is None else {"submission_id": self.submission_id}
 
 
 def due_work(upstream: Upstream) -> list[Work]:
-    """Judges expired leases and lost patience, and lists what is due. Looking twice is harmless: who does
-    the work claims it first."""
+    """Judges expired leases and deadlines, and lists what is due. Calling it twice is harmless, because a
+    worker claims work before it does it."""
     record_working()
     expire_leases()
     give_up_expired(upstream)
@@ -83,8 +83,8 @@ def due_work(upstream: Upstream) -> list[Work]:
 
 
 def advance(submission: Submission, upstream: Upstream) -> None:
-    """Does what is due for one submission, unless the upstream is not the one that we know, or asked to wait
-    with that kind of call."""
+    """Does what is due for one submission, unless the upstream is unrecognized or asked to wait with that
+    kind of call."""
     provider = upstream.provider()
     if provider.unrecognized_at is not None:
         return
@@ -115,14 +115,14 @@ def _advance(submission: Submission, upstream: Upstream) -> None:
 
 
 def is_fetch(submission: Submission) -> bool:
-    """Whether what is due for it is to fetch a file, which may take minutes."""
+    """Whether the due work is to fetch a file, which may take minutes."""
     if submission.state == SubmissionState.STORED:
         return True
     return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
 
 
 def probe(upstream: Upstream) -> None:
-    """Asks a provider that is paused, or not recognized, whether that has ended, if that is due."""
+    """Probes a paused or unrecognized provider, if that is due."""
     provider = upstream.provider()
     if provider.backoff_seconds(Call.LIST):
         return

@@ -1,4 +1,4 @@
-"""Signs of life of those that do the work, and what they say: does anybody work?"""
+"""Heartbeats of the processes that do the work."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ WORKERS: Final = (Heartbeat.Role.WORKER, Heartbeat.Role.WORK)
 
 
 def record(role: Heartbeat.Role, *, worked: bool) -> None:
-    """A process of this role runs now; `worked` says that it has just done its work."""
+    """Records that a process of this role runs now; `worked`: that it has just done its work."""
     now = database_now()
     changes: dict[str, object] = {"alive_at": now}
     if worked:
@@ -34,7 +34,7 @@ def record(role: Heartbeat.Role, *, worked: bool) -> None:
 
 
 def clock_and_last_work(provider: Provider) -> tuple[datetime, datetime | None]:
-    """The database's time, and when work was last done here, in one statement; None if it never was."""
+    """The database's time, and when work was last done (None if never), in one statement."""
     worked = Heartbeat.objects.filter(role__in=WORKERS, worked_at__isnull=False).order_by("-worked_at")
     found: tuple[datetime, datetime | None] = Provider.objects.values_list(
         in_database(), Subquery(worked.values("worked_at")[:1])
@@ -43,10 +43,10 @@ def clock_and_last_work(provider: Provider) -> tuple[datetime, datetime | None]:
 
 
 class Pulse:
-    """Reports for a process from a thread of its own, which neither the broker nor a long task holds up.
+    """Reports for a process from a thread of its own, which neither the broker nor a long task delays.
 
-    `works` says at each beat whether the process has done its work since the last one; `alive` whether its
-    main loop still turns.
+    At each beat, `works` says whether the process has worked since the last one, and `alive` whether its main
+    loop still runs.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Pulse:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Starts the thread, which does not keep its process from ending."""
+        """Starts a daemon thread."""
         threading.Thread(target=self._run, name=f"pulse-{self._role}", daemon=True).start()
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ class Pulse:
                 return
 
     def beat(self) -> None:
-        """Reports once. A database that is away costs this beat alone."""
+        """Reports once. If the database is down, only this beat is lost."""
         try:
             if self._alive():
                 record(self._role, worked=self._works())

@@ -1,8 +1,8 @@
-"""Jobs that nobody answers for are held: those of a deactivated account, and of a key that was revoked.
+"""Held jobs: jobs of a deactivated account or a revoked key are not sent.
 
-Jobs of a revoked key are marked as held by the claims that meet them, so that no later claim reads past them.
-An account's jobs are held as long as it is deactivated: its lanes are left out as a whole. A key that merely
-expired holds nothing: its jobs were asked for while it was valid.
+A claim that meets jobs of a revoked key marks them as held, so that no later claim reads them again. The jobs
+of an account are held while it is deactivated: its lanes are skipped as a whole. An expired key holds
+nothing, because its jobs were asked for while it was valid.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def deactivated(owners: Iterable[int]) -> set[int]:
 
 
 def holding_keys(jobs: Iterable[Job]) -> set[int]:
-    """The revoked keys that hold some of these jobs."""
+    """The revoked keys because of which some of these jobs are held."""
     keys = {job.api_key_id for job in jobs if job.api_key_id is not None}
     revoked = ApiKey.objects.filter(pk__in=keys, revoked_at__isnull=False, jobs_released_at=None)
     return set(revoked.values_list("pk", flat=True)) if keys else set()
@@ -40,7 +40,7 @@ def holding_keys(jobs: Iterable[Job]) -> set[int]:
 def hold_some(waiting: QuerySet[Job], api_key_id: int) -> None:
     """Marks some of a lane's jobs that were asked for with a revoked key. Under the provider's lock.
 
-    Skips rows that somebody else has locked: it must not wait for them.
+    Skips locked rows, because it must not wait for them.
     """
     theirs = waiting.filter(api_key=api_key_id).select_for_update(skip_locked=True, of=("self",))
     pks: list[UUID] = list(theirs.values_list("pk", flat=True)[:_TOGETHER])
@@ -48,7 +48,7 @@ def hold_some(waiting: QuerySet[Job], api_key_id: int) -> None:
 
 
 def release_jobs(sender: Any, key: ApiKey, **_: Any) -> None:
-    """An operator answers for a revoked key's jobs: they are sent. Receives accounts.jobs_released."""
+    """Releases the held jobs of a revoked key, so that they are sent. Receives accounts.jobs_released."""
     held = Job.objects.filter(api_key=key, status=JobStatus.PENDING, held=True)
     while True:
         with transaction.atomic():

@@ -1,4 +1,4 @@
-"""A row on which a journey raises is put off and shown to the operator; all others go on."""
+"""If work on a row raises, the row is put off and shown to the operator, and other rows continue."""
 
 import logging
 from collections.abc import Iterator
@@ -24,17 +24,17 @@ _SHOWN_LENGTH: Final = 500
 
 @dataclass(slots=True)
 class Outcome:
-    """Whether the journey raised on the row."""
+    """Whether the work on the row raised."""
 
     failed: bool = False
 
 
 @contextmanager
 def isolated(row: Submission) -> Iterator[Outcome]:
-    """Keeps what a journey raises on this row from the other rows.
+    """Catches what the work on this row raises, so that other rows continue.
 
-    The row is logged by its name and put off, twice as long each time, up to an hour; a run that does not
-    raise ends that. Raises only if the database cannot record it.
+    The row is logged by name and put off, twice as long each time, up to an hour. A run that does not raise
+    ends that. Raises only if the database cannot record it.
     """
     outcome = Outcome()
     # One that is put off, and is run all the same, proves nothing by doing nothing.
@@ -61,7 +61,7 @@ def put_off(row: Submission | Job, error: Exception) -> None:
         else:
             Job.objects.filter(pk=row.pk, status=JobStatus.PENDING).update(due_at=in_database(wait))
     except DatabaseError:
-        # It is the database that is away, and not the row that is at fault.
+        # The database is down; the row is not at fault.
         raise error from None
     logger.error(
         "%s cannot be seen to, for the %d. time in a row, and is put off for %.0f s.",
@@ -79,13 +79,13 @@ def _counted(row: Submission | Job, text: str) -> int:
 
 
 def _waiting(row: Submission) -> QuerySet[Submission]:
-    """The row, if it is due at some time. A lease on a create that goes on is never moved."""
+    """The row, if it has a due time. The lease of a create that is being sent is never moved."""
     sent = Q(state=SubmissionState.SENDING, lease_until__gt=in_database())
     return Submission.objects.filter(pk=row.pk, due_at__isnull=False).exclude(sent)
 
 
 def faulty() -> Iterator[tuple[str, int, str]]:
-    """The rows on which a journey raised when it last ran: name, times in a row, error."""
+    """The rows whose last run raised: name, times in a row, error."""
     for submission in Submission.objects.filter(faults__gt=0).order_by("-faults", "pk")[:100]:
         yield str(submission), submission.faults, submission.fault
     for job in Job.objects.filter(faults__gt=0, status=JobStatus.PENDING).order_by("-faults", "pk")[:100]:

@@ -1,4 +1,4 @@
-"""An operator stops sending to a provider, and resumes it."""
+"""Stopping and resuming a provider, for operators."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ from videos.reconciliation.decisions import Refused
 
 
 def stop(name: str, reason: str) -> None:
-    """Has nothing more sent to a provider until it is resumed; what was sent is followed to its end.
+    """Sends nothing more to a provider until it is resumed. What was sent is followed to its end.
 
-    Jobs go on being accepted. A claim that is being committed just now is the last. Raises Refused.
+    Jobs are still accepted. A claim that is being committed now is the last. Raises Refused.
     """
     found = Provider.objects.filter(name=name).update(stopped_at=in_database(), stop_reason=reason)
     if not found:
@@ -29,10 +29,11 @@ def _no_provider(name: str) -> str:
 
 
 def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) -> list[str]:
-    """Ends what holds a provider back, and a distrust of its list if told so; says what there was.
+    """Ends what blocks a provider, and returns what that was. `trust_list` also ends the distrust of its
+    list.
 
-    `accept_losses`: an upstream that does not know our ids is the right one all the same, and what it does
-    not know is lost. Raises Refused.
+    `accept_losses`: an upstream that does not know our ids is the right one, and the videos that it does not
+    know are lost. Raises Refused.
     """
     with transaction.atomic(durable=True):
         provider = Provider.objects.select_for_update().filter(name=name).first()
@@ -90,7 +91,7 @@ def is_unrecognized(name: str) -> bool:
 
 
 def send_blocks(provider: Provider) -> list[str]:
-    """What holds a provider back, in words."""
+    """What blocks a provider, in words."""
     found = []
     if provider.stopped_at is not None:
         found.append(f"stopped since {provider.stopped_at:%Y-%m-%d %H:%M:%S}: {provider.stop_reason}")

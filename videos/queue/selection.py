@@ -1,8 +1,8 @@
-"""Whose job is sent next: by priority with ageing, owners in turn, within the limits of groups.
+"""Which job is sent next: by priority with ageing, then round robin over owners, within the limits of groups.
 
-Waiting jobs stand in lanes: those of one owner without a group, or those of one group, of one priority; the
-oldest first. Lanes are found by a loose scan of an index, so that what a claim costs depends on the number of
-lanes and not on the number of jobs.
+Waiting jobs form lanes: the jobs of one owner without a group, or of one group, with one priority, oldest
+first. Lanes are found by a loose scan of an index, so the cost of a claim depends on the number of lanes and
+not on the number of jobs.
 """
 
 import heapq
@@ -23,7 +23,7 @@ from videos.models import Group, Job, OwnerRotation, Submission
 from videos.queue.holds import deactivated, hold_some, holding_keys
 from videos.states import LIVE, UNDECIDED, JobStatus
 
-# Statements in one claim that hold jobs of one lane. The next claim goes on.
+# Statements in one claim that mark held jobs of one lane. The next claim continues.
 _MAX_HOLDS: Final = 5
 
 
@@ -35,30 +35,30 @@ class Lane:
     group_id: UUID | None
     priority: int
     oldest: datetime
-    # Of the group, where there is one.
+    # Of the group, if there is one.
     limit: int | None = None
     held: bool = False
 
     def jobs(self) -> QuerySet[Job]:
-        """All that wait in it, in their order."""
+        """Its waiting jobs, in their order."""
         mine = {"owner": self.owner_id, "group": None} if self.group_id is None else {"group": self.group_id}
         waiting = Job.objects.filter(status=JobStatus.PENDING, held=False, priority=self.priority, **mine)
         return waiting.order_by("asked_at", "id")
 
 
 def effective_priority(priority: int, asked_at: datetime, now: datetime) -> int:
-    """The priority that a job has by now: one more for each PRIORITY_AGEING seconds, up to the highest.
+    """The priority of a job now: one step more for each PRIORITY_AGEING seconds, up to the highest.
 
-    So a job of the lowest waits no longer for younger ones of the highest than two times that.
+    So a job of low priority waits for younger jobs of high priority at most twice that long.
     """
     return min(priority + int((now - asked_at) / timedelta(seconds=settings.PRIORITY_AGEING)), max(Priority))
 
 
 def next_job(provider: Provider) -> Job | None:
-    """The job that is claimed next, with its row locked; None where none may be sent now.
+    """The job that is claimed next, with its row locked; None if none may be sent now.
 
-    Of the highest level, the owner's that was served longest ago; of that owner's, the oldest. Called under
-    the provider's lock.
+    Among the jobs of the highest level, the owner whose last claim is oldest; among that owner's, the oldest
+    job. Called under the provider's lock.
     """
     now = database_now()
     last = last_claims(provider)
@@ -90,7 +90,7 @@ def next_job(provider: Provider) -> Job | None:
 
 
 def _first_answered_for(lane: Lane, sendable: QuerySet[Job]) -> Job | None:
-    """The first of a lane that is not to be held, locked. After some thousand others the lane is left."""
+    """The first job of a lane that is not held, locked. After some thousand held jobs the lane is skipped."""
     for _ in range(_MAX_HOLDS):
         job = sendable.select_for_update(skip_locked=True, of=("self",)).first()
         if job is None or not holding_keys([job]):
@@ -101,7 +101,7 @@ def _first_answered_for(lane: Lane, sendable: QuerySet[Job]) -> Job | None:
 
 
 def record_claim(provider: Provider, owner_id: int) -> None:
-    """Remembers that this owner was served, for the next one's turn. Under the provider's lock."""
+    """Records a claim of this owner for the round robin. Under the provider's lock."""
     number = provider.turns + 1
     Provider.objects.filter(pk=provider.pk).update(turns=number)
     OwnerRotation.objects.bulk_create(
@@ -113,12 +113,12 @@ def record_claim(provider: Provider, owner_id: int) -> None:
 
 
 def last_claims(provider: Provider) -> dict[int, int]:
-    """When each owner was last served, in claims of this provider."""
+    """The number of each owner's last claim at this provider."""
     return dict(OwnerRotation.objects.filter(provider=provider).values_list("owner", "number"))
 
 
 def lanes() -> list[Lane]:
-    """All lanes in which jobs wait, those of held groups too."""
+    """All lanes with waiting jobs, including those of held groups."""
     if connection.vendor == "postgresql":
         return [*_scanned(_SINGLES), *_scanned(_GROUPED)]
     # The embedded queue is small, and all of it is read.
@@ -132,7 +132,7 @@ def lanes() -> list[Lane]:
 
 
 def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
-    """Those from which a job may be taken, as far as the lane itself tells."""
+    """The lanes from which a job may be taken, as far as the lane itself shows."""
     running = dict(
         Submission.objects.filter(state__in=LIVE)
         .exclude(job__group=None)

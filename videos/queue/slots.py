@@ -1,7 +1,7 @@
-"""How much of a worker each kind of work may take, so that no kind can hold all of it.
+"""How much of a worker each kind of work may take, so that no kind can block all of it.
 
-A worker is the threads of one process, or the processes of one prefork pool. Whoever finds no slot returns at
-once: the row stays due, and the next dispatch finds it.
+A worker is the threads of one process, or the processes of one prefork pool. A task that finds no slot
+returns at once: the row stays due, and the next dispatch finds it.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from django.conf import settings
 
 
 class Kind(StrEnum):
-    """What may be slow for as long as an upstream likes. What is left of the threads is for all else."""
+    """Kinds of work that an upstream can make slow. The remaining threads are for all other work."""
 
     SEND = "send"
     CALL = "call"
@@ -29,9 +29,9 @@ _SHARES: Final = {Kind.SEND: 2, Kind.CALL: 2, Kind.DOWNLOAD: 3}
 
 
 class Slots:
-    """So many slots, shared by the threads of a process and by the processes that it forks.
+    """Slots that the threads of a process and its forked processes share.
 
-    The kernel frees what a killed process held.
+    The kernel frees the slots of a killed process.
     """
 
     def __init__(self, most: int) -> None:
@@ -43,7 +43,7 @@ class Slots:
         os.unlink(path)
 
     def take(self, *, repeated: bool) -> int | None:
-        """A free slot, or None. What is tried again may take half of them only, to keep nothing else out."""
+        """Takes a free slot, or returns None. Retries may take only half of the slots."""
         with self._lock:
             for slot in range(max(1, self._most // 2) if repeated else self._most):
                 if slot not in self._taken and self._lock_byte(slot):
@@ -58,7 +58,7 @@ class Slots:
             self._taken.discard(slot)
 
     def close(self) -> None:
-        """Once nobody takes any more of them."""
+        """Closes the slots after their last use."""
         with self._lock:
             os.close(self._file)
 
@@ -86,7 +86,7 @@ def share_out(threads: int | str | None) -> None:
 
 @contextmanager
 def slot(kind: Kind, *, repeated: bool = False) -> Iterator[bool]:
-    """Holds a slot of this kind, and says whether there was one."""
+    """Takes a slot of this kind while it is active, and says whether there was one."""
     if kind not in _opened:
         share_out(settings.WORK_THREADS)
     slots = _opened[kind]

@@ -1,4 +1,4 @@
-"""Which submissions wait because the upstream asked to wait with the call that is due for them."""
+"""Which submissions wait because their due call is backing off."""
 
 from datetime import timedelta
 from typing import Final
@@ -23,7 +23,7 @@ _URGENT: Final = timedelta(minutes=10)
 
 
 def must_wait(provider: Provider) -> Q:
-    """Those of the provider's submissions for which no call is made yet.
+    """The submissions of the provider for which no call is made yet.
 
     A file that is about to expire never waits: it is paid, and being refused once more costs nothing.
     """

@@ -1,4 +1,4 @@
-"""A hint to the workers to look now. Losing or doubling it changes nothing but latency."""
+"""Messages that wake the workers. If one is lost or doubled, only the delay changes."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-# Long before this, the periodic look has found the same work.
+# Long before this, a dispatch has found the same work.
 _STALE_AFTER_SECONDS = 30
 # After a broker that does not answer.
 _SILENT_SECONDS = 10.0
@@ -22,28 +22,31 @@ _silent_until = 0.0
 
 
 def wake(task: str) -> None:
-    """Has a task of videos.tasks run soon after the present transaction's commit; waits for no broker."""
+    """Runs a task of videos.tasks soon after the present transaction's commit. Does not wait for
+    the broker."""
     transaction.on_commit(partial(_hints.leave, task), robust=True)
 
 
 def publish(task: str, **kwargs: Any) -> None:
-    """Hands a task of videos.tasks to the broker. A broker that does not take it costs latency only."""
+    """Publishes a task of videos.tasks. If the broker does not accept it, the only cost is a delay."""
     global _silent_until
     if not settings.WAKE_MESSAGES_ENABLED or time.monotonic() < _silent_until:
         return
     try:
         current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=_STALE_AFTER_SECONDS, retry=False)
     except (OperationalError, RedisError, OSError) as error:
-        # Each try may take seconds, and the look comes anyway.
+        # Each try may take seconds, and the dispatch comes anyway.
         _silent_until = time.monotonic() + _SILENT_SECONDS
         logger.warning(
-            "No hint to %s: the broker does not take it (%s). The next look finds the work.", task, error
+            "No message for %s: the broker did not accept it (%s). The next dispatch finds the work.",
+            task,
+            error,
         )
 
 
 class _Hints:
-    """Publishes from a thread of its own: a broker that hangs must not hang a caller. Equal hints that wait
-    become one."""
+    """Publishes from a thread of its own, so that a broker that hangs does not delay a caller. Equal messages
+    that wait become one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -51,7 +54,7 @@ class _Hints:
         self._publisher: threading.Thread | None = None
 
     def leave(self, task: str) -> None:
-        """Returns at once; what is left when the process ends is lost."""
+        """Queues a message and returns at once. Messages that are queued when the process ends are lost."""
         if not settings.WAKE_MESSAGES_ENABLED:
             return
         with self._changed:

@@ -1,4 +1,4 @@
-"""When an unknown create counts as absent, and what follows for its job."""
+"""When an unknown create counts as absent, and what that means for its job."""
 
 from django.conf import settings
 
@@ -11,7 +11,7 @@ from videos.states import CostState, JobStatus, SubmissionState
 
 
 def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
-    """Why only a person may call it absent, whatever the list shows; "" if its list may prove it."""
+    """Why only a person may call it absent; "" if the list may prove it."""
     provider = submission.provider
     if submission.create_succeeded:
         return "its create was answered with a 2xx, so it was accepted"
@@ -34,10 +34,11 @@ def absences(job: Job) -> int:
 
 
 def record_absent(job: Job, submission: Submission, *, how: str, by: str = "") -> bool:
-    """It was never accepted: `how` is "proven" or, `by` an operator, "declared". False if it is not unknown.
+    """Records that it was never accepted: `how` is "proven" or, `by` an operator, "declared". False if it is
+    not unknown.
 
-    Its job is sent again while it waits, or fails after SORA_MAX_RETRIES more tries. Called under the job's
-    lock.
+    If its job still waits, the job is sent again, or fails after SORA_MAX_RETRIES more tries. Called under
+    the job's lock.
     """
     reason = submission.error_message
     detail = {"how": how} | ({"by": by} if by else {})

@@ -1,4 +1,4 @@
-"""The upstream's list and our rows: what it has that nobody owns, and what it lacks that we were given."""
+"""Compares the upstream's list with our rows: videos that nobody owns, and submissions that it lacks."""
 
 import logging
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ _NEEDED = [_S.RENDERING, _S.RENDERED]
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What one audit found. With a `fault` nothing is proven and nothing is found."""
+    """The result of one audit. If there is a `fault`, nothing is proven and nothing is found."""
 
     provider: str
     fault: str = ""
     seen: int = 0
-    # All that the list has from here on was seen; None where it was seen whole.
+    # Everything on the list from here on was seen; None if the whole list was seen.
     since: datetime | None = None
     orphans: tuple[Video, ...] = ()
     missing: tuple[Submission, ...] = ()
@@ -70,7 +70,7 @@ class Audit:
 
 
 def price(video: Video) -> Decimal | None:
-    """What a video on the list cost; None where that is not known."""
+    """What a video on the list cost; None if that is not known."""
     if video.model is None or video.size is None or video.seconds is None:
         return None
     return pricing.cost(video.model, video.size, video.seconds)
@@ -90,7 +90,7 @@ def audit_due(provider: Provider) -> QuerySet[Provider]:
 
 
 def audit_if_due(upstream: Upstream) -> None:
-    """Audits and logs what was found. Who comes first moves the next audit on; the others do nothing."""
+    """Audits and logs the findings, if an audit is due. Only the first caller does it."""
     if not audit_due(upstream.provider()).update(audit_due_at=in_database(settings.AUDIT_SECONDS)):
         return
     found = audit(upstream)
@@ -100,7 +100,7 @@ def audit_if_due(upstream: Upstream) -> None:
 
 
 def audit(upstream: Upstream) -> Audit:
-    """Reads AUDIT_PAGES of the list, newest first, and compares them with our rows. Changes none of them."""
+    """Reads AUDIT_PAGES of the list, newest first, and compares them with our rows. Changes nothing."""
     if not upstream.dialect.lists:
         return Audit(upstream.name, f"the dialect {upstream.dialect.name} has no list")
     began = database_now()
@@ -138,7 +138,7 @@ def audit(upstream: Upstream) -> Audit:
 def _orphans(
     provider: Provider, listed: dict[str, Video], settled: datetime, dialect: Dialect
 ) -> tuple[tuple[Video, ...], int]:
-    """The videos that nobody owns and nobody can come to own, and how many more have no date."""
+    """The videos that no submission owns or can still own, and how many more have no date."""
     # Before the owned ones are read: what is adopted in between is then among either.
     undecided = list(
         Submission.objects.select_related("provider").filter(provider=provider, state__in=UNDECIDED)
@@ -157,8 +157,8 @@ def _orphans(
 def _missing(
     provider: Provider, listed: dict[str, Video], settled: datetime, since: datetime | None, ended: bool
 ) -> Iterator[Submission]:
-    """The accepted submissions that the list would have shown where it was read, and did not."""
-    # The end of the list may be where the upstream begins to forget.
+    """The accepted submissions that the part of the list that was read should have shown, and did not."""
+    # The list may end because the upstream forgets older videos.
     reached = Q(state__in=_NEEDED) if ended else Q(pk__in=[])
     if since is not None:
         # Begun so late that the upstream cannot have dated it before what was read.

@@ -1,8 +1,9 @@
-"""Whether our books know all that the upstream was paid for: not after a backup was restored.
+"""Whether our books (the database) know everything that the upstream was paid for. A restored backup does
+not.
 
 A restored database does not know the creates that were sent after it was copied. Their jobs are pending in
-it, and would be sent, and paid, again. So before the first create of a process, and after a gap, the list is
-read back to our newest accepted submission. A video on it that is newer than our books stops all creates.
+it, and would be sent and paid again. So before the first create of a process, and after a gap, a worker reads
+the list back to our newest accepted submission. If a video on it is newer than our books, all creates stop.
 """
 
 import logging
@@ -42,7 +43,7 @@ class NotCompared(errors.Unavailable):
 
 
 class _Checked:
-    """What this process has compared, by provider: it may have been started on a restored database."""
+    """The providers that this process has compared. It may have been started on a restored database."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -63,7 +64,7 @@ def forget_checks() -> None:
 def may_create(upstream: Upstream) -> bool:
     """Whether our books are known to be up to date, and creates may be sent. Compares them if that is due.
 
-    If videos are newer than our books, the provider is stopped. One without a list is never compared.
+    If videos are newer than our books, stops the provider. A provider without a list is never compared.
     """
     if not upstream.dialect.lists:
         return True
@@ -115,7 +116,7 @@ def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
 
 
 def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...]:
-    """The videos since our newest accepted submission that cannot be ours by what we know; oldest first.
+    """The videos since our newest accepted submission that our books do not explain; oldest first.
 
     A video without a date may be of any time. While nothing was ever accepted, the list may hold anything:
     then only what matches a waiting job counts, from that job's creation on. Raises NotCompared if the list
@@ -210,6 +211,7 @@ def _accepted(provider: Provider) -> QuerySet[Submission]:
 
 
 def _since(begun: datetime, upstream: Upstream) -> datetime:
-    """Creates that were on their way beside this one may be missing from the books as well."""
+    """The start of the comparison. Creates that were sent at the same time may be missing from the books as
+    well."""
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW + upstream.lease)
     return begun.replace(microsecond=0) - skew

@@ -1,4 +1,4 @@
-"""What the list has shown that an undecided attempt may have become, in bounded memory."""
+"""The videos on the list that an undecided attempt may have become, in bounded memory."""
 
 from collections.abc import Iterable, Set
 from dataclasses import replace
@@ -9,15 +9,15 @@ from upstreams.client.types import Video
 from videos.models import Submission
 from videos.reconciliation.listing import may_be_its, unowned
 
-# More videos of one attempt's time that nobody owns are no list of ours.
+# If there are more videos of one attempt's time without an owner, the list is not only ours.
 MAX_CANDIDATES: Final = 1_000
 
 
 class Candidates:
-    """The videos that may be a submission's, of all that is added.
+    """Of the videos that are added, those that may belong to the submission.
 
-    `overflowed`: there were more than MAX_CANDIDATES that nobody owns; nothing more is kept, and what is
-    kept proves no absence.
+    `overflowed`: there were more than MAX_CANDIDATES that nobody owns. Then no more are kept, and they prove
+    no absence.
     """
 
     def __init__(self, submission: Submission, dialect: Dialect) -> None:
@@ -27,7 +27,7 @@ class Candidates:
         self._videos: dict[str, Video] = {}
 
     def add(self, videos: Iterable[Video]) -> None:
-        """Keeps those that may be the submission's, until there are too many."""
+        """Keeps the videos that may belong to the submission, until there are too many."""
         for video in videos:
             if self.overflowed:
                 return
@@ -39,10 +39,10 @@ class Candidates:
                 self.overflowed = len(self._videos) > MAX_CANDIDATES / 2
 
     def unowned(self) -> tuple[Video, ...]:
-        """Those that no submission owns by now."""
+        """The videos that no submission owns by now."""
         return unowned(self._submission.provider, self._videos)
 
 
 def slim(video: Video, match_keys: Set[str], dialect: Dialect) -> Video:
-    """The video without its long texts, unless it matches one of the keys: then those are texts of ours."""
+    """The video without its long texts. If it matches one of the keys, the texts are ours and are kept."""
     return video if dialect.match_key(video) in match_keys else replace(video, prompt=None, error=None)

@@ -1,4 +1,4 @@
-"""What an operator decides where the upstream's list cannot."""
+"""Decisions of an operator, if the upstream's list cannot decide."""
 
 import logging
 from datetime import datetime
@@ -24,7 +24,7 @@ _BY = "operator"
 
 
 class Refused(Exception):
-    """The decision cannot be taken; says why and what to do."""
+    """The decision is refused. Says why and what to do."""
 
 
 def submission_named(name: str) -> Submission:
@@ -41,10 +41,10 @@ def submission_named(name: str) -> Submission:
 
 
 def adopt(submission: Submission, upstream_id: str, upstream: Upstream, *, force: bool = False) -> bool:
-    """Gives a submission without an id this one of the upstream's videos; False if it has it already.
+    """Gives a submission without an id this video of the upstream; False if it already has it.
 
-    Raises Refused. `force` takes a video that echoes or dates the create otherwise, and then ends the trust
-    in the list, as accept does.
+    Raises Refused. `force` takes a video that shows other fields or another date, and then ends the trust in
+    the list, as accept does.
     """
     if submission.provider.name != upstream.name:
         raise Refused(f"It was sent to {submission.provider}; the configured upstream is {upstream.name}.")
@@ -117,7 +117,7 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
 
 
 def _made_by(submission: Submission, made: datetime) -> bool:
-    """Whether a match of this date is this attempt's rather than that of an earlier or a later one."""
+    """Whether a match of this date belongs to this attempt, and not to an earlier or later one."""
     start, end = attempted(submission)
     alike = Submission.objects.filter(
         provider=submission.provider_id,
@@ -129,9 +129,9 @@ def _made_by(submission: Submission, made: datetime) -> bool:
 
 
 def declare_absent(submission: Submission) -> bool:
-    """Takes an operator's word that it was not accepted: its cost is returned. Raises Refused.
+    """Records an operator's word that it was not accepted, and returns its cost to the job. Raises Refused.
 
-    Says whether its job still waits, and so is sent and paid again.
+    Returns whether its job still waits, and so is sent and paid again.
     """
     with locked(submission) as (job, submission):
         if not record_absent(job, submission, how="declared", by=_BY):

@@ -1,4 +1,5 @@
-"""Whether an upstream is still the one that we know: it knows our ids, and gives none of them again."""
+"""Whether an upstream is still the one that we know: it knows our ids and gives none of them to
+other videos."""
 
 import logging
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from videos.states import SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# Once may be a restart; of an upstream that goes on so, an id says nothing.
+# Once may be a restart. If it happens again, ids of this upstream mean nothing.
 _MAX_REUSED_IDS: Final = 1
 # What is kept only for its file is looked for this long, if the upstream does not say when the file expires.
 _KEPT_FOR: Final = timedelta(hours=1)
@@ -45,7 +46,7 @@ def record_reuse(provider: Provider, upstream_id: str) -> None:
 
 
 def must_be_known(provider: Provider) -> QuerySet[Submission]:
-    """The submissions whose video the upstream cannot have forgotten: live ones, and those just finished."""
+    """The submissions whose video the upstream must know: live ones, and those that have just finished."""
     now = database_now()
     kept = Q(expires_at__gt=now) | Q(expires_at__isnull=True, ended_at__gt=now - _KEPT_FOR)
     return _known(provider).filter(Q(state__in=[_S.RENDERING, _S.RENDERED]) | Q(kept, state=_S.STORED))
@@ -68,8 +69,8 @@ def _known(provider: Provider) -> QuerySet[Submission]:
 def knows_us(upstream: Upstream, *, until: datetime, besides: Submission | None = None) -> bool | None:
     """Whether the upstream knows an id of ours of that time or before; `besides` does not count.
 
-    What it accepted later counts only if it need not know any of before: then it may be another upstream,
-    which knows what was sent there. None if there is nothing to judge by. Raises SoraError.
+    Later ids count only if it need not know an earlier one, because another upstream would know what was sent
+    to it. None if there is nothing to judge by. Raises SoraError.
     """
     provider = upstream.provider()
     knows_later_ones = False
@@ -95,9 +96,9 @@ def knows_us(upstream: Upstream, *, until: datetime, besides: Submission | None 
 
 
 def shows_no_old_one(upstream: Upstream) -> bool:
-    """Whether we know ids of any age, and it knows none of the latest: it may have forgotten them in time.
+    """Whether we have ids of any age and it knows none of the latest; it may have forgotten them over time.
 
-    For one of which `knows_us` cannot tell. Raises SoraError.
+    Used if `knows_us` returns None. Raises SoraError.
     """
     latest = _known(upstream.provider()).order_by("-accepted_at")[:_MAX_ASKED]
     return bool(latest) and not any(_is_known(row, upstream) for row in latest)
@@ -113,7 +114,7 @@ def _is_known(row: Submission, upstream: Upstream) -> bool:
 
 
 def confirms_loss(submission: Submission, upstream: Upstream) -> bool:
-    """Whether an id that the upstream does not know is lost there: it is otherwise the one that we know.
+    """Whether an unknown id is lost there, because the upstream is otherwise the one that we know.
 
     If not, nothing is sent to it from here on. Raises SoraError.
     """
@@ -129,7 +130,7 @@ def confirms_loss(submission: Submission, upstream: Upstream) -> bool:
 
 
 def doubt_if_none_is_known(missing: list[Submission], upstream: Upstream) -> None:
-    """Several ids are unknown at once: either they are lost, or it is not the upstream that we know.
+    """Several ids are unknown at once: if the upstream knows none of ours, it is no longer trusted.
 
     Raises SoraError.
     """
@@ -146,7 +147,7 @@ def doubt_if_none_is_known(missing: list[Submission], upstream: Upstream) -> Non
 
 
 def doubt(provider: Provider, reason: str, until: datetime) -> None:
-    """Holds everything back until it knows an id of that time or before, or an operator resumes it."""
+    """Blocks the provider until it knows an id of that time or before, or an operator resumes it."""
     doubted = Provider.objects.filter(pk=provider.pk, unrecognized_at=None).update(
         unrecognized_at=in_database(),
         unrecognized_reason=reason,
@@ -166,7 +167,7 @@ def doubt(provider: Provider, reason: str, until: datetime) -> None:
 
 
 def recheck(upstream: Upstream) -> None:
-    """Ends the doubt if the upstream knows us again. Raises SoraError."""
+    """Ends the block if the upstream knows us again. Raises SoraError."""
     provider = upstream.provider()
     if provider.unrecognized_at is None:
         return
@@ -182,7 +183,7 @@ def recheck(upstream: Upstream) -> None:
 
 
 class Expected:
-    """The videos of ours that a walk of the list has to show; without them the list proves no absence."""
+    """The videos of ours that a walk of the list must show. If one is missing, the list proves no absence."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -192,7 +193,7 @@ class Expected:
         self.any_shown = False
 
     def add(self, page: Page) -> None:
-        """Strikes out what a page shows."""
+        """Removes what a page shows."""
         self._back_to, self._ended = page.back_to, page.ended
         for video in page.videos:
             row = self._left.get(video.id)
@@ -217,7 +218,7 @@ class Expected:
 
 
 def names_its_video(submission: Submission, upstream: Upstream) -> bool:
-    """Whether its id still names its video; asks, unless that was seen a moment ago."""
+    """Whether its id still names its video. Asks the upstream, unless it was seen a moment ago."""
     if submission.id_reused:
         return False
     seen_at = submission.rendered_at if submission.state == _S.RENDERED else None

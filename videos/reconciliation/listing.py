@@ -1,4 +1,4 @@
-"""The upstream's list, walked newest first, with what the walk has shown so far."""
+"""Walks the upstream's list, newest first."""
 
 import itertools
 import time
@@ -26,8 +26,8 @@ NEAR = timedelta(minutes=10)
 class Page:
     """One page of a walk.
 
-    `fault` says why the walk ends here and proves nothing; "" where it may go on. `back_to` is the oldest
-    date so far: all that is younger has been seen. `ended`: the list has no further page.
+    `fault` says why the walk ends here and proves nothing; "" if it may continue. `back_to` is the oldest
+    date so far: everything younger has been seen. `ended`: the list has no further page.
     """
 
     videos: tuple[Video, ...]
@@ -39,7 +39,7 @@ class Page:
 
 
 def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
-    """The list's pages, at most so many, up to its end or its first fault. Raises SoraError.
+    """The pages of the list, at most so many, up to its end or its first fault. Raises SoraError.
 
     Takes no longer than the upstream's lease. Keeps one page in memory.
     """
@@ -82,15 +82,15 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
 
 
 def _newest_first(moments: list[datetime]) -> bool:
-    """Whether they fall, give or take the second in which two were made side by side."""
+    """Whether the dates fall, allowing one second for videos made at the same time."""
     second = timedelta(seconds=1)
     return all(later <= earlier + second for earlier, later in itertools.pairwise(moments))
 
 
 def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
-    """Those that no submission to the provider owns, and that nobody has declared foreign.
+    """The videos that no submission of the provider owns and that were not declared foreign.
 
-    Among them a new video under an id that we know.
+    They include a new video under an id that we know.
     """
     ids = list(videos)
     rows = Submission.objects.filter(provider=provider, upstream_id__in=ids)
@@ -101,9 +101,9 @@ def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:
 
 
 def attempted(submission: Submission) -> tuple[datetime, datetime]:
-    """From when to when the upstream dates the video of this attempt, if it accepts it within the lease.
+    """The bounds of the date of this attempt's video, if the upstream accepts it within the lease.
 
-    By its own clock, as far as that was measured; by the database's otherwise.
+    By the upstream's clock if it was measured, else by the database's.
     """
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
     low, high = timedelta(), timedelta()
@@ -126,11 +126,11 @@ def nearly_attempted(submission: Submission) -> datetime:
 
 
 def may_be_its(video: Video, submission: Submission, dialect: Dialect) -> bool:
-    """Whether a video that nobody owns may be that of an undecided attempt.
+    """Whether a video that nobody owns may belong to an undecided attempt.
 
-    A match may be of any time from the attempt's start on: an upstream may take longer to accept than the
-    lease, and no later attempt can have made it, because of those with one match key one is undecided. One
-    from shortly before the start counts as well: its date may be that of a clock which was set since.
+    A match may have any time from the start of the attempt on: an upstream may take longer to accept than the
+    lease. No later attempt can have made it, because only one with the same match key is undecided. A match
+    from shortly before the start counts as well: its date may come from a clock that was set since.
     """
     start, end = attempted(submission)
     made = video.created_at

@@ -1,4 +1,4 @@
-"""A create of unknown outcome is looked for on the upstream's list: found, or proven absent."""
+"""Searches the upstream's list for a create of unknown outcome: it is found, or proven absent."""
 
 import logging
 from collections.abc import Iterable
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 # Between attempts that could not be finished.
 _AGAIN_SECONDS = 5
-# After the last look of the window, while something on the list still keeps absence from being proven.
+# After the last search of the window, while something on the list still prevents the proof of absence.
 _LINGER_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What one walk of the list showed that the attempt may have become."""
+    """The videos on the list that the attempt may have become, from one search."""
 
     complete: bool
     # Whether another attempt of that time could then still turn out to own what nobody owned.
@@ -55,7 +55,7 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
         return
     if not submission.claim_due(upstream.lease):
         return
-    # The window is judged by the time at which the look began, not by when it was done.
+    # The window is judged by the time at which the search began, not by its end.
     began = database_now()
     search = _search(submission, upstream)
     with locked(submission) as (job, submission):
@@ -104,7 +104,7 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
         # What was seen before that may be adopted; it proves no absence.
         logger.warning("The list could not be read to find %s: %s", submission, error)
         complete = False
-    # In this order: who has been decided by then owns what is its own.
+    # In this order: a submission that was decided by then owns its video.
     contested = _contested(submission)
     return _Search(complete, contested, candidates.unowned(), offset, tuple(missing), strange)
 
@@ -112,7 +112,7 @@ def _look(submission: Submission, upstream: Upstream) -> _Look:
 def _read_back(
     submission: Submission, upstream: Upstream, candidates: Candidates, expected: Expected
 ) -> tuple[bool, Offset | None]:
-    """Whether the list was read back to before the attempt, and what it says of the clocks.
+    """Whether the list was read back to before the attempt, and what it shows about the clocks.
 
     Raises SoraError.
     """
@@ -140,7 +140,7 @@ def _read_back(
 
 
 def _is_strange(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
-    """Whether a list that has shown nothing of the attempt shows nothing of ours. Raises SoraError."""
+    """Whether a list that does not show the attempt shows nothing of ours at all. Raises SoraError."""
     assert submission.unknown_at is not None
     began = database_now()
     last = submission.unknown_at + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
@@ -159,7 +159,7 @@ def _contested(submission: Submission) -> bool:
     # Dates are whole seconds, and clocks differ: a video of what was begun after the end may be dated before.
     end += timedelta(seconds=settings.SORA_CLOCK_SKEW + 1)
     undecided = Submission.objects.filter(provider=submission.provider_id, state__in=UNDECIDED)
-    # One whose own looks have ended as well, or that nobody looks for, is left to a person.
+    # One whose own searches have ended, or that is not searched for, is left to a person.
     looked_for = undecided.filter(
         created_at__lt=end, attempts__lt=len(settings.SORA_RECONCILE_SECONDS), due_at__isnull=False
     )
@@ -167,13 +167,13 @@ def _contested(submission: Submission) -> bool:
 
 
 def _schedule(job: Job, submission: Submission, search: _Search, began: datetime, upstream: Upstream) -> None:
-    """Nothing was found: look again, or call it absent. Called under the job's lock."""
+    """Nothing was found: searches again later, or calls it absent. Called under the job's lock."""
     window = settings.SORA_RECONCILE_SECONDS
     assert submission.unknown_at is not None
     attempts = submission.attempts
     record_contact(submission, search.complete, began)
     if search.complete:
-        # A late look stands for the earlier ones that it missed.
+        # A late search counts for the earlier ones that were missed.
         past = (began - submission.unknown_at).total_seconds()
         attempts = max(attempts, sum(1 for each in window if each <= past))
     if attempts < len(window):
@@ -190,7 +190,7 @@ def _schedule(job: Job, submission: Submission, search: _Search, began: datetime
 
 
 def _judge(job: Job, submission: Submission, search: _Search, began: datetime, upstream: Upstream) -> None:
-    """The whole window has passed, and a complete look found nothing of its own."""
+    """The whole window has passed, and a complete search found no video of its own."""
     person = needs_person(job, submission, upstream)
     if look.offset is None:
         person = person or "its list has no date of its own and may come from a cache"
@@ -224,7 +224,7 @@ def _judge(job: Job, submission: Submission, search: _Search, began: datetime, u
 
 
 def record_offset(submission: Submission, found: Offset | None) -> None:
-    """Narrows what is known of the clocks since the claim, or notes that one was set. Under the lock."""
+    """Narrows the clock offset since the claim, or records that a clock was set. Under the lock."""
     if found is None:
         return
     known = found
@@ -239,7 +239,7 @@ def record_offset(submission: Submission, found: Offset | None) -> None:
 
 
 def _next_search(began: datetime) -> datetime:
-    """When to read a list again that proved nothing: later, the longer reading it took."""
+    """When to search again after a list that proved nothing: later, if reading it took longer."""
     now = database_now()
     return now + max(now - began, timedelta(seconds=_AGAIN_SECONDS))
 

@@ -1,4 +1,5 @@
-"""Videos that are newer than our books are given to the jobs that they were made for, or declared foreign."""
+"""Gives videos that are newer than our books to the jobs that they were made for, or declares them
+foreign."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -22,17 +23,17 @@ from videos.states import LIVE, JobStatus, SubmissionState
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What a recovery would do: each video with its job, and the videos that no job or too many may own."""
+    """The plan of a recovery: each video with its job, and the videos without exactly one possible owner."""
 
     matched: tuple[tuple[Video, Job], ...]
     left: tuple[Video, ...]
 
 
 def plan(upstream: Upstream) -> Recovery:
-    """Matches the videos that are newer than our books with waiting jobs; changes nothing. Raises SoraError.
+    """Matches the videos that are newer than our books with waiting jobs. Changes nothing. Raises SoraError.
 
-    By what was asked for, oldest first. Of jobs that asked for the same, only those of one owner are matched:
-    whose of several owners a video is cannot be told.
+    Matches by what was asked for, oldest first. If jobs of several owners asked for the same, none is
+    matched, because the owner of the video is not known.
     """
     provider = upstream.provider()
     videos: dict[str | None, list[Video]] = defaultdict(list)
@@ -54,7 +55,7 @@ def plan(upstream: Upstream) -> Recovery:
 
 
 def apply(upstream: Upstream, recovery: Recovery) -> int:
-    """Gives the matched videos to their jobs, as submissions that were accepted; returns how many."""
+    """Gives the matched videos to their jobs as accepted submissions. Returns how many."""
     return sum(_give(job, video, upstream) for video, job in recovery.matched)
 
 
@@ -99,7 +100,8 @@ def _give(job: Job, video: Video, upstream: Upstream) -> bool:
 
 
 def declare_foreign(provider: Provider, ids: Iterable[str]) -> int:
-    """Notes that these videos are none of ours, so that they never count again; returns how many are new."""
+    """Records that these videos are none of ours, so that they never count again. Returns how many
+    are new."""
     before = provider.foreign_videos.count()
     ForeignVideo.objects.bulk_create(
         (ForeignVideo(provider=provider, upstream_id=video_id) for video_id in ids), ignore_conflicts=True
@@ -115,7 +117,8 @@ def waive(upstream: Upstream) -> None:
 
 
 def resume_if_recovered(upstream: Upstream) -> bool:
-    """Ends the stop that videos newer than our books have caused, once there are none. Raises SoraError."""
+    """Ends the stop that videos newer than our books have caused, if there are none left. Raises
+    SoraError."""
     if newer_than_books(upstream, upstream.provider()):
         return False
     forget_checks()

@@ -1,4 +1,4 @@
-"""The creates that may wait for a person."""
+"""Submissions that wait for a person."""
 
 import logging
 from collections.abc import Iterator
@@ -34,10 +34,10 @@ class Undecided:
 
 
 def undecided(upstream: Upstream) -> Iterator[Undecided]:
-    """The submissions that are unknown past their window, oldest first."""
+    """The submissions that are still unknown after their window, oldest first."""
     now = database_now()
     window = timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
-    # Without a due_at nobody looks: the dialect has no list.
+    # Without a due_at it is not searched for: the dialect has no list.
     waiting = Submission.objects.filter(
         Q(due_at__isnull=True) | Q(unknown_at__lte=now - window), state=SubmissionState.UNKNOWN
     )
@@ -57,7 +57,7 @@ def undecided(upstream: Upstream) -> Iterator[Undecided]:
 
 
 def _listed(upstream: Upstream, waiting: list[Submission]) -> tuple[dict[str, Video], bool]:
-    """What the list shows within AUDIT_PAGES, and whether that is all back to the oldest of them."""
+    """The videos within AUDIT_PAGES of the list, and whether these reach back to the oldest of them."""
     start = min(attempted(each)[0] for each in waiting)
     listed: dict[str, Video] = {}
     try:

@@ -1,4 +1,4 @@
-"""A finished render's file is streamed to the media's disk, with a picture of it."""
+"""Streams the file of a finished render and a picture of it to the disk of the media folder."""
 
 import errno
 import logging
@@ -26,7 +26,7 @@ from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# How often a fetch that goes on renews its lease.
+# How often a running fetch renews its lease.
 _RENEW_SECONDS: Final = 5.0
 # Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
 _LEFTOVER_SECONDS: Final = 7_200
@@ -37,7 +37,8 @@ _ABOUT_TO_EXPIRE: Final = timedelta(minutes=10)
 
 
 class _Speed:
-    """Ends a fetch that is too slow: it holds a slot that other files wait for, and is tried again later."""
+    """Ends a fetch that is too slow, because it occupies a slot that other files need. It is tried again
+    later."""
 
     def __init__(self, submission: Submission, length: int | None) -> None:
         self._length = length
@@ -47,7 +48,8 @@ class _Speed:
         self._last_chance = expires_at is not None and expires_at <= database_now() + _ABOUT_TO_EXPIRE
 
     def check(self, got: int) -> None:
-        """Raises Unavailable. A file that is about to expire may be slow if it will be here in time."""
+        """Raises Unavailable if the fetch is too slow. A file that is about to expire may be slow if it
+        arrives in time."""
         now = time.monotonic()
         passed = now - self._since
         if passed < _SPEED_SECONDS:
@@ -66,7 +68,8 @@ class _Speed:
 
 @contextmanager
 def draft(submission: Submission) -> Iterator[Path]:
-    """A file of its own for each try, on the media's own disk. What crashed tries left there goes by age."""
+    """A temporary file for each try, on the disk of the media folder. Leftovers of crashed tries are deleted
+    by age."""
     folder = settings.MEDIA_ROOT / "unfinished"
     # The media itself is never made here: it may not be mounted.
     folder.mkdir(exist_ok=True)
@@ -87,8 +90,8 @@ def draft(submission: Submission) -> Iterator[Path]:
 
 
 def download(submission: Submission, upstream: Upstream, path: Path) -> int:
-    """Streams the file to the path and to the disk; its length in bytes. Raises SoraError, and OSError if the
-    disk fails."""
+    """Streams the file to the path and syncs it. Returns its length in bytes. Raises SoraError, and OSError
+    if the disk fails."""
     assert submission.upstream_id is not None
     got = 0
     renewed = time.monotonic()
@@ -114,7 +117,7 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> int:
 
 
 def renew(submission: Submission, upstream: Upstream) -> None:
-    """Goes on with the lease; a cancel has made it due in order to drop it, and that stays."""
+    """Renews the lease. If a cancel has made the submission due, that stays."""
     fetching = Submission.objects.filter(
         pk=submission.pk, state__in=[SubmissionState.RENDERED, SubmissionState.STORED]
     )
@@ -122,7 +125,7 @@ def renew(submission: Submission, upstream: Upstream) -> None:
 
 
 def thumbnail(submission: Submission, upstream: Upstream, path: Path) -> tuple[bytes, str]:
-    """The upstream's picture, or our own; a video without a picture is still a video."""
+    """The upstream's picture, or our own. A video may have none."""
     assert submission.upstream_id is not None
     if upstream.dialect.thumbnails:
         try:

@@ -1,4 +1,4 @@
-"""A file is fetched, looked at and kept in the media, with a picture of it."""
+"""Fetches a file, probes it, and stores it with a picture in the media folder."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ class _Finished(File):  # type: ignore[type-arg]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A result in the media: the names of its files there, and what is in the video."""
+    """A stored result: the names of its files, and what is in the video."""
 
     video: str
     thumbnail: str
@@ -38,7 +38,7 @@ class Kept:
     found: Probe
 
     def fields(self) -> dict[str, Any]:
-        """What its job says of it."""
+        """The fields of its job."""
         return {
             "video": self.video,
             "thumbnail": self.thumbnail,
@@ -50,7 +50,7 @@ class Kept:
         }
 
     def discard(self) -> None:
-        """Removes the files, which no job came to own."""
+        """Deletes the files if no job owns them."""
         for name in (self.video, self.thumbnail):
             if name:
                 with suppress(OSError):
@@ -58,7 +58,8 @@ class Kept:
 
 
 def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
-    """Raises SoraError or Unplayable if no whole file came, and OSError if our media does not take it."""
+    """Fetches and stores the file. Raises SoraError or Unplayable if no complete file came, and OSError if
+    the media folder does not accept it."""
     require_media()
     job = submission.job
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
@@ -66,7 +67,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         renew(submission, upstream)
         found = probe(path)
         picture, suffix = thumbnail(submission, upstream, path)
-        # The token keeps two who store the same video, one of them long past its lease, apart.
+        # The token separates two workers that store the same video, one of them long past its lease.
         name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
         video = _rename(f"{name}.{found.format}", path)
         small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
@@ -80,7 +81,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
 
 
 def _rename(name: str, path: Path) -> str:
-    """Renames a whole file into the media, so that it is there after a power cut as well; its name there."""
+    """Renames a complete file into the media folder, safe against a power cut. Returns its name there."""
     with path.open("rb") as file:
         kept = default_storage.save(name, _Finished(file, name=str(path)))
     folder = os.open((settings.MEDIA_ROOT / kept).parent, os.O_RDONLY)

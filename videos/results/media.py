@@ -1,7 +1,7 @@
-"""The folder that results are kept in, and the proof that it is mounted and has room.
+"""The media folder, and the proof that it is mounted and has room.
 
 A marker file in the folder has the id that the database knows. A mount point without its mount is an empty
-folder: what was written there would be gone once the mount is back.
+folder: files written there would be hidden once the mount is back.
 """
 
 import os
@@ -21,25 +21,26 @@ _ADVICE: Final = "mount it, or `manage.py media accept` takes the folder as it i
 
 
 class MediaUnusable(OSError):
-    """Nothing can be kept now. Fetching waits, and no job fails."""
+    """Nothing can be stored now. Fetching waits, and no job fails."""
 
 
 def require_media() -> None:
-    """Raises MediaUnusable unless the media is mounted and has room. The very first call makes the folder."""
+    """Raises MediaUnusable unless the folder is mounted and has room. The first call ever makes the
+    folder."""
     known = MediaFolder.objects.first() or _begin()
     if problem := _problem(known):
         raise MediaUnusable(problem)
 
 
 def require_mounted() -> None:
-    """Raises MediaUnusable if the media went away since require_media, and what was kept with it."""
+    """Raises MediaUnusable if the folder was unmounted since require_media, and the stored files with it."""
     known = MediaFolder.objects.first()
     if known is not None and (problem := _not_mounted(known)):
         raise MediaUnusable(problem)
 
 
 def media_problem() -> str:
-    """What keeps results from being kept, in words; "" for nothing. Writes nothing."""
+    """Why results cannot be stored, in words; "" if they can. Writes nothing."""
     known = MediaFolder.objects.first()
     if known is None:
         return _UNPROVEN if _has_results() else ""
@@ -50,7 +51,7 @@ def media_problem() -> str:
 
 
 def accept_media() -> uuid.UUID:
-    """Takes the folder as it is for this database's media, by a person's word; its id. Raises OSError."""
+    """Accepts the folder as it is as this database's media. Returns its id. Raises OSError."""
     identity = _marker() or _write_marker()
     MediaFolder.objects.update_or_create(pk=1, defaults={"identity": identity})
     return identity
@@ -60,7 +61,7 @@ _UNPROVEN: Final = f"the media folder was never accepted, and there are results 
 
 
 def _begin() -> MediaFolder:
-    """The first result of a deployment is to be kept: its folder is made, with its marker."""
+    """Makes the folder and its marker for the first result of a deployment."""
     if _has_results():
         raise MediaUnusable(_UNPROVEN)
     Path(settings.MEDIA_ROOT).mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ def _marker() -> uuid.UUID | None:
 
 
 def _write_marker() -> uuid.UUID:
-    """Makes the marker, whole or not at all. Of two that are made at once, one stays."""
+    """Makes the marker atomically. If two are made at once, one stays."""
     root = Path(settings.MEDIA_ROOT)
     written = root / f"{MARKER}.{uuid.uuid4().hex}"
     with written.open("w") as file:

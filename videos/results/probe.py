@@ -1,4 +1,4 @@
-"""Files of results: what is in them, and a picture of them."""
+"""Probes video files, and makes a picture of them."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +16,7 @@ class Unplayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A video file's own word on itself. `seconds` is its length."""
+    """What a video file says about itself. `seconds` is its length."""
 
     width: int
     height: int

@@ -1,7 +1,7 @@
 """A completed job's file that is missing, or was cut short, is fetched again while the upstream has it.
 
-Job and submission keep their states, since nothing is paid or promised anew: a stored submission that is due
-has its file fetched again.
+Job and submission keep their states, because nothing is paid or promised again. If a stored submission is
+due, its file is fetched again.
 """
 
 import logging
@@ -42,7 +42,8 @@ def is_missing(job: Job) -> bool:
 
 
 def request_refetch(job: Job, upstream: Upstream) -> bool:
-    """Has a missing file fetched again; False if it is not missing, or no configured upstream may have it."""
+    """Requests a new fetch of a missing file; False if it is not missing, or no configured upstream may have
+    it."""
     if not is_missing(job):
         return False
     stored = Submission.objects.filter(job=job, state=SubmissionState.STORED, provider__name=upstream.name)
@@ -54,7 +55,7 @@ def request_refetch(job: Job, upstream: Upstream) -> bool:
 
 
 def request_missing(upstream: Upstream) -> Iterator[tuple[Job, bool]]:
-    """Every completed job whose file is missing, and whether it is fetched again."""
+    """Every completed job whose file is missing, and whether a new fetch was requested."""
     last = UUID(int=0)
     while True:
         completed = Job.objects.filter(status=JobStatus.COMPLETED, pk__gt=last).order_by("pk")
@@ -110,7 +111,7 @@ def _try_again(submission: Submission, reason: str) -> None:
 
 
 def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
-    """Gives the job its new files, unless somebody else has."""
+    """Gives the job its new files, unless another worker has."""
     with locked(submission) as (job, submission):
         if submission.state != SubmissionState.STORED or job.video.name != missing:
             return False

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its server calls it."""
+"""The type of a file by its first bytes, whatever its server says."""
 
 from pathlib import Path
 from typing import Final
@@ -8,7 +8,7 @@ _BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def container_of(path: Path) -> str | None:
-    """The name of FFmpeg's reader for a video file; None if it is no container that we take.
+    """The name of FFmpeg's reader for a video file; None if we do not accept its container.
 
     Left to itself, FFmpeg also takes playlists, which name other files and addresses for it to open.
     """

@@ -1,4 +1,4 @@
-"""A finished render's file is kept, and its job completed."""
+"""Stores the file of a finished render and completes its job."""
 
 import logging
 from datetime import timedelta
@@ -74,7 +74,7 @@ def _complete(submission: Submission, kept: Kept) -> bool:
 
 
 def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:
-    """A 404 for the file: gone for good only if the upstream says so of the video as well."""
+    """Handles a 404 for the file. It is lost only if the upstream does not know the video either."""
     assert submission.upstream_id is not None
     try:
         with respecting_retry_after(upstream, Call.RETRIEVE):
@@ -99,9 +99,9 @@ def _content_refused(submission: Submission, upstream: Upstream, reason: str) ->
 
 
 def _not_there(submission: Submission, upstream: Upstream, reason: str, *, is_known: bool = False) -> None:
-    """The upstream has no file, and no video or an old one: lost after three answers over two minutes.
+    """The upstream has no file, and no video or an old one: it is lost after three answers over two minutes.
 
-    Not if it is another upstream than the one that we know, which it is if it knows the video.
+    Not if the upstream is another one than the one that we know.
     """
     now = database_now()
     since = submission.missing_since or now
@@ -137,7 +137,7 @@ def _try_again(submission: Submission, reason: str, *, code: str = "") -> None:
 
 
 def wait_for_media(submission: Submission, reason: str) -> None:
-    """The fault is ours: later, for as long as it takes. It counts as no try, and fails no job."""
+    """Tries again later, because the fault is ours. This counts as no try and fails no job."""
     logger.error("The file of %s cannot be kept: %s", submission, reason)
     fetched = Submission.objects.filter(
         pk=submission.pk, state__in=[SubmissionState.RENDERED, SubmissionState.STORED]

@@ -15,7 +15,7 @@ _ROW = "{:<16} {:<24} {:<6} {:>12} {:>12} {:>12} {:>12}"
 
 
 class Command(EscapingCommand):
-    """A budget is of an owner, or of one of its keys, for each day or each month of UTC."""
+    """Budgets of an owner, or of one of its keys, for each day or month of UTC."""
 
     help = "Set, list and end budgets."
 
@@ -35,7 +35,7 @@ class Command(EscapingCommand):
         listing.add_argument("owner", nargs="?", help="of this user only")
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
-        """Hands on to the subcommand."""
+        """Runs the subcommand."""
         verbs: dict[str, Callable[..., None]] = {"set": self._set, "end": self._end, "list": self._list}
         verbs[verb](**options)
 

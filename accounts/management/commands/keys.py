@@ -17,7 +17,7 @@ _ROW = "{:>6} {:<16} {:<24} {:<12} {:<5} {:<7} {:<16} {:<16}"
 
 
 class Command(EscapingCommand):
-    """Writes a new key's secret to the standard output alone, so that a script can take it."""
+    """Writes only a new key's secret to standard output, so that a script can read it."""
 
     help = "Make, list and revoke API keys."
 
@@ -31,7 +31,7 @@ class Command(EscapingCommand):
             "--scope",
             required=True,
             choices=ApiKey.Scope.values,
-            help="read: look; write: also ask for videos, cancel and retry; admin: also manage keys",
+            help="read: every GET; write: also ask for videos, cancel and retry; admin: also manage keys",
         )
         make.add_argument("--days", type=int, help=f"until it expires, 1 to {DAYS_MAX}; never without")
         make.add_argument(
@@ -48,7 +48,7 @@ class Command(EscapingCommand):
         fate.add_argument(
             "--keep-jobs",
             action="store_true",
-            help="have its waiting jobs sent; else they are held",
+            help="send its waiting jobs; otherwise they are held",
         )
 
     def handle(self, *args: Any, verb: str, **options: Any) -> None:
@@ -102,7 +102,7 @@ class Command(EscapingCommand):
             call_command("cancel", key=key.pk, apply=True, stdout=self.stdout)
         else:
             self.stderr.write(
-                "Its waiting jobs are held; --keep-jobs has them sent, --cancel-jobs cancels them."
+                "Its waiting jobs are held; --keep-jobs sends them, --cancel-jobs cancels them."
             )
 
     def _owner(self, username: str, *, make: bool = False) -> User:

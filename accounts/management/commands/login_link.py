@@ -1,4 +1,4 @@
-"""`manage.py login_link`: a way into the admin for somebody who has no password."""
+"""`manage.py login_link`: makes a link that logs an operator into the admin without a password."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from api.escaping import EscapingCommand
 
 
 class Command(EscapingCommand):
-    """Prints the link alone on standard output, so that a script can take it."""
+    """Prints only the link to standard output, so that a script can read it."""
 
     help = "Print a link that logs a user into the admin once, within ten minutes."
 
@@ -18,7 +18,7 @@ class Command(EscapingCommand):
         parser.add_argument("username")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        """Raises CommandError if there is no such user, or it may not use the admin."""
+        """Raises CommandError if there is no such user, or the user may not use the admin."""
         try:
             link = link_for(User.objects.get_by_natural_key(username))
         except User.DoesNotExist:

@@ -1,7 +1,7 @@
-"""PostgreSQL that may freeze: no call to it waits longer than config.databases.timeouts has it.
+"""PostgreSQL with a timeout on every call (config.databases.timeouts), because it may freeze.
 
-The server ends what takes too long while it is well. Only this end can give up a server that is frozen: its
-kernel goes on acknowledging packets, so no option of TCP or of PostgreSQL notices.
+A healthy server ends a statement that takes too long. Only the client can give up a frozen server: the kernel
+of that server still acknowledges packets, so no option of TCP or PostgreSQL notices.
 """
 
 from types import SimpleNamespace
@@ -23,17 +23,17 @@ _MOST_CONNECT_SECONDS = 5
 
 
 class Frozen(psycopg.OperationalError):
-    """The server has not answered in time. Whether it carries out what it was sent is not known."""
+    """The server has not answered in time. It is not known whether it carries out the statement."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is given up when one answer takes too long."""
+    """A connection that is closed if one answer takes too long."""
 
     # Seconds; None while a migration runs.
     answer_seconds: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """As psycopg has it, for at most `answer_seconds`. Raises Frozen."""
+        """Waits as psycopg does, for at most `answer_seconds`. Raises Frozen."""
         bound = self.answer_seconds if timeout is None else timeout
         try:
             found = super().wait(gen, interval, bound)
@@ -45,8 +45,8 @@ class BoundedConnection(psycopg.Connection[Any]):
             gate.gave_up()
             raise Frozen(f"The database has not answered within {bound:g} s.") from error
         except errors.IdleInTransactionSessionTimeout as error:
-            # For psycopg an internal error. This process was held up, and the server has ended its
-            # transaction so that nobody else waits for its locks.
+            # For psycopg an internal error. This process was delayed, and the server has ended its
+            # transaction, so that others need not wait for its locks.
             self.pgconn.finish()
             raise psycopg.OperationalError(str(error)) from error
         gate.answered()
@@ -54,7 +54,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class SchemaEditor(schema.DatabaseSchemaEditor):
-    """A migration takes as long as it takes."""
+    """Has no timeout, because a migration may take long."""
 
     _LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
@@ -78,20 +78,20 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections with an end to every wait."""
+    """Connections with a timeout on every wait."""
 
     SchemaEditorClass = SchemaEditor
     # By this name Django connects, and knows the errors.
     Database: Any = SimpleNamespace(**vars(psycopg) | {"connect": BoundedConnection.connect})
 
     def get_connection_params(self) -> dict[str, Any]:
-        """What the server and the kernel watch over; what DATABASE_URL says itself comes last."""
+        """The timeouts of the server and the kernel. Options in DATABASE_URL override them."""
         params = super().get_connection_params()
         most = timeouts.seconds()
         limits = {
             "statement_timeout": most - _SERVER_FIRST_SECONDS,
             "lock_timeout": timeouts.lock_seconds(),
-            # Who is frozen in a transaction holds its locks no longer than this.
+            # A process that freezes in a transaction keeps its locks no longer than this.
             "idle_in_transaction_session_timeout": settings.DATABASE_IDLE_SECONDS,
         }
         ours = " ".join(f"-c {name}={max(1, round(1000 * limit))}" for name, limit in limits.items())

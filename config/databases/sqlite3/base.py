@@ -1,4 +1,4 @@
-"""SQLite, whose one write lock is waited for as long as config.databases.timeouts has it."""
+"""SQLite with a timeout on its one write lock (config.databases.timeouts)."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from config.databases import timeouts
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connections with an end to every wait."""
+    """Connections with a timeout on every wait."""
 
     def get_connection_params(self) -> dict[str, Any]:
-        """With the thread's own time for a lock, unless OPTIONS name one."""
+        """Adds the thread's own lock timeout, unless OPTIONS have one."""
         return {"timeout": timeouts.seconds(), **super().get_connection_params()}

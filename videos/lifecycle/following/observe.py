@@ -1,4 +1,4 @@
-"""What the upstream says of a render is recorded."""
+"""Records what the upstream says about a render."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -40,9 +40,9 @@ def write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
 
 
 def observe(job: Job, submission: Submission, video: Video) -> None:
-    """Records that a video has ended, or that it runs past our patience.
+    """Records that a video has ended, or that it runs past its deadline.
 
-    Called under the job's lock; what is already known changes nothing.
+    Called under the job's lock. What is already known changes nothing.
     """
     if video.phase == Phase.RUNNING:
         give_up_if_expired(job, submission)
@@ -82,7 +82,8 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
 
 
 def _late_success_wanted(job: Job) -> bool:
-    """A given-up render that finished is kept where its job failed of just that and nothing runs for it."""
+    """Whether to keep the late result: the job failed only because it was given up, and nothing else runs for
+    it."""
     return (
         job.status == JobStatus.FAILED
         and job.error_code == "gave_up"
@@ -112,7 +113,7 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
 
 
 def is_lost(submission: Submission) -> bool:
-    """Whether one more poll that does not find its id makes it lost."""
+    """Whether it is lost if one more poll does not find its id."""
     since = submission.missing_since
     if submission.state != SubmissionState.RENDERING or since is None:
         return False
@@ -122,7 +123,7 @@ def is_lost(submission: Submission) -> bool:
 
 
 def observe_missing(job: Job, submission: Submission) -> None:
-    """Its id is unknown upstream: lost after three such polls over two minutes. Under the job's lock.
+    """Its id is unknown upstream: it is lost after three such polls over two minutes. Under the job's lock.
 
     Before the third, `identity.confirms_loss` must have said that the upstream is the one that we know.
     """

@@ -1,4 +1,4 @@
-"""One render is asked after by its id."""
+"""Polls one render by its id."""
 
 import logging
 import time
@@ -31,9 +31,9 @@ ASK_AGAIN_SECONDS = 5
 
 
 def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False) -> None:
-    """Asks the upstream after one submission and records the answer. Raises SoraError without one.
+    """Asks the upstream about one submission and records the answer. Raises SoraError without one.
 
-    Where a caller waits for it, raises TooSlow as well.
+    If a caller waits for it, also raises TooSlow.
     """
     with about(submission):
         video = _retrieved(submission, upstream, is_awaited=is_awaited)
@@ -51,9 +51,9 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
 
 
 def _retrieved(submission: Submission, upstream: Upstream, *, is_awaited: bool) -> Video | None:
-    """Its own video; None if the upstream does not know it, or gave its id to another.
+    """Its own video; None if the upstream does not know it, or gave its id to another video.
 
-    Raises SoraError, and TooSlow if it is awaited.
+    Raises SoraError, and TooSlow if a caller waits.
     """
     upstream_id = submission.upstream_id
     assert upstream_id is not None
@@ -100,11 +100,11 @@ class UpstreamUnavailable(APIException):
 
 
 def ask_now(job: Job, upstream: Upstream) -> float | None:
-    """Asks the upstream after a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
+    """Asks the upstream about a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
 
-    A caller waits for the answer, and no longer than a second. What takes longer is left to a worker, which
-    asks at once: then it returns after how many seconds it is worth looking again. So is a completed job's
-    file that is missing here: a worker fetches it again.
+    The caller waits at most a second for the answer. If it takes longer, a worker asks at once, and this
+    returns the seconds after which to read the job again. If the file of a completed job is missing here, a
+    worker fetches it again in the same way.
     """
     if request_refetch(job, upstream):
         return ASK_AGAIN_SECONDS
@@ -139,7 +139,7 @@ def _leave_to_worker(submission: Submission, upstream: Upstream) -> float:
 
 
 def ask_late(submission: Submission, upstream: Upstream) -> None:
-    """Looks whether a given-up render finished after all, for as long again as it was waited for."""
+    """Polls a given-up render that may still finish, for as long again as it was waited for."""
     if not submission.claim_due(LATE_SECONDS):
         return
     now = database_now()

@@ -1,4 +1,4 @@
-"""All renders of an upstream are followed by pages of its list."""
+"""Follows all renders of an upstream by pages of its list."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# Pages of one sweep; the next one goes on behind them.
+# Pages of one sweep; the next one continues after them.
 _MAX_PAGES = 10
 # Pages in a row that show nothing of what is due.
 _MAX_POOR_PAGES = 3
@@ -37,7 +37,7 @@ _PAGE_SECONDS = 0.5
 
 
 def sweep(upstream: Upstream) -> None:
-    """Asks after all renders of the provider that are due, by list pages rather than one by one."""
+    """Polls all renders of the provider that are due, by list pages and not one by one."""
     provider = upstream.provider()
     if provider.unrecognized_at is not None or not can_sweep(upstream, provider):
         return
@@ -46,7 +46,7 @@ def sweep(upstream: Upstream) -> None:
     ).update(sweep_due_at=in_database(upstream.lease))
     if not leased:
         return
-    # Those that have not had their turn stay due.
+    # Those that were not reached stay due.
     pause: float = ASK_AGAIN_SECONDS
     try:
         rendering = list(swept_by(upstream, provider).select_related("job", "provider"))
@@ -56,19 +56,19 @@ def sweep(upstream: Upstream) -> None:
 
 
 def can_sweep(upstream: Upstream, provider: Provider) -> bool:
-    """Whether renders may be asked after now, by the list or else one by one."""
+    """Whether renders may be polled now, by the list or else one by one."""
     calls = [Call.LIST, Call.RETRIEVE] if upstream.dialect.lists else [Call.RETRIEVE]
     return not all(provider.backoff_seconds(call) for call in calls)
 
 
 def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
-    """The renders that a sweep asks after; not what is to be stopped upstream, which stays due for that."""
+    """The renders that a sweep polls; not those to be stopped upstream, which stay due for that."""
     rendering = Submission.objects.filter(provider=provider, state=SubmissionState.RENDERING)
     return rendering.exclude(job__status=JobStatus.CANCELLED) if upstream.dialect.cancels else rendering
 
 
 def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provider) -> float:
-    """For how many seconds the next sweep waits: longer, the more this one has cost or if it failed."""
+    """Sweeps once. Returns the seconds until the next sweep: more if this one was expensive or failed."""
     now, began = database_now(), time.monotonic()
     mine = {each.upstream_id: each for each in rendering if each.upstream_id and not each.id_reused}
     seen: dict[str, Video] = {}
@@ -95,7 +95,7 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     due.sort(key=lambda each: each.due_at or now)
     asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, away=failed)
     for submission in unseen:
-        # Who was not asked after in particular is without an answer only where the list failed.
+        # A render that was not polled by itself is without an answer only if the list failed.
         if not asked.get(submission.pk, not failed):
             record_contact(submission, False, now)
     answered = [*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)]
@@ -131,9 +131,9 @@ def _is_due(submission: Submission, now: datetime) -> bool:
 
 
 def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool) -> dict[int, bool]:
-    """Asks after each by itself; whether there was an answer, by the keys of those that were asked after.
+    """Polls each by itself. Returns, by key of those that were polled, whether there was an answer.
 
-    Where the upstream seems to be away, or wants to be left alone, the first without an answer is the last.
+    Stops at the first one that gets no answer if the upstream is down or asked us to back off.
     """
     answered: dict[int, bool] = {}
     for submission in due:
@@ -152,7 +152,8 @@ def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool
 
 
 def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> set[int]:
-    """Records what each page has shown; the keys of those on which that raised, now or a short while ago."""
+    """Records what each page shows. Returns the keys of those on which that raised, now or a short
+    while ago."""
     put_off: set[int] = set()
     write_progress(
         (mine[video_id], video) for video_id, video in seen.items() if video.phase == Phase.RUNNING
@@ -173,10 +174,10 @@ def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> set[
 def _pages(
     mine: dict[str, Submission], upstream: Upstream, provider: Provider, now: datetime
 ) -> Iterator[dict[str, Video]]:
-    """Those of our videos that each page of the list shows. Raises SoraError.
+    """For each page of the list, the videos of ours that it shows. Raises SoraError.
 
-    Reads back to the oldest render that is due, while the pages show such: few that are left are asked after
-    one by one, and for many the next sweep goes on behind the last page.
+    Reads back to the oldest render that is due, as long as pages show such renders. If few are left, they are
+    polled one by one. If many are left, the next sweep continues after the last page.
     """
     due = {video_id: each for video_id, each in mine.items() if _is_due(each, now)}
     waiting = due or dict(mine)
@@ -205,7 +206,7 @@ def _pages(
 
 
 def _is_past(page: VideoPage, waiting: dict[str, Submission]) -> bool:
-    """Whether the page goes back to before the oldest of them."""
+    """Whether the page reaches back to before the oldest of them."""
     oldest = min(submission.created_at for submission in waiting.values())
     start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
     return any(video.created_at is not None and video.created_at < start for video in page.videos)
@@ -217,9 +218,10 @@ def _resume_behind(after: str | None, provider: Provider) -> None:
 
 
 def _ask_again(rendering: Iterable[Submission], began: datetime) -> None:
-    """Sets when each is asked after again, one statement per pace.
+    """Sets when each is polled again, in one statement for each interval.
 
-    What a hint made due since the sweep began stays due: the sweep may have read it before that.
+    If a notification has made a render due since the sweep began, it stays due: the sweep may have read it
+    before.
     """
     now = database_now()
     due: dict[float, list[int]] = defaultdict(list)

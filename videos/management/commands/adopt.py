@@ -10,12 +10,12 @@ from videos.reconciliation import decisions
 
 
 class Command(EscapingCommand):
-    """Gives a submission its upstream id; harmless when repeated."""
+    """Gives a submission its upstream id. Can be repeated."""
 
     help = "Give a submission of unknown outcome the id of the upstream's video that it became."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which, what, and whether a difference is known and meant."""
+        """Adds the submission, the video and --force."""
         parser.add_argument("submission", help="<job id>/<number>, as the log prints it")
         parser.add_argument("upstream_id")
         parser.add_argument(
@@ -23,7 +23,7 @@ class Command(EscapingCommand):
         )
 
     def handle(self, *args: Any, submission: str, upstream_id: str, force: bool, **options: Any) -> None:
-        """Says where the submission and its job now stand."""
+        """Prints the new states of the submission and its job."""
         try:
             row = decisions.submission_named(submission)
             adopted = decisions.adopt(row, upstream_id, configured(), force=force)

@@ -1,4 +1,4 @@
-"""`manage.py audit`: the upstream's list against our rows, now."""
+"""`manage.py audit`: compares the upstream's list with our rows now."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class Command(EscapingCommand):
     help = "Compare the upstream's list with our rows. Exits 1 if anything was found, 2 if nothing is proven."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Says what the list has that nobody owns, and what it lacks that we were given."""
+        """Prints videos that nobody owns, and submissions that the list lacks."""
         found = audit(configured())
         if found.fault:
             raise CommandError(found.summary(), returncode=2)

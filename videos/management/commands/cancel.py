@@ -1,4 +1,4 @@
-"""`manage.py cancel`: an operator stops all jobs of an account, a key, a batch or a time."""
+"""`manage.py cancel`: cancels all jobs of an account, a key, a batch or a time."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,21 +16,23 @@ from videos.states import JobStatus
 
 
 class Command(EscapingCommand):
-    """Says what it would do, unless told to do it."""
+    """Prints what it would do; does it with --apply."""
 
-    help = "Cancel the waiting and running jobs that all of these options choose. Everybody else's go on."
+    help = "Cancel the waiting and running jobs that match all of these options. Other jobs continue."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which jobs, and whether to do it."""
+        """Adds the filters and --apply."""
         parser.add_argument("--owner", help="of this account")
         parser.add_argument("--key", type=int, help="asked for with this key, by its id")
         parser.add_argument("--batch", help="of this batch, by its id")
         parser.add_argument("--since", help="asked for since this time, as 2026-11-21T10:00, in UTC")
         parser.add_argument("--deactivate", action="store_true", help="with --owner: deactivate it first")
-        parser.add_argument("--apply", action="store_true", help="do it, rather than say what it would do")
+        parser.add_argument(
+            "--apply", action="store_true", help="do it; without this it only prints what it would do"
+        )
 
     def handle(self, *args: Any, deactivate: bool, apply: bool, **chosen: Any) -> None:
-        """Exits with 1 if nothing is chosen, or there is no such thing."""
+        """Exits with 1 if no filter is given, or what a filter names does not exist."""
         if not any(chosen.get(name) for name in ("owner", "key", "batch", "since")):
             raise CommandError("Choose jobs by --owner, --key, --batch or --since.")
         owner = _owner(chosen["owner"]) if chosen["owner"] else None

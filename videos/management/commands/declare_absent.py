@@ -1,4 +1,4 @@
-"""`manage.py declare_absent`: an operator says that the upstream never accepted a submission."""
+"""`manage.py declare_absent`: records that the upstream never accepted a submission."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ class Command(EscapingCommand):
     help = "Say that a submission of unknown outcome was not accepted: its job is sent again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which."""
+        """Adds the submission."""
         parser.add_argument("submission", help="<job id>/<number>, as the log prints it")
 
     def handle(self, *args: Any, submission: str, **options: Any) -> None:
-        """Says what follows, and what it costs if the operator is wrong."""
+        """Prints what follows, and what it costs if the operator is wrong."""
         try:
             row = decisions.submission_named(submission)
             waits = decisions.declare_absent(row)

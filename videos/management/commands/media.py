@@ -1,4 +1,4 @@
-"""`manage.py media`: the folder that results are kept in."""
+"""`manage.py media`: checks and repairs the folder of the results."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from videos.results.refetch import request_missing
 
 
 class Command(EscapingCommand):
-    """Looks, unless told to do something."""
+    """Checks the folder, unless another action is given."""
 
     help = "Say whether the media is mounted, accept the folder as it is, or fetch missing files again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """What to do."""
+        """Adds the action."""
         parser.add_argument(
             "action",
             nargs="?",
             default="status",
             choices=["status", "accept", "refetch"],
-            help="status: say what is wrong; accept: take the mounted folder, whatever it was before; "
+            help="status: say what is wrong; accept: take the mounted folder as it is; "
             "refetch: have every missing file of a completed job fetched again",
         )
 

@@ -1,4 +1,4 @@
-"""`manage.py recover`: paid videos that a restored backup does not know are given to their jobs."""
+"""`manage.py recover`: gives paid videos that a restored backup does not know to their jobs."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from videos.reconciliation import recovery
 
 
 class Command(EscapingCommand):
-    """Shows what would be done; does it with --apply. Harmless when repeated."""
+    """Prints what it would do; does it with --apply. Can be repeated."""
 
-    help = "Give videos that are newer than the books to the jobs that they were made for (dry run first)."
+    help = "Give videos that are newer than the books to their jobs. Nothing is changed without --apply."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Whether to do it, and which videos are none of ours."""
+        """Adds --apply and the options for foreign videos."""
         parser.add_argument("--apply", action="store_true", help="do what is shown")
         parser.add_argument(
             "--foreign", nargs="+", default=[], metavar="ID", help="these videos are none of ours"
         )
         parser.add_argument(
-            "--all-foreign", action="store_true", help="so are all that no job can be found for"
+            "--all-foreign", action="store_true", help="all videos without a job are none of ours"
         )
         parser.add_argument(
             "--without-list",
@@ -62,7 +62,7 @@ class Command(EscapingCommand):
             new = recovery.declare_foreign(upstream.provider(), declared)
             self.stdout.write(f"Given to their jobs: {given}. Declared foreign: {new}.")
             if recovery.resume_if_recovered(upstream):
-                self.stdout.write(f"{upstream.name}: creates go on.")
+                self.stdout.write(f"{upstream.name}: creates continue.")
             elif upstream.provider().stopped_at is not None:
                 self.stdout.write(f"{upstream.name} stays stopped: {upstream.provider().stop_reason}")
         except errors.SoraError as error:

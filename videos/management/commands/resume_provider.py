@@ -1,4 +1,4 @@
-"""`manage.py resume_provider`: an operator ends what holds a provider back."""
+"""`manage.py resume_provider`: ends what blocks a provider."""
 
 from typing import Any
 
@@ -11,29 +11,29 @@ from videos.reconciliation import decisions
 
 
 class Command(EscapingCommand):
-    """Ends a pause, a hold and an open breaker; harmless when repeated."""
+    """Ends a stop, a pause, a back-off and an open breaker. Can be repeated."""
 
-    help = "End a provider's pause and hold, so that jobs are sent to it again."
+    help = "End what blocks a provider, so that jobs are sent to it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which, and whether its list may prove absence again."""
+        """Adds the provider and the options."""
         parser.add_argument(
             "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
         )
         parser.add_argument(
             "--trust-list",
             action="store_true",
-            help="its list may prove absence again: somebody knows why it showed other fields than were sent",
+            help="let its list prove absence again, if you know why it showed other fields than were sent",
         )
 
         parser.add_argument(
             "--accept-losses",
             action="store_true",
-            help="it is the right upstream although it does not know our ids: those are lost, and fail",
+            help="it is the right upstream, and the videos that it does not know are lost: their jobs fail",
         )
 
     def handle(self, *args: Any, name: str, trust_list: bool, accept_losses: bool, **options: Any) -> None:
-        """Says what was ended, and what was not."""
+        """Prints what was ended and what was not."""
         try:
             ended = providers.resume(name, trust_list=trust_list, accept_losses=accept_losses)
         except decisions.Refused as refusal:
@@ -44,6 +44,6 @@ class Command(EscapingCommand):
             self.stdout.write(f"{name}: nothing blocked it.")
         if providers.is_unrecognized(name):
             self.stdout.write(
-                f"{name}: it still does not know our ids. It goes on by itself once it does; if they are "
+                f"{name}: it still does not know our ids. It continues by itself once it does; if they are "
                 "lost there, say --accept-losses."
             )

@@ -1,4 +1,4 @@
-"""`manage.py stop_provider`: an operator has nothing more sent upstream."""
+"""`manage.py stop_provider`: sends nothing more to a provider."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ from videos.reconciliation import decisions
 
 
 class Command(EscapingCommand):
-    """Stops new submissions; harmless when repeated. `manage.py resume_provider` ends it."""
+    """Stops new submissions. Can be repeated. `manage.py resume_provider` ends it."""
 
     help = "Send no more jobs to a provider; what was sent is followed to its end."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which, and why."""
+        """Adds the provider and the reason."""
         parser.add_argument(
             "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
         )
-        parser.add_argument("--reason", required=True, help="for whoever attempts at /ready or the admin")
+        parser.add_argument("--reason", required=True, help="why; manage.py undecided and the admin show it")
 
     def handle(self, *args: Any, name: str, reason: str, **options: Any) -> None:
-        """Says what was stopped."""
+        """Prints what was stopped."""
         if name == settings.SORA_PROVIDER:
             # Before the first job there is no row yet.
             configured().provider()

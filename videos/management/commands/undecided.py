@@ -1,4 +1,4 @@
-"""`manage.py undecided`: what waits for a person."""
+"""`manage.py undecided`: lists what waits for a person."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,8 @@ class Command(EscapingCommand):
     help = "List the submissions and providers that wait for a person's decision."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """One line per submission, with what it may have become, and one per restraint of a provider."""
+        """Prints a line for each submission, with the videos that it may have become, and for each block of a
+        provider."""
         upstream = configured()
         found = list(undecided(upstream))
         if found:

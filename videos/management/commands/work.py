@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 class Command(EscapingCommand):
-    """Looks for due work and does it, in threads, until it is interrupted."""
+    """Finds due work and does it in threads until it is interrupted."""
 
     help = "Submit, follow, store and reconcile jobs without a broker, until interrupted."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The pace and the width of the work."""
+        """Adds the interval and the number of threads."""
         parser.add_argument(
             "--every", type=float, default=settings.DISPATCH_SECONDS, help="Seconds between attempts."
         )
@@ -62,7 +62,7 @@ class Command(EscapingCommand):
                     work: partial(getattr(tasks, work.task), **work.arguments) for work in found
                 }
                 due |= periodic.due()
-                # What is still running from the look before is not started again.
+                # What still runs from the dispatch before is not started again.
                 for work, call in due.items():
                     if work not in running:
                         running.add(work)
@@ -73,7 +73,7 @@ class Command(EscapingCommand):
 
 
 class _Periodic:
-    """What beat would publish, besides the look: the tasks of other apps."""
+    """What beat would publish besides the dispatch: the tasks of other apps."""
 
     def __init__(self) -> None:
         # As a worker does: the tasks of each app are known once their modules are there.

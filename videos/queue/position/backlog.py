@@ -1,4 +1,4 @@
-"""What waits and what runs, counted once in a few seconds for all readers."""
+"""Counts of waiting and running jobs, made once in a few seconds for all readers."""
 
 import time
 from collections import defaultdict
@@ -25,17 +25,17 @@ _MEASURING_SHARE: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What was counted: who waits, and what runs.
+    """The counts of waiting and running jobs.
 
-    A lane is known by group and priority, and stands at the level of its oldest job. It is in the way of
-    others with all its jobs, or with as many as its group may run at a time.
+    A lane is identified by group and priority, and has the level of its oldest job. It blocks others with all
+    its jobs, or with as many as its group may run at a time.
     """
 
     is_open: bool
     live: int
-    # By level and owner: how many are in the way of others, and when the oldest of them was asked for.
+    # By level and owner: how many block others, and when the oldest of them was asked for.
     blocking: dict[int, dict[int, tuple[int, datetime]]]
-    # By owner: group, priority, level, when the oldest was asked for, how many wait, how many are in the way.
+    # By owner: group, priority, level, when the oldest was asked for, how many wait, how many block.
     lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]]
     last_claims: dict[int, int]
     live_in_group: dict[UUID, int]
@@ -45,13 +45,13 @@ class Backlog:
 
 
 def sent_jobs() -> list[UUID]:
-    """Pending jobs that wait no more: being sent, undecided, or with a render that is being dropped."""
+    """Pending jobs that do not wait: being sent, undecided, or with a render that is being dropped."""
     live = Submission.objects.filter(state__in=LIVE, job__status=JobStatus.PENDING)
     return list(live.values_list("job", flat=True))
 
 
 def backlog(provider: Provider) -> Backlog:
-    """What was counted within the last seconds, by any process, or is counted now."""
+    """The counts of the last seconds, made by any process, or made now."""
     key = f"backlog:{provider.pk}"
     known: Backlog | None = cache.get(key)
     if known is not None:

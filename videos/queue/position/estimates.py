@@ -1,6 +1,6 @@
-"""A job's place in the queue, and when it may be done, by what this deployment has measured.
+"""Estimates of a job's place in the queue and its completion, from what this deployment has measured.
 
-A read stays cheap however long the queue: how many wait in each lane is counted once in five seconds for all
+A read is cheap even if the queue is long: the jobs of each lane are counted once in five seconds for all
 readers, and a job's place in its own lane up to MAX_POSITION.
 """
 
@@ -28,10 +28,10 @@ MAX_POSITION: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where an open job stands. `position` is null once it is sent, and while it or its group is held.
+    """The place of an open job. `position` is null once it is sent, and while it or its group is held.
 
     The times are null until a render of its model and length has been measured, once they have passed, and
-    while nobody works: no time would be true.
+    while no worker runs, because no time would be true.
     """
 
     position: int | None = None
@@ -41,7 +41,7 @@ class QueuePosition:
 
 
 def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, QueuePosition]:
-    """Where these jobs stand, by id, those that have ended left out. Their submissions are prefetched."""
+    """The places of these jobs by id, without ended jobs. Their submissions are prefetched."""
     sent: list[tuple[Job, Submission]] = []
     waiting: list[Job] = []
     for job in jobs:
@@ -63,14 +63,14 @@ def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Queue
 
 
 class _Estimator:
-    """What can be said now of jobs of one upstream."""
+    """Estimates for jobs of one upstream, made now."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._provider = upstream.provider()
         self._now, worked_at = clock_and_last_work(self._provider)
         self._renders = RenderTimes(self._provider.pk)
-        # Where nobody has ever worked, nothing was measured either.
+        # If no worker has ever run, nothing was measured either.
         self._is_worked = worked_at is None or self._now - worked_at <= STALE_AFTER
 
     @cached_property
@@ -78,18 +78,18 @@ class _Estimator:
         return backlog(self._provider)
 
     def is_deactivated(self, job: Job) -> bool:
-        """Whether its account is, so that nothing of it is sent."""
+        """Whether its account is deactivated, so that it is not sent."""
         return job.owner_id in self._backlog.deactivated
 
     def of_sent(self, submission: Submission) -> QueuePosition:
-        """Of a job with this live submission."""
+        """The place of a job with this live submission."""
         if not self._is_worked:
             return QueuePosition()
         ends = self._renders.ends(submission.request, submission.created_at, 0)
         return QueuePosition(None, *(end if end and end > self._now else None for end in ends))
 
     def of_waiting(self, job: Job, in_lane: int, group: Group | None) -> QueuePosition:
-        """Of a job before which so many wait in its lane."""
+        """The place of a waiting job with so many jobs before it in its lane."""
         own, in_group = self._own_ahead(job, in_lane)
         position = 1 + own + self._others_ahead(job, own)
         wait = self._wait(job, position, own, in_group, group)
@@ -123,7 +123,7 @@ class _Estimator:
         same = self._backlog.blocking.get(mine, {})
         _, my_oldest = same.get(job.owner_id, (0, job.asked_at))
         rank = last.get(job.owner_id, 0), min(my_oldest, job.asked_at)
-        # An owner that was served longer ago goes first, then as often as this one.
+        # An owner whose last claim is older goes first; after that, round robin.
         return higher + sum(
             min(count, own + ((last.get(owner, 0), oldest) < rank))
             for owner, (count, oldest) in same.items()

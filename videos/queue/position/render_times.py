@@ -19,7 +19,7 @@ class RenderTimes:
         self._measured: dict[tuple[str, str], tuple[float, float] | None] = {}
 
     def of(self, request: dict[str, Any]) -> tuple[float, float] | None:
-        """The median and the 90th percentile in seconds; None where none was measured."""
+        """The median and the 90th percentile in seconds; None if none was measured."""
         kind = request["model"], request["seconds"]
         if kind not in self._measured:
             self._measured[kind] = self._measure(*kind)
@@ -28,7 +28,7 @@ class RenderTimes:
     def ends(
         self, request: dict[str, Any], start: datetime, wait: float | None
     ) -> tuple[datetime | None, datetime | None]:
-        """When a render of this kind is done that is claimed `wait` seconds after `start`."""
+        """When a render of this kind ends if it is claimed `wait` seconds after `start`."""
         measured = self.of(request)
         if measured is None or wait is None:
             return None, None
