@@ -232,8 +232,8 @@ if REDIS_URL:
         "interval_step": 0,
         "interval_max": 0,
         # A message may be lost with a killed worker. If Redis kept it until it is acknowledged, it would come
-        # again after an hour, and a worker that could not acknowledge it to a frozen Redis would end when it lost
-        # the connection (kombu 5.7).
+        # again after an hour, and a worker that could not acknowledge it to a frozen Redis would end when it
+        # lost the connection (kombu 5.7).
         "ack_emulation": False,
     }
 else:

@@ -53,7 +53,7 @@ class Catalogue:
 
 
 def price(model: str, size: str, seconds: int) -> Decimal | None:
-    """Dollars for a plain create of `seconds`, or None where no price was published."""
+    """Dollars for a plain create of `seconds`, or None if no price was published."""
     per_second = _PRICES.get((_SLUGS.get(model, model), size))
     return None if per_second is None else per_second * seconds
 

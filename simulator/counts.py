@@ -6,7 +6,7 @@ from simulator.fault_kinds import OPERATIONS
 
 
 class Counts:
-    """Calls per operation since the start, and how they were answered ("dropped" where they were not)."""
+    """Calls per operation since the start, and how they were answered ("dropped" if they were not)."""
 
     def __init__(self) -> None:
         self.received: Counter[str] = Counter()

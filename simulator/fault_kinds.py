@@ -98,7 +98,7 @@ KINDS: dict[str, Kind] = {
     "refuse": Kind(OPERATIONS),
     "error": Kind(OPERATIONS, {"status": whole_number(500, 400, 599), **_ERROR_PARAMS}),
     "redirect": Kind(OPERATIONS, {"status": whole_number(307, 300, 308), "location": _text(None)}),
-    # Handled, whatever the answer says.
+    # Handled, even if the answer says otherwise.
     "created_then_drop": Kind(PAID),
     "created_then_500": Kind(PAID, {"status": whole_number(500, 400, 599), **_ERROR_PARAMS}),
     "deleted_then_drop": Kind(frozenset({"delete"})),

@@ -50,7 +50,7 @@ class Endpoint:
         return self.secret.encode()
 
     def headers(self, webhook_id: str, body: str, now: float) -> dict[str, str]:
-        """What a receiver checks; signed anew at each attempt."""
+        """The headers that a receiver checks, signed again at each attempt."""
         signed = f"{webhook_id}.{int(now)}.{body}".encode()
         signature = base64.b64encode(hmac.new(self.key(), signed, hashlib.sha256).digest()).decode()
         return {
@@ -81,7 +81,7 @@ class Webhooks:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def notify(self) -> None:
-        """Jobs, events or the endpoint have changed."""
+        """Wakes the tasks, because jobs, events or the endpoint have changed."""
         self._changed.set()
         self._changed = asyncio.Event()
 

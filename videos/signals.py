@@ -5,7 +5,7 @@ from typing import Final
 from django.dispatch import Signal
 
 job_ended: Final = Signal()
-"""A job of the group `group_id` has ended, and that is committed. Lost where the process dies just then."""
+"""A job of the group `group_id` has ended, after the commit. Lost if the process dies then."""
 job_reopened: Final = Signal()
 """A job of the group `group_id` that had ended is open again; sent in the transaction that makes it so,
 under the job's lock. What a receiver raises ends that transaction."""

@@ -98,7 +98,7 @@ def succeed(attempt: Attempt, *, now: datetime) -> None:
                 continue
             row.filter(failures__gt=0).update(failures=F("failures") - 1)
             if lock is not None:
-                # Not where another try has locked since.
+                # Not if another try has locked since.
                 row.filter(locked_until=lock).update(locked_until=None)
 
 

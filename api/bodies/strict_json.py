@@ -89,7 +89,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    """Stands where a number is that would not come back as it was sent."""
+    """Marks a number that would not come back as it was sent."""
 
     text: str
     reason: str
@@ -164,7 +164,7 @@ def _walked(value: object, path: _Path) -> Iterator[tuple[object, _Path]]:
 
 
 def _at(what: str, path: _Path) -> str:
-    """The way in words, and cut where it is long: only an error needs it."""
+    """The path in words, cut if it is long. Only an error needs it."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path if step is not None)
     shown = what + "".join(steps)
     # A lone surrogate of a name cannot be sent back.

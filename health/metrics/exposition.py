@@ -177,7 +177,7 @@ def _histogram(
     sums = {tuple(_values(each, labels)): value for each, value in counters.get(f"{name}_sum", {}).items()}
     for key, kept in sorted(found.items()):
         total, buckets = 0.0, []
-        # Bounds of an earlier release are still in the database, and count where they belong.
+        # Bounds of an earlier release are still in the database and are counted as well.
         for bound in sorted({*kept, *bounds, inf}):
             total += kept.get(bound, 0.0)
             buckets.append((f"{bound:g}" if bound < inf else "+Inf", total))

@@ -1,4 +1,4 @@
-"""Reference images: where they come from, and whether upstream would take them."""
+"""Reference images: loads them, and checks whether upstream would accept them."""
 
 import base64
 import binascii

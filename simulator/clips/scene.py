@@ -82,7 +82,7 @@ class Scene:
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
-    """Lines that fit, the last one cut with an ellipsis where there is too much."""
+    """Lines that fit, the last one cut with an ellipsis if there is too much."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

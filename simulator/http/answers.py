@@ -42,7 +42,7 @@ class Answer:
 
 
 def instead(fault: Armed, request: web.Request) -> Answer | None:
-    """The answer of a call that the fault keeps from being handled; None where it is handled."""
+    """The answer of a call that the fault keeps from being handled; None if it is handled."""
     params = fault.params
     if fault.fault == "error":
         return _error(params)
@@ -84,7 +84,7 @@ def changed(fault: Armed, answer: Answer) -> Answer:
 
 
 def reset(request: web.Request) -> None:
-    """Cuts the connection with a reset, whatever was read."""
+    """Cuts the connection with a reset, even if data is unread."""
     transport = request.transport
     if transport is None:
         return

@@ -144,7 +144,7 @@ def application(gate: Gate, videos: Videos, characters: Characters, control: Con
 async def _enveloped(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Whatever goes wrong is told in upstream's envelope."""
+    """Answers every error in upstream's envelope."""
     try:
         return await handler(request)
     except ConnectionError:

@@ -39,7 +39,7 @@ def prompt(body: Body) -> str:
 
 
 def model(body: Body) -> str:
-    """A known model; the default where none is named."""
+    """A known model; the default if none is named."""
     name = _text(body, "model")
     if name is None:
         return DEFAULT_MODEL

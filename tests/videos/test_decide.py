@@ -142,7 +142,7 @@ def test_an_upstream_that_answers_with_another_id_is_refused(
     unknown: Submission, sora: ScriptedClient
 ) -> None:
     sora.videos["alias"] = its_video(unknown, sora)
-    refused("where alias was asked for", "adopt", name(unknown), "alias", force=True)
+    refused("although alias was asked for", "adopt", name(unknown), "alias", force=True)
 
 
 def test_a_video_of_other_fields_is_adopted_only_by_force_and_ends_the_trust_in_the_list(

@@ -154,6 +154,6 @@ def _probe_paused(provider: Provider, upstream: Upstream) -> None:
             failures=F("failures") + 1, probe_due_at=in_database(probe_after(provider))
         )
     else:
-        logger.warning("%s answers again; work goes on.", provider.name)
+        logger.warning("%s answers again; work continues.", provider.name)
         Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)
         log_unblocked(provider.name, Block.PAUSED, "a probe succeeded")

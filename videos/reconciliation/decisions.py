@@ -64,7 +64,7 @@ def adopt(submission: Submission, upstream_id: str, upstream: Upstream, *, force
     except errors.SoraError as error:
         raise Refused(f"{upstream.name} could not be asked, try again: {error}") from error
     if video.id != upstream_id:
-        raise Refused(f"{upstream.name} answers with {video.id} where {upstream_id} was asked for.")
+        raise Refused(f"{upstream.name} answers with {video.id}, although {upstream_id} was asked for.")
     try:
         with locked(submission) as (job, submission):
             if submission.upstream_id == upstream_id:

@@ -1,4 +1,4 @@
-"""The type of a file by its first bytes, whatever its server says."""
+"""The type of a file by its first bytes, not by what its server says."""
 
 from pathlib import Path
 from typing import Final
