@@ -256,7 +256,7 @@ def test_a_broker_that_is_away_refuses_no_job_and_is_left_alone_for_a_while(
     monkeypatch.setattr("videos.queue.wake.current_app.send_task", away)
     with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "boat"}).status_code == 201
-    eventually(lambda: "The next look finds the work" in caplog.text)
+    eventually(lambda: "The next dispatch finds the work" in caplog.text)
     with django_capture_on_commit_callbacks(execute=True):
         assert post(api, {"prompt": "kite"}).status_code == 201
     eventually(lambda: not wake._hints._left)
