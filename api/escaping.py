@@ -29,6 +29,11 @@ class _EscapedOutput(OutputWrapper):
         super().write(escaped(msg), style_func, ending)
 
 
+def _escaped_once(stream: TextIO) -> _EscapedOutput:
+    # A command that calls another one passes its own output, which escapes already.
+    return stream if isinstance(stream, _EscapedOutput) else _EscapedOutput(stream)
+
+
 class EscapingCommand(BaseCommand):
     """A management command that escapes its output; each write is one line."""
 
@@ -44,7 +49,7 @@ class EscapingCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Escapes the streams that `call_command` passes, which Django would not."""
         if (stdout := options.pop("stdout", None)) is not None:
-            self.stdout = _EscapedOutput(stdout)
+            self.stdout = _escaped_once(stdout)
         if (stderr := options.pop("stderr", None)) is not None:
-            self.stderr = _EscapedOutput(stderr)
+            self.stderr = _escaped_once(stderr)
         return super().execute(*args, **options)

@@ -37,7 +37,7 @@ def usable_request_id(given: str) -> str:
 
 
 class RequestIdMiddleware:
-    """Takes the caller's X-Request-Id where it is usable, else makes one, and answers with it.
+    """Uses the caller's X-Request-Id if it is usable, else makes one, and answers with it.
 
     Each line that is logged meanwhile has it, and so has the one that says what was answered.
     """

@@ -28,7 +28,7 @@ def sweep(**_: Any) -> None:
 
 @contextmanager
 def _alone(batch: object) -> Iterator[None]:
-    """One that fails is logged, and hinders no other."""
+    """Logs a failure, so that the others are still handled."""
     with bound_contextvars(batch_id=str(batch)):
         try:
             yield

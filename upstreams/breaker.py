@@ -115,7 +115,7 @@ def record_failure(provider: Provider, reason: str, retry_after: float | None) -
 
 
 def record_success(provider_id: int) -> None:
-    """An upstream that accepts a create is well."""
+    """Closes the breaker, because the upstream has accepted a create."""
     tripped = Provider.objects.filter(pk=provider_id, failures__gte=settings.SORA_BREAKER_FAILURES)
     for name in tripped.values_list("name", flat=True):
         log_unblocked(name, Block.TRIPPED, "a create was accepted")

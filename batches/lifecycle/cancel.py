@@ -65,7 +65,7 @@ def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
 
 
 def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
-    """Cancels what has not ended of a batch that is marked as cancelled."""
+    """Cancels the open jobs of a batch that is marked as cancelled."""
     with bound_contextvars(batch_id=str(batch.pk)):
         _cancel_pending(batch.pk)
         # Those that render, which are as many as may run at a time.

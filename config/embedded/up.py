@@ -45,7 +45,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     # A person reads the log in this shell.
     os.environ.setdefault("LOG_FORMAT", "text")
-    # The database's folder, which the secret key and the simulator have made where they are not given.
+    # The database's folder, which the secret key and the simulator have made if they were not given.
     _var_dir()
     simulator = _start_simulator() if _wants_simulator() else None
     try:

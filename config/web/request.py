@@ -123,7 +123,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """Answers, and closes the connection."""
         error: Any = self.request.error
-        code, message = _TOLD.get(error.code, _TOLD[400])
+        code, message = _MESSAGES.get(error.code, _MESSAGES[400])
         begun = time.monotonic()
         request_id = uuid_utils.uuid7().hex
         error_body = {

@@ -288,7 +288,7 @@ def videos_are_where_they_belong(sora: Ledger, requests: Mapping[UUID, str]) -> 
     for job in Job.objects.filter(status="completed"):
         kept = job.submissions.get(state="stored")
         assert sora.makers[sora.key_of(kept)].pk == kept.pk
-        assert kept.request["prompt"] == wishes[job.pk]
+        assert kept.request["prompt"] == requests[job.pk]
         assert job.video.storage.exists(str(job.video.name))
 
 

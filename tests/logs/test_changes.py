@@ -15,7 +15,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 import batches.tasks
 from api.logs.events import LogEvent
 from batches.lifecycle.cancel import BatchNotCancellable, cancel_batch, cancel_jobs
-from batches.lifecycle.hold import pause, resume
+from batches.lifecycle.pause import pause, resume
 from tests.batches.conftest import MakeBatch, Renders
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient

@@ -26,7 +26,7 @@ from accounts.models import ApiKey, Budget, IdempotencyKey, LoginAttempts, Sessi
 from batches.items import Items, Listed  # noqa: E402
 from batches.lifecycle.cancel import cancel_batch  # noqa: E402
 from batches.lifecycle.create import create_batch  # noqa: E402
-from batches.lifecycle.hold import pause  # noqa: E402
+from batches.lifecycle.pause import pause  # noqa: E402
 from batches.models import Batch  # noqa: E402
 from health.models import Counter, Snapshot  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_reconcile import WINDOW, dropped, look_at, through_the_window
+from tests.videos.test_reconcile import WINDOW, dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import answers, errors
 from upstreams.client.types import CreateRequest, Video
@@ -130,7 +130,7 @@ def test_a_list_from_a_cache_proves_no_absence(
     assert "may come from a cache" in caplog.text
     sora.hidden.clear()
     sora.clock = timedelta()
-    assert look_at(job, upstream, 700).upstream_id == paid
+    assert search_at(job, upstream, 700).upstream_id == paid
     assert len(sora.creates) == 1
 
 

@@ -46,7 +46,7 @@ class Cancellation:
 
 
 def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
-    """Cancels a pending or processing job and says what that means upstream. Raises NotCancellable."""
+    """Cancels a pending or processing job and returns what that means upstream. Raises NotCancellable."""
     with about(job), transaction.atomic():
         job = Job.lock(pk=job.pk)
         if not job.move(JobStatus.CANCELLED, detail={"by": by}, cancelled_at=database_now()):

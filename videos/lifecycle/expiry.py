@@ -15,7 +15,7 @@ from videos.states import CostState, SubmissionState
 
 # The file came as a whole, and is no video: there is no use in fetching it again.
 UNPLAYABLE = "unplayable"
-# Between attempts at a render that was given up, which may finish after all.
+# Between polls of a render that was given up and may still finish.
 LATE_SECONDS = 3600
 _SILENCE = timedelta(hours=1)
 # Of the time between two failed attempts no more counts, so an hour of silence is at least five of them.

@@ -241,7 +241,7 @@ class Submission(models.Model):
 
 @contextmanager
 def locked(submission: Submission) -> Iterator[tuple[Job, Submission]]:
-    """A transaction that holds the job's row lock, with both rows as they now are."""
+    """Opens a transaction with the job's row locked, and gives both rows as they now are."""
     with about(submission), transaction.atomic(durable=True):
         job = Job.lock(pk=submission.job_id)
         fresh = Submission.objects.select_related("provider").get(pk=submission.pk)

@@ -179,7 +179,7 @@ def recheck(upstream: Upstream) -> None:
     )
     if ended:
         log_unblocked(provider.name, Block.UNRECOGNIZED, "it knows our ids again")
-        logger.warning("%s knows our ids again; work goes on.", provider)
+        logger.warning("%s knows our ids again; work continues.", provider)
 
 
 class Expected:

@@ -115,7 +115,7 @@ def attempted(submission: Submission) -> tuple[datetime, datetime]:
 
 
 def nearly_attempted(submission: Submission) -> datetime:
-    """From when on a match counts against absence, whatever is known of the clocks.
+    """The time from which a match counts against absence, independent of the clocks.
 
     Of any time, while no accepted video has shown that the upstream dates by the clock of its answers: it may
     write its local time.

@@ -39,7 +39,7 @@ class _Search:
     # Whether another attempt of that time could then still turn out to own what nobody owned.
     contested: bool
     unowned: tuple[Video, ...]
-    # What this look measured of the clocks; None unless each page was dated when it was asked for.
+    # The clock offset that this search measured; None unless each page was dated when it was requested.
     offset: Offset | None = None
     # Ids of ours that the list should have shown.
     missing: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class _Search:
 
 
 def reconcile(submission: Submission, upstream: Upstream) -> None:
-    """One look for an unknown submission, if it is due. Adopts the best match that nobody owns."""
+    """Searches once for an unknown submission, if that is due. Adopts the best match that nobody owns."""
     if not upstream.dialect.lists:
         # A person decides; until then it is neither sent again nor forgotten.
         Submission.objects.filter(pk=submission.pk, state=SubmissionState.UNKNOWN).update(due_at=None)
@@ -59,15 +59,15 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     began = database_now()
     search = _search(submission, upstream)
     with locked(submission) as (job, submission):
-        record_offset(submission, look.offset)
-        match = _matches(submission, look.unowned, upstream)
+        record_offset(submission, search.offset)
+        match = _matches(submission, search.unowned, upstream)
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
         if match and accept(job, submission, match[0], upstream, how="found"):
             if others := ", ".join(video.id for video in match[1:]):
                 logger.error("More videos than one match %s; nobody owns %s.", submission, others)
             return
-        _schedule(job, submission, look, began, upstream)
+        _schedule(job, submission, search, began, upstream)
 
 
 def _matches(submission: Submission, videos: Iterable[Video], upstream: Upstream) -> list[Video]:
@@ -88,7 +88,7 @@ def _matches(submission: Submission, videos: Iterable[Video], upstream: Upstream
     return alike[::-1]
 
 
-def _look(submission: Submission, upstream: Upstream) -> _Look:
+def _search(submission: Submission, upstream: Upstream) -> _Search:
     candidates = Candidates(submission, upstream.dialect)
     expected = Expected(submission.provider)
     missing: list[str] = []
@@ -192,9 +192,9 @@ def _schedule(job: Job, submission: Submission, search: _Search, began: datetime
 def _judge(job: Job, submission: Submission, search: _Search, began: datetime, upstream: Upstream) -> None:
     """The whole window has passed, and a complete search found no video of its own."""
     person = needs_person(job, submission, upstream)
-    if look.offset is None:
+    if search.offset is None:
         person = person or "its list has no date of its own and may come from a cache"
-    if look.strange:
+    if search.strange:
         person = person or "this upstream shows none of the ids that we know"
     attempts = len(settings.SORA_RECONCILE_SECONDS)
     if not (search.unowned or search.missing or person):

@@ -124,7 +124,7 @@ def _not_there(submission: Submission, upstream: Upstream, reason: str, *, is_kn
 
 
 def _try_again(submission: Submission, reason: str, *, code: str = "") -> None:
-    """Later. Lost only after JOB_GIVE_UP_AFTER, and after an hour of tries that failed."""
+    """Tries again later. It is lost only after JOB_GIVE_UP_AFTER and an hour of failed tries."""
     logger.warning("The file of %s did not come: %s", submission, reason)
     now = database_now()
     due = now + timedelta(seconds=backoff(submission.attempts))

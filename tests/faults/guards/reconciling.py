@@ -51,7 +51,7 @@ GUARDS: Final = (
         "tests/videos/test_reconcile.py",
     ),
     Guard(
-        "absence is proven only by a complete look",
+        "absence is proven only by a complete search",
         "videos.reconciliation.reconcile:_schedule",
         "not search.complete",
         "False",
@@ -97,14 +97,14 @@ GUARDS: Final = (
         "tests/videos/test_submit.py",
     ),
     Guard(
-        "an entry that cannot be read keeps a look from being complete",
+        "an entry that cannot be read keeps a search from being complete",
         "videos.reconciliation.listing:walk",
         'f"{page.unreadable} of its entries cannot be read"',
         '""',
         "tests/videos/test_reconcile.py",
     ),
     Guard(
-        "a hint counts as no look for an unknown create",
+        "a notification counts as no search for an unknown create",
         "videos.reconciliation.reconcile:_schedule",
         "attempts = max(attempts, sum(1 for each in window if each <= past))",
         "attempts += 1",

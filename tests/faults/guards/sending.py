@@ -1,4 +1,4 @@
-"""A video is sent, and paid, once: claims, locks, the last look before a POST, what an answer means."""
+"""A video is sent, and paid, once: claims, locks, the last check before a POST, what an answer means."""
 
 from typing import Final
 

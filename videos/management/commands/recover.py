@@ -39,7 +39,7 @@ class Command(EscapingCommand):
         without_list: bool,
         **options: Any,
     ) -> None:
-        """A line per video; at the end whether creates go on."""
+        """Prints a line for each video, and at the end whether creates continue."""
         upstream = configured()
         try:
             if without_list and apply:
