@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.sessions import login_link
-from config.logs import Line
+from config.logs import FORMS
+from tests import log_lines
 from tests.accounts.browser import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -159,18 +160,11 @@ def test_only_get_uses_it_up(operator: User, method: str) -> None:
     assert Client().get(link)["Location"] == ADMIN
 
 
-@pytest.fixture
-def console() -> Iterator[io.StringIO]:
+@pytest.fixture(params=FORMS)
+def console(request: pytest.FixtureRequest, debug: None) -> Iterator[io.StringIO]:
     """All that the settings' own handler writes, at every level."""
-    root = logging.getLogger()
-    (handler,) = [each for each in root.handlers if isinstance(each.formatter, Line)]
-    assert isinstance(handler, logging.StreamHandler)
-    written, level = io.StringIO(), root.level
-    before = handler.setStream(written)
-    root.setLevel(logging.DEBUG)
-    yield written
-    root.setLevel(level)
-    handler.setStream(before)
+    with log_lines.console(request.param) as written:
+        yield written
 
 
 def test_no_log_line_shows_it(operator: User, console: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
