@@ -176,6 +176,19 @@ def test_where_dates_are_known_to_be_off_an_unanswered_create_is_found_all_the_s
     assert (submission.state, submission.upstream_id) == ("rendering", paid)
 
 
+@pytest.mark.parametrize("years", [-22, 73])
+def test_a_date_that_is_years_off_is_that_of_no_clock(
+    years: int, job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    sora.clock = timedelta(days=365 * years)
+    dated_by_another_clock(sora, timedelta())
+    assert may_create(upstream)
+    sora.after = dropped
+    submit_next(upstream)
+    assert upstream.provider().clock_at is None
+    assert through_the_window(job, upstream).upstream_id == next(iter(sora.videos))
+
+
 def test_two_measurements_narrow_each_other_or_contradict() -> None:
     def between(low: float, high: float) -> Offset:
         return Offset(timedelta(seconds=low), timedelta(seconds=high))

@@ -574,6 +574,26 @@ def test_a_list_that_lacks_what_is_ours_proves_no_absence(
     assert search_at(job, upstream, 120).state == "absent"
 
 
+@pytest.mark.parametrize("forgotten", [True, False])
+def test_an_old_video_that_the_list_lacks_and_the_upstream_knows_keeps_absence_from_being_proven(
+    forgotten: bool, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    """Such as a list that is empty for a while. What was forgotten in time proves nothing either way."""
+    old, _shown = accepted(upstream, make_job, "", "")
+    long_ago = database_now() - timedelta(days=1)
+    Submission.objects.filter(pk=old.pk).update(ended_at=long_ago, state="stored", cost_state="settled")
+    sora.hidden.add(str(old.upstream_id))
+    if forgotten:
+        del sora.videos[str(old.upstream_id)]
+    job = make_job()
+    sora.before = raising(errors.OutcomeUnknown("timeout"))
+    submit_next(upstream)
+    submission = only(job)
+    for seconds in (2.5, 5.5, 15.5):
+        submission = look_at(job, upstream, seconds)
+    assert submission.state == ("absent" if forgotten else "unknown")
+
+
 def test_a_finished_video_that_the_list_lacks_keeps_absence_from_being_proven(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -397,3 +397,29 @@ def test_a_match_that_was_seen_before_the_list_broke_off_is_adopted(
 
     monkeypatch.setattr(sora, "list", breaking_off)
     assert through_the_window(job, upstream).state == "rendering"
+
+
+@pytest.mark.parametrize("apart", [1, 3600])
+def test_an_old_first_page_does_not_show_that_the_list_is_newest_first(
+    apart: int, job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a list that is oldest first, and allows few to a page."""
+    old = database_now() - timedelta(days=2)
+    for number in range(3):
+        sora.add(
+            CreateRequest(f"old {number}", "sora-2", "4", "1280x720"),
+            created_at=old + timedelta(seconds=number * apart),
+        )
+    paid_before = len(sora.creates)
+    sora.after = dropped
+    submit_next(upstream)
+
+    def oldest_first(after: str | None = None, **_: Any) -> VideoPage:
+        shown = list(sora.videos.values())
+        start = next((n + 1 for n, video in enumerate(shown) if video.id == after), 0)
+        return VideoPage((shown[start],), shown[start].id, dated_at=database_now().replace(microsecond=0))
+
+    monkeypatch.setattr(sora, "list", oldest_first)
+    Provider.objects.update(dates_agree=True)
+    assert through_the_window(job, upstream).state != "absent"
+    assert len(sora.creates) == paid_before + 1

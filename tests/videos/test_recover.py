@@ -115,6 +115,18 @@ def test_jobs_of_a_backup_are_not_paid_again_by_an_upstream_whose_dates_say_litt
     assert len(sora.creates) == paid
 
 
+def test_an_old_video_without_a_date_is_not_newer_than_our_books(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    old = sora.add(CreateRequest("somebody else's", "sora-2", "4", "1280x720"))
+    sora.videos[old.id] = replace(old, created_at=None)
+    sent_before(make_job)
+    forget_checks()
+    make_job()
+    tasks.submit()
+    assert len(sora.creates) == 3
+
+
 def test_a_list_that_does_not_show_our_newest_one_keeps_creates_waiting(
     make_job: MakeJob,
     upstream: Upstream,

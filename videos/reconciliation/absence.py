@@ -1,8 +1,10 @@
 """When an unknown create counts as absent, and what that means for its job."""
 
+from datetime import timedelta
+
 from django.conf import settings
 
-from upstreams.clock import in_database
+from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission
@@ -26,6 +28,13 @@ def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
     if not submission.clock_steady:
         return "the upstream's clock or the database's was set meanwhile"
     return ""
+
+
+def is_past_window(submission: Submission) -> bool:
+    """Whether the whole window has passed, after which a look may prove absence."""
+    assert submission.unknown_at is not None
+    window = timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
+    return database_now() >= submission.unknown_at + window
 
 
 def absences(job: Job) -> int:

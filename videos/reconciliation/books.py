@@ -118,7 +118,7 @@ def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
 def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...]:
     """The videos since our newest accepted submission that our books do not explain; oldest first.
 
-    A video without a date may be of any time. While nothing was ever accepted, the list may hold anything:
+    While nothing was ever accepted, the list may hold anything:
     then only what matches a waiting job counts, from that job's creation on. Raises NotCompared if the list
     shows neither newer ones nor our newest one, and any other SoraError.
     """
@@ -133,14 +133,16 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
         since = min(since, _since(newest.upstream_created_at, upstream))
     found: dict[str, Video] = {}
     fault = "it does not end"
-    reached = listed is None
+    reached = False
     with respecting_retry_after(upstream, Call.LIST):
         for page in walk(upstream):
             if page.offset is not None:
                 since = min(since, begun + page.offset.low)
             for video in page.videos:
                 reached = reached or (listed is not None and listed.owns(video))
-                if (video.created_at is None or video.created_at >= since) and len(found) <= MAX_NEWER:
+                # Without a date it is newer if it stands before our newest one.
+                is_newer = not reached if video.created_at is None else video.created_at >= since
+                if is_newer and len(found) <= MAX_NEWER:
                     found[video.id] = video
             if page.fault or page.ended or (page.back_to is not None and page.back_to < since):
                 fault = page.fault
@@ -152,7 +154,7 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
     if newest is None:
         awaited = _keys_awaited(strangers, upstream.dialect)
         strangers = [video for video in strangers if upstream.dialect.match_key(video) in awaited]
-    if fault and not (reached or strangers):
+    if fault and listed is not None and not (reached or strangers):
         raise NotCompared(f"it cannot be read back to {listed}: {fault}; see `manage.py recover`")
     return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
 

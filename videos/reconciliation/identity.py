@@ -188,6 +188,9 @@ class Expected:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._left = {str(row.upstream_id): row for row in must_be_known(provider)}
+        # Of any age: the upstream may have forgotten these, and is asked whether it has.
+        latest = _known(provider).order_by("-accepted_at")[:_MAX_ASKED]
+        self._latest = {str(row.upstream_id): row for row in latest}
         self._back_to: datetime | None = None
         self._ended = False
         self.any_shown = False
@@ -196,6 +199,9 @@ class Expected:
         """Removes what a page shows."""
         self._back_to, self._ended = page.back_to, page.ended
         for video in page.videos:
+            row = self._latest.get(video.id)
+            if row is not None and row.owns(video):
+                del self._latest[video.id]
             row = self._left.get(video.id)
             if row is not None and row.owns(video):
                 del self._left[video.id]
@@ -207,6 +213,11 @@ class Expected:
         # Not those that were ended or dropped meanwhile.
         still = must_be_known(self._provider).filter(pk__in=[row.pk for row in rows])
         return sorted(str(upstream_id) for upstream_id in still.values_list("upstream_id", flat=True))
+
+    def known_and_missing(self, upstream: Upstream) -> list[str]:
+        """The latest ids that were not shown, although the upstream knows them. Raises SoraError."""
+        rows = [row for row in self._latest.values() if self._was_passed(row)]
+        return [str(row.upstream_id) for row in rows if _is_known(row, upstream)]
 
     def _was_passed(self, row: Submission) -> bool:
         # Or the upstream does not know it when it is asked after it.

@@ -1,6 +1,5 @@
 """Walks the upstream's list, newest first."""
 
-import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from upstreams.registry import Upstream
 from videos.models import Submission
 
 _MAX_PAGES = 1_000
+_SECOND = timedelta(seconds=1)
 # How much earlier than the attempt a matching video may be dated and still be thought its own.
 NEAR = timedelta(minutes=10)
 
@@ -27,7 +27,8 @@ class Page:
     """One page of a walk.
 
     `fault` says why the walk ends here and proves nothing; "" if it may continue. `back_to` is the oldest
-    date so far: everything younger has been seen. `ended`: the list has no further page.
+    date so far: everything younger has been seen. It is None until the dates have fallen, which shows that
+    the list is newest first. `ended`: the list has no further page.
     """
 
     videos: tuple[Video, ...]
@@ -43,6 +44,7 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
 
     Takes no longer than the upstream's lease. Keeps one page in memory.
     """
+    first: datetime | None = None
     before: datetime | None = None
     after: str | None = None
     passed: set[str] = set()
@@ -56,9 +58,12 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
             )
         except errors.NotPaged:
             # What the page before has shown stays known.
-            yield Page((), "it cannot be read beyond its first page", before, ended=False)
+            yield Page(
+                (), "it cannot be read beyond its first page", _seen_back_to(first, before), ended=False
+            )
             return
         dated = [video.created_at for video in page.videos if video.created_at is not None]
+        first = first or next(iter(dated), None)
         fault = ""
         # What cannot be read may be what is looked for; what is not in order has no known end.
         if page.unreadable:
@@ -68,23 +73,34 @@ def walk(upstream: Upstream, *, most: int = _MAX_PAGES) -> Iterator[Page]:
         elif shown.intersection(video.id for video in page.videos):
             # Such as a server that ignores the cursor, while new videos move its only page on.
             fault = "its pages overlap"
-        elif not _newest_first([before, *dated] if before else dated):
+        elif not _newest_first(before, dated):
             fault = "it is not newest first"
         elif time.monotonic() > ends:
             fault = f"it takes more than {upstream.lease:g} s to read"
         before = min([before, *dated] if before else dated, default=None)
         after = page.next_after
         shown = {video.id for video in page.videos}
-        yield Page(page.videos, fault, before, ended=after is None and not fault, offset=offset)
+        ended = after is None and not fault
+        back_to = before if ended else _seen_back_to(first, before)
+        yield Page(page.videos, fault, back_to, ended, offset)
         if fault or after is None:
             return
         passed.add(after)
 
 
-def _newest_first(moments: list[datetime]) -> bool:
-    """Whether the dates fall, allowing one second for videos made at the same time."""
-    second = timedelta(seconds=1)
-    return all(later <= earlier + second for earlier, later in itertools.pairwise(moments))
+def _newest_first(before: datetime | None, moments: list[datetime]) -> bool:
+    """Whether no date is later than one before it, allowing one second for videos made at the same time."""
+    lowest = before
+    for moment in moments:
+        if lowest is not None and moment > lowest + _SECOND:
+            return False
+        lowest = min(lowest or moment, moment)
+    return True
+
+
+def _seen_back_to(first: datetime | None, before: datetime | None) -> datetime | None:
+    """The oldest date so far, if the dates have fallen."""
+    return before if first and before and before < first - _SECOND else None
 
 
 def unowned(provider: Provider, videos: dict[str, Video]) -> tuple[Video, ...]:

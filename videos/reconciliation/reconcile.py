@@ -17,7 +17,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired, record_contact
 from videos.lifecycle.outcomes import accept
 from videos.models import Job, Submission, locked
-from videos.reconciliation.absence import needs_person, record_absent
+from videos.reconciliation.absence import is_past_window, needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
 from videos.reconciliation.identity import Expected, doubt, knows_us, shows_no_old_one
 from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
@@ -99,6 +99,8 @@ def _search(submission: Submission, upstream: Upstream) -> _Search:
             complete, offset = _read_back(submission, upstream, candidates, expected)
         if complete:
             missing = expected.missing()
+            if not missing and is_past_window(submission):
+                missing = expected.known_and_missing(upstream)
             strange = _is_strange(submission, expected, upstream)
     except errors.SoraError as error:
         # What was seen before that may be adopted; it proves no absence.
@@ -141,10 +143,8 @@ def _read_back(
 
 def _is_strange(submission: Submission, expected: Expected, upstream: Upstream) -> bool:
     """Whether a list that does not show the attempt shows nothing of ours at all. Raises SoraError."""
-    assert submission.unknown_at is not None
     began = database_now()
-    last = submission.unknown_at + timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
-    if began < last or expected.any_shown:
+    if expected.any_shown or not is_past_window(submission):
         return False
     known = knows_us(upstream, until=began)
     if known is None:
