@@ -19,8 +19,8 @@ from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job
 
-# A test's transaction is open from its first line to its last, and on a busy machine minutes may lie between two
-# of its statements. It holds no lock that another waits for. Tests of the limit set their own.
+# A test's transaction is open from its first line to its last, and on a busy machine much time may lie
+# between two of its statements. Tests of the limit set their own.
 _IDLE_SECONDS = 600
 
 

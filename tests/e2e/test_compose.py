@@ -19,6 +19,7 @@ from tests.deploy import composition, image
 from tests.e2e.caller import Caller, ledger
 from tests.e2e.processes import Program, eventually, run
 from tests.services import free_port
+from tests.timeouts import TIMEOUT
 
 pytestmark = [
     pytest.mark.e2e,
@@ -172,7 +173,7 @@ def test_the_servers_own_checks_find_them_well(name: str) -> None:
             moved += ["-p", str(port)]
         else:
             moved = [word.replace("-h 127.0.0.1", f"-h {url.hostname} -p {port}") for word in words]
-        return subprocess.run(moved, capture_output=True, timeout=10).returncode
+        return subprocess.run(moved, capture_output=True, timeout=TIMEOUT).returncode
 
     assert asked(url.port or {"postgres": 5432, "redis": 6379}[name]) == 0
     assert asked(free_port()) != 0
