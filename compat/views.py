@@ -4,7 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +14,7 @@ from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
+from api.headers import IDEMPOTENCY_KEY
 from api.moments import MomentField, written
 from upstreams.offer.request import ASPECT_RATIOS, STYLES, VideoRequest
 from upstreams.registry import configured
@@ -95,14 +96,7 @@ class GenerateView(_StrictView):
         summary="Ask for a video",
         tags=["generate"],
         request=GenerateVideo,
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="As of POST /api/v1/videos.",
-            )
-        ],
+        parameters=[IDEMPOTENCY_KEY],
         responses={201: QueuedJob},
         examples=[
             OpenApiExample("Request", value=_WISH, request_only=True),

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from accounts.keys.authentication import KeyInUrl
+from api.error_codes import ANSWER_CODES, PROBLEM_CODES
 from api.errors import DatabaseAway
 from batches.lifecycle.cancel import BatchNotCancellable
 from batches.lifecycle.pause import NotPausable
@@ -17,9 +18,17 @@ _ERROR: Final = {
             "type": "object",
             "required": ["code", "message", "details", "requestId"],
             "properties": {
-                "code": {"type": "string", "description": "Stable; for programs."},
+                "code": {
+                    "type": "string",
+                    "enum": list(ANSWER_CODES),
+                    "description": "Stable; for programs. Later versions may add codes.",
+                },
                 "message": {"type": "string", "description": "What is wrong and what to do; for people."},
-                "details": {"nullable": True, "description": "What it is about, where there is more to say."},
+                "details": {
+                    "nullable": True,
+                    "description": "More about it, or null. With validation_failed, a list of problems, each "
+                    f"with field, code and message. Codes: {', '.join(PROBLEM_CODES)}.",
+                },
                 "requestId": {"type": "string", "description": "As in X-Request-Id."},
             },
         },

@@ -19,6 +19,16 @@ from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job
 
+# A test's transaction is open from its first line to its last, and on a busy machine much time may lie
+# between two of its statements. Tests of the limit set their own.
+_IDLE_SECONDS = 600
+
+
+def pytest_configure() -> None:
+    from django.conf import settings
+
+    settings.DATABASE_IDLE_SECONDS = _IDLE_SECONDS
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leaves out, with the reason, what the database of this run cannot show."""

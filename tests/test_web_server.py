@@ -17,10 +17,10 @@ from api.logs.events import LogEvent
 from config.web import connections
 from config.web.connections import listen, turn
 from tests.log_lines import Lines
+from tests.timeouts import TIMEOUT
 
 _THREADS = 4
 _BIG = 20_000_000
-_PATIENCE_SECONDS = 10
 
 
 class Web:
@@ -62,7 +62,7 @@ class Web:
         client = socket.socket()
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.settimeout(_PATIENCE_SECONDS)
+        client.settimeout(TIMEOUT)
         client.connect(self.address)
         client.sendall(sent)
         return client
@@ -122,7 +122,7 @@ def start(big: Path, hold: threading.Event) -> Iterator[Callable[..., Web]]:
             start_response("200 OK", [])
             return (b"x" * 65_536 for _ in range(300))
         if path == "/hold":
-            hold.wait(_PATIENCE_SECONDS)
+            hold.wait(TIMEOUT)
         body = environ["wsgi.input"].read()
         said = json.dumps({"path": path, "bytes": len(body), "thread": threading.current_thread().name})
         start_response("200 OK", [("Content-Length", str(len(said)))])
@@ -184,7 +184,7 @@ def test_the_process_says_that_it_is_alive_while_all_threads_are_busy(
     with pytest.raises(TimeoutError):
         waiting.recv(1)
     hold.set()
-    waiting.settimeout(_PATIENCE_SECONDS)
+    waiting.settimeout(TIMEOUT)
     assert answer_of(waiting)[0] == 200
 
 
@@ -199,14 +199,14 @@ def test_a_request_has_to_come_to_its_end_however_it_drips(
     web = start()
     with web.connect(sent) as client:
         client.settimeout(0.1)
-        ends = time.monotonic() + _PATIENCE_SECONDS
+        ends = time.monotonic() + TIMEOUT
         first = b""
         while not first:
             assert time.monotonic() < ends
             client.sendall(b"1")
             with suppress(TimeoutError):
                 first = client.recv(1)
-        client.settimeout(_PATIENCE_SECONDS)
+        client.settimeout(TIMEOUT)
         status, _, body = answer_of(client)
     assert status == 408
     assert json.loads(body)["error"]["code"] == "request_timeout"
@@ -245,7 +245,7 @@ def test_what_is_idle_or_not_read_is_closed(
     clients += [
         web.connect(sent, receive_buffer=4_096) for sent in (b"", kept, SLOW["a file that is not read"])
     ]
-    ends = time.monotonic() + _PATIENCE_SECONDS
+    ends = time.monotonic() + TIMEOUT
     while time.monotonic() < ends and (web.server.active_channels or len(clients) < 3):
         time.sleep(0.02)
     assert not web.server.active_channels
@@ -257,7 +257,7 @@ def test_too_many_make_room_for_others(start: Callable[..., Web], clients: list[
         clients.append(web.connect(SLOW["a body that does not end"]))
         if len(clients) % 10 == 0:
             assert web.get("/api")[0] == 200
-    ends = time.monotonic() + _PATIENCE_SECONDS
+    ends = time.monotonic() + TIMEOUT
     while time.monotonic() < ends and len(web.server.active_channels) > 20:
         time.sleep(0.02)
     assert len(web.server.active_channels) <= 20
@@ -334,7 +334,7 @@ def test_unfinished_uploads_do_not_fill_the_disk(
     web = start()
     head = b"POST /api/v1/batches HTTP/1.1\r\nContent-Type: text/csv\r\nContent-Length: 60000000\r\n\r\n"
     clients += [web.connect(head + b"x" * 2_500_000) for _ in range(3)]
-    ends = time.monotonic() + _PATIENCE_SECONDS
+    ends = time.monotonic() + TIMEOUT
     while time.monotonic() < ends and received(web) < 7_500_000:
         time.sleep(0.02)
     answer = web.ask(head + b"x" * 2_000_000)

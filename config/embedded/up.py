@@ -123,19 +123,25 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
         fail(f"the settings cannot be used. {error}")
     except DatabaseError as error:
         fail(f"the database cannot be used: {str(error).strip()}")
-    secret = _first_key()
-    login_link = _login_link()
-    connection.close()
-    _write_env(secret)
     from django.conf import settings
 
-    from config.embedded.greeting import greeting
+    from config.startup.first_user import login_link
+    from config.startup.greeting import greeting
+
+    secret = _first_key()
+    link = login_link()
+    connection.close()
+    _write_env(secret)
 
     os.environ |= {
         "TAKEONE_EMBEDDED": "1",
         "TAKEONE_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "TAKEONE_GREETING": greeting(
-            os.environ["TAKEONE_URL"], os.environ["SORA_BASE_URL"], _env_file(), login_link
+            os.environ["TAKEONE_URL"],
+            os.environ["SORA_BASE_URL"],
+            f". {shlex.quote(str(_env_file()))}",
+            link,
+            ends=" (Ctrl-C ends it)",
         ),
     }
     os.chdir(settings.BASE_DIR)
@@ -176,10 +182,9 @@ def _env_file() -> Path:
 
 def _first_key() -> str:
     """The API key of var/takeone.env, made at the first start, with all scopes."""
-    from django.contrib.auth import get_user_model
-
     from accounts.keys.key_format import is_well_formed
     from accounts.models import ApiKey
+    from config.startup.first_user import first_user
 
     kept = ""
     if _env_file().exists():
@@ -194,25 +199,8 @@ def _first_key() -> str:
         if known.status == ApiKey.Status.ACTIVE:
             return kept
         kept = ""
-    owner, created = get_user_model().objects.get_or_create(
-        username="takeone", defaults={"is_staff": True, "is_superuser": True}
-    )
-    if created:
-        owner.set_unusable_password()
-        owner.save()
     # A key that the file keeps goes on working with a new database.
-    return ApiKey.issue(owner, "make up", scope=ApiKey.Scope.ADMIN, secret=kept)[1]
-
-
-def _login_link() -> str:
-    """A link into the admin for the user of _first_key; "" if it may not use the admin."""
-    from accounts.models import User
-    from accounts.sessions.login_link import NotAllowed, link_for
-
-    try:
-        return link_for(User.objects.get(username="takeone"))
-    except (NotAllowed, User.DoesNotExist):
-        return ""
+    return ApiKey.issue(first_user(), "make up", scope=ApiKey.Scope.ADMIN, secret=kept)[1]
 
 
 def _write_env(secret: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import eventually
 from videos.models import Job
 from videos.queue import wake
@@ -271,7 +272,7 @@ def test_no_caller_waits_for_a_broker_that_hangs(
 
     def hang(name: str, **_: Any) -> None:
         asked.set()
-        assert goes_on.wait(10)
+        assert goes_on.wait(TIMEOUT)
         published.append(name)
 
     settings.WAKE_MESSAGES_ENABLED = True
@@ -280,7 +281,7 @@ def test_no_caller_waits_for_a_broker_that_hangs(
         # Returns only if it does not wait for what is set below.
         with django_capture_on_commit_callbacks(execute=True):
             post(api, {"prompt": "boat"})
-        assert asked.wait(10)
+        assert asked.wait(TIMEOUT)
         with django_capture_on_commit_callbacks(execute=True):
             post(api, {"prompt": "kite"})
             post(api, {"prompt": "owl"})

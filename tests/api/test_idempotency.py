@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, IdempotencyKey, User
 from tests.api.test_create import problem
+from tests.timeouts import TIMEOUT
 from videos.lifecycle.create import create
 from videos.models import Job
 
@@ -191,7 +192,7 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
             return create(*given, **named)
         job = create(*given, **named)
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(TIMEOUT)
         if first_fails:
             raise ZeroDivisionError("power cut")
         return job
@@ -206,12 +207,12 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
     monkeypatch.setattr("videos.api.views.create", slow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(send)
-        assert begun.wait(10)
+        assert begun.wait(TIMEOUT)
         twin = pool.submit(send)
         while not waits_for_a_lock():
             assert not twin.done()
         go_on.set()
-        answers = [first.result(10), twin.result(10)]
+        answers = [first.result(TIMEOUT), twin.result(TIMEOUT)]
     assert Job.objects.count() == 1
     # The twin is not carried out but for a first that has left nothing.
     assert len(calls) == 1 + first_fails
@@ -245,19 +246,19 @@ def test_an_expired_key_that_another_request_is_deleting_holds_up_none(api: Clie
         with transaction.atomic():
             IdempotencyKey.objects.all().delete()
             held.set()
-            answered.wait(10)
+            answered.wait(TIMEOUT)
         connection.close()
 
     with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor:
         deleting = pool.submit(delete)
         try:
-            assert held.wait(10)
+            assert held.wait(TIMEOUT)
             cursor.execute("SET lock_timeout = '1s'")
             assert post(api, key="new").status_code == 201
         finally:
             cursor.execute("RESET lock_timeout")
             answered.set()
-        deleting.result(10)
+        deleting.result(TIMEOUT)
     assert [kept.key for kept in IdempotencyKey.objects.all()] == ["new"]
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Budget, User
 from tests.api.test_read import URL, completed, post
+from tests.docs import error_codes
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
@@ -152,11 +153,27 @@ def test_metadata_of_an_upload_is_shown_as_text(schema: dict[str, Any]) -> None:
 
 
 def test_an_idempotency_key_has_its_length_and_pattern(schema: dict[str, Any]) -> None:
-    parameters = schema["paths"]["/api/v1/videos"]["post"]["parameters"]
-    (key,) = (each["schema"] for each in parameters if each["name"] == "Idempotency-Key")
-    assert (key["minLength"], key["maxLength"]) == (1, 255)
-    assert re.fullmatch(key["pattern"], "a-key")
-    assert not re.fullmatch(key["pattern"], "a key")
+    found = {}
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            for each in operation.get("parameters", []):
+                if each["name"] == "Idempotency-Key":
+                    found[operation["operationId"]] = each["schema"]
+    assert {"createVideo", "retryVideo", "createBatch", "uploadBatch", "generateVideo"} <= found.keys()
+    for key in found.values():
+        assert (key["minLength"], key["maxLength"]) == (1, 255)
+        assert re.fullmatch(key["pattern"], "a-key")
+        assert not re.fullmatch(key["pattern"], "a key")
+
+
+def test_every_error_code_is_in_it(schema: dict[str, Any]) -> None:
+    components = schema["components"]["schemas"]
+    error = components["Error"]["properties"]["error"]["properties"]
+    assert set(error["code"]["enum"]) == error_codes.answer_codes().keys()
+    problems = error["details"]["description"].partition("Codes: ")[2].rstrip(".").split(", ")
+    assert set(problems) == error_codes.item_codes()
+    told = components["Failure"]["properties"]["code"]["description"]
+    assert set(re.findall(r"\w*_\w*", told)) == error_codes.job_codes()
 
 
 MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

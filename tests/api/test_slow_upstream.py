@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from upstreams.calls.brief_calls import BriefCalls, TooSlow
 from upstreams.client import errors
@@ -90,7 +91,7 @@ def test_of_many_only_a_few_wait() -> None:
         waiting = [pool.submit(places.answer, lambda: let_go.wait(60), 1) for _ in range(6)]
         for each in waiting:
             with pytest.raises(TooSlow) as raised:
-                each.result(5)
+                each.result(TIMEOUT)
             refused_at_once += "already" in str(raised.value)
         # Those that hang keep their places after their callers have gone.
         assert refused_at_once == 4

@@ -12,6 +12,7 @@ from accounts.budgets import reservations
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, statuses
+from tests.timeouts import TIMEOUT
 from tests.videos.test_races import at_once
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
@@ -31,7 +32,7 @@ def end(job: Job, together: threading.Barrier | None = None) -> None:
     with transaction.atomic():
         Job.lock(pk=job.pk).move(JobStatus.COMPLETED, video="x.mp4")
         if together:
-            together.wait(10)
+            together.wait(TIMEOUT)
 
 
 def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
@@ -45,7 +46,7 @@ def test_of_two_last_jobs_in_the_same_instant_one_completes_the_batch(
 
     def work(which: int) -> None:
         for pair in pairs:
-            instant.wait(10)
+            instant.wait(TIMEOUT)
             end(pair[which])
 
     assert at_once(lambda: work(0), lambda: work(1)) == [None, None]

@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.services import ROOT, free_port
+from tests.timeouts import TIMEOUT
 
 
 class _Answers(BaseHTTPRequestHandler):
     """Answers with the status that the path names; /302 leads to /200, and /0 has no answer."""
 
+    let_go: threading.Event
+
     def do_GET(self) -> None:
         status = int(self.path[1:])
         if status == 0:
-            time.sleep(4)
+            self.let_go.wait(TIMEOUT)
             return
         self.send_response(status)
         if status == 302:
@@ -33,10 +36,12 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address() -> Iterator[str]:
+    _Answers.let_go = threading.Event()
     with HTTPServer(("127.0.0.1", 0), _Answers) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
+        _Answers.let_go.set()
         server.shutdown()
         thread.join()
 
@@ -47,7 +52,7 @@ def probe(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=TIMEOUT,
     )
 
 

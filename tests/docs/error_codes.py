@@ -72,12 +72,26 @@ def answer_codes() -> dict[str, set[int]]:
             continue
         code = _code_given_by(kind) or kind.default_code
         found.setdefault(errors._CODES.get(code, code), set()).add(kind.status_code)
+    for status, code in _refused_by_the_server().items():
+        found.setdefault(code, set()).add(status)
     for name, call in _calls():
         if name == "respond" and (code := _text(call.args, 2)) is not None:
             status = call.args[1]
             assert isinstance(status, ast.Constant)
             found.setdefault(code, set()).add(int(status.value))  # type: ignore[arg-type]
     return found
+
+
+def _refused_by_the_server() -> dict[int, str]:
+    """The codes by status of what the web server refuses before Django sees it."""
+    tree = ast.parse(Path(settings.BASE_DIR / "config" / "web" / "request.py").read_text())
+    tables = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+    return {
+        key.value: str(_text(value.elts, 0))
+        for table in tables
+        for key, value in zip(table.keys, table.values, strict=True)
+        if isinstance(key, ast.Constant) and isinstance(key.value, int) and isinstance(value, ast.Tuple)
+    }
 
 
 def _code_given_by(kind: type) -> str | None:

@@ -58,6 +58,7 @@ def test_the_collector_finds_codes_of_each_kind() -> None:
     assert answers["payload_too_large"] == {413}
     assert answers["unauthorized"] == {401}
     assert answers["internal_error"] == {500}
+    assert answers["headers_too_large"] == {431}
     assert {"not_offered", "unknown_field", "not_unique", "too_many", "not_utf8", "unprintable"} <= (
         error_codes.item_codes()
     )

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.timeouts import TIMEOUT
+
 _ORDER = ["pending", "processing", "completed"]
-_SECONDS = 10
+_HEALTH_SECONDS = 10
 
 
 class Caller:
@@ -27,7 +29,7 @@ class Caller:
             f"{self.address}/api/v1/videos",
             json={"prompt": prompt, **request},
             headers=self.headers,
-            timeout=_SECONDS,
+            timeout=TIMEOUT,
         )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["data"]["jobId"])
@@ -40,7 +42,7 @@ class Caller:
 
     def get(self, address: str) -> requests.Response:
         """Any address that takes the key; fails the test unless it is answered with 200."""
-        answer = requests.get(address, headers=self.headers, timeout=_SECONDS)
+        answer = requests.get(address, headers=self.headers, timeout=TIMEOUT)
         assert answer.status_code == 200, f"{address}: {answer.status_code} {answer.text}"
         return answer
 
@@ -64,14 +66,14 @@ class Caller:
 def is_healthy(address: str) -> bool:
     """Whether /health answers with 200."""
     try:
-        return requests.get(f"{address}/health", timeout=_SECONDS).status_code == 200
+        return requests.get(f"{address}/health", timeout=_HEALTH_SECONDS).status_code == 200
     except requests.RequestException:
         return False
 
 
 def ledger(upstream: str) -> list[dict[str, Any]]:
     """The creates that the simulator at this base URL counts as paid."""
-    answer = requests.get(f"{upstream.removesuffix('/v1')}/_simulator/ledger", timeout=_SECONDS)
+    answer = requests.get(f"{upstream.removesuffix('/v1')}/_simulator/ledger", timeout=TIMEOUT)
     assert answer.status_code == 200, answer.text
     entries: list[dict[str, Any]] = answer.json()["data"]
     return entries

@@ -13,6 +13,7 @@ import pytest
 
 from tests import runtime
 from tests.services import ROOT, environment_without_settings
+from tests.timeouts import TIMEOUT
 
 T = TypeVar("T")
 
@@ -113,8 +114,8 @@ class Program:
     def kill(self) -> None:
         """What a power cut does: SIGKILL to every process of the session."""
         self._kill_members()
-        self.process.wait(_END_SECONDS)
-        eventually(lambda: not self._kill_members(), f"the end of {self.name}", within=_END_SECONDS)
+        self.process.wait(TIMEOUT)
+        eventually(lambda: not self._kill_members(), f"the end of {self.name}", within=TIMEOUT)
 
     def _kill_members(self) -> dict[int, str]:
         found = members(self.session)

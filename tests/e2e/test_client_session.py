@@ -9,12 +9,12 @@ import requests
 from tests.e2e.caller import ledger
 from tests.e2e.conftest import Up
 from tests.e2e.processes import eventually
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
 _WISH = {"prompt": "fun science brain animation", "style": "fun", "duration": 8, "aspectRatio": "16:9"}
 _WHO = {"username": "ada", "password": "a paper boat at dusk"}
-_SECONDS = 10
 
 
 class _Person:
@@ -25,14 +25,14 @@ class _Person:
         self.http = requests.Session()
 
     def post(self, path: str, body: Any = None) -> requests.Response:
-        answer = self.http.post(f"{self.address}/api/{path}", json=body, timeout=_SECONDS)
+        answer = self.http.post(f"{self.address}/api/{path}", json=body, timeout=TIMEOUT)
         if path in {"auth/register", "auth/login"}:
             self.http.headers["X-CSRFToken"] = answer.json()["data"]["csrfToken"]
         return answer
 
     def get(self, path: str) -> requests.Response:
         address = path if path.startswith("http") else f"{self.address}/api/{path}"
-        return self.http.get(address, timeout=_SECONDS)
+        return self.http.get(address, timeout=TIMEOUT)
 
 
 def test_register_log_in_generate_poll_fetch_log_out(up: Callable[..., Up]) -> None:

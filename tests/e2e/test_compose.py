@@ -4,6 +4,7 @@ The services' names become addresses of this machine, and the places of volumes 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -14,11 +15,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import requests
 
 from tests.deploy import composition, image
+from tests.e2e import greeting
 from tests.e2e.caller import Caller, ledger
 from tests.e2e.processes import Program, eventually, run
-from tests.services import free_port
+from tests.services import ROOT, free_port
+from tests.timeouts import TIMEOUT
 
 pytestmark = [
     pytest.mark.e2e,
@@ -110,9 +114,15 @@ def test_the_services_make_a_video(composed: Composition, start: Callable[..., P
         )
 
     web = services["web"]
-    make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
-    key = run(make_key, composed.environment(web), composed.app).strip()
+    # The command of docs/running.md.
+    page = (ROOT / "docs" / "running.md").read_text()
+    (typed,) = re.findall(r"^docker compose exec web python (.*next_steps)$", page, re.M)
+    printed = run(typed.split(), composed.environment(web), composed.app)
+    key = re.findall(r"TAKEONE_API_KEY=(\S+)", printed)[0]
     caller = Caller(composed.here("http://127.0.0.1:8000"), key)
+    link = re.findall(r"\S+/admin/login-link\S+", printed)[0]
+    assert requests.get(link, timeout=TIMEOUT).status_code == 200
+    assert greeting.printed(printed) == greeting.shown()
     job, _ = caller.follow(caller.ask_for("A harbour at dawn"), within=45)
 
     assert caller.get(job["result"]["videoUrl"]).content[4:8] == b"ftyp"
@@ -172,7 +182,7 @@ def test_the_servers_own_checks_find_them_well(name: str) -> None:
             moved += ["-p", str(port)]
         else:
             moved = [word.replace("-h 127.0.0.1", f"-h {url.hostname} -p {port}") for word in words]
-        return subprocess.run(moved, capture_output=True, timeout=10).returncode
+        return subprocess.run(moved, capture_output=True, timeout=TIMEOUT).returncode
 
     assert asked(url.port or {"postgres": 5432, "redis": 6379}[name]) == 0
     assert asked(free_port()) != 0

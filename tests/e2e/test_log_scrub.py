@@ -15,6 +15,7 @@ from tests.e2e.caller import is_healthy
 from tests.e2e.conftest import Up
 from tests.e2e.processes import Program, eventually
 from tests.services import free_port
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
 
@@ -51,7 +52,7 @@ def test_no_log_has_a_secret(
     }
 
     def ask(method: str, path: str, **given: Any) -> requests.Response:
-        return requests.request(method, f"{address}{path}", timeout=20, **given)
+        return requests.request(method, f"{address}{path}", timeout=TIMEOUT, **given)
 
     headers = {
         "x-api-key": key,
@@ -93,15 +94,17 @@ def test_no_log_has_a_secret(
     password = "gulls drift past 7731 windows"
     person = {"username": "ada", "password": password, "email": f"{canary('email')}@example.com"}
     session = requests.Session()
-    assert session.post(f"{address}/api/auth/register", json=person, timeout=20).status_code == 201
+    assert session.post(f"{address}/api/auth/register", json=person, timeout=TIMEOUT).status_code == 201
     assert (
         session.post(
-            f"{address}/api/auth/login", json={"username": "ada", "password": canary("wrong")}, timeout=20
+            f"{address}/api/auth/login",
+            json={"username": "ada", "password": canary("wrong")},
+            timeout=TIMEOUT,
         ).status_code
         == 401
     )
-    csrf = {"X-CSRFToken": session.get(f"{address}/api/auth/me", timeout=20).json()["data"]["csrfToken"]}
-    assert session.post(f"{address}/api/auth/refresh", headers=csrf, timeout=20).status_code == 200
+    csrf = {"X-CSRFToken": session.get(f"{address}/api/auth/me", timeout=TIMEOUT).json()["data"]["csrfToken"]}
+    assert session.post(f"{address}/api/auth/refresh", headers=csrf, timeout=TIMEOUT).status_code == 200
     tokens = [cookie.value for cookie in session.cookies if cookie.value]
     assert len(tokens) >= 2
 
@@ -144,7 +147,7 @@ def test_no_log_has_the_passwords_of_servers_that_do_not_answer(
     # The second asks the cache as well.
     for path, status in (("/api/v1/videos", 503), ("/schema", 200)):
         given = {"x-api-key": key_format.generate()} if status == 503 else {}
-        assert requests.get(f"{address}{path}", headers=given, timeout=20).status_code == status
+        assert requests.get(f"{address}{path}", headers=given, timeout=TIMEOUT).status_code == status
 
     def all_have_tried() -> bool:
         return all(program.running() and told in program.output for program, told in tries)
@@ -153,7 +156,7 @@ def test_no_log_has_the_passwords_of_servers_that_do_not_answer(
     for program, _ in tries:
         program.interrupt()
     for program, _ in tries:
-        program.process.wait(15)
+        program.process.wait(TIMEOUT)
         assert "canary" not in program.output.lower(), program.name
 
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from tests.e2e.processes import eventually, members
 from tests.faults.stack import SIMULATOR, WORKERS, Stack, running
 from tests.servers import Absent
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -54,7 +55,7 @@ def stack(deployment: Stack) -> Stack:
 
 def look(stack: Stack) -> tuple[int, dict[str, Any]]:
     begun = time.monotonic()
-    answer = requests.get(f"{stack.settings['TAKEONE_URL']}/ready", timeout=10)
+    answer = requests.get(f"{stack.settings['TAKEONE_URL']}/ready", timeout=TIMEOUT)
     # What the checks may take, and what a busy machine does.
     assert time.monotonic() - begun < 2.5
     return answer.status_code, answer.json()
@@ -160,7 +161,7 @@ def test_the_web_shows_what_the_workers_have_counted(stack: Stack) -> None:
         address = f"{stack.settings['TAKEONE_URL']}/metrics?format=prometheus"
         found = {
             (sample.name, *sample.labels.values()): sample.value
-            for family in parse(requests.get(address, timeout=10).text)
+            for family in parse(requests.get(address, timeout=TIMEOUT).text)
             for sample in family.samples
         }
         assert found["takeone_http_requests_total", "POST", "api/v1/videos", "201"] >= 1

@@ -13,6 +13,7 @@ import requests
 
 from tests.e2e.caller import Caller
 from tests.e2e.processes import Program
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
 _MANY = 300
@@ -28,15 +29,15 @@ def unfinished(caller: Caller, count: int) -> Iterator[None]:
     )
     with ExitStack() as stack:
         for _ in range(count):
-            client = socket.create_connection((str(parts.hostname), parts.port or 80), timeout=10)
+            client = socket.create_connection((str(parts.hostname), parts.port or 80), timeout=TIMEOUT)
             stack.enter_context(client).sendall(head.encode())
         yield
 
 
 def serves(caller: Caller) -> bool:
     began = time.monotonic()
-    assert requests.get(f"{caller.address}/health", timeout=10).status_code == 200
-    answer = requests.get(f"{caller.address}/api/v1/videos", headers=caller.headers, timeout=10)
+    assert requests.get(f"{caller.address}/health", timeout=TIMEOUT).status_code == 200
+    answer = requests.get(f"{caller.address}/api/v1/videos", headers=caller.headers, timeout=TIMEOUT)
     assert answer.status_code == 200
     return time.monotonic() - began < 3
 
@@ -68,6 +69,6 @@ def test_a_long_address_is_answered_in_the_envelope(
 ) -> None:
     _, caller = start_web({"TAKEONE_VAR": str(tmp_path / "var")})
     for length, status in ((5_000, 404), (100_000, 431)):
-        answer = requests.get(f"{caller.address}/{'a' * length}", timeout=10)
+        answer = requests.get(f"{caller.address}/{'a' * length}", timeout=TIMEOUT)
         assert answer.status_code == status
         assert answer.json()["success"] is False

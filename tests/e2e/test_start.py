@@ -11,6 +11,7 @@ from config.startup.refusals import RULES
 from tests import runtime
 from tests.e2e.processes import run
 from tests.services import ROOT, environment_without_settings, free_port
+from tests.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +26,7 @@ PROGRAMS = {
     "work": ["manage.py", "work"],
 }
 PRICES = {"SORA_PRICES": '{"sora-2": {"1280x720": "-1"}}'}
-TIMEOUT = {"SORA_TIMEOUT": "soon"}
+NONSENSE = {"SORA_TIMEOUT": "soon"}
 
 
 def ended(name: str, var: Path, changed: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -38,12 +39,12 @@ def ended(name: str, var: Path, changed: dict[str, str]) -> subprocess.Completed
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=18,
+        timeout=TIMEOUT,
     )
 
 
 @pytest.mark.parametrize("name", ["wsgi", "gunicorn", "worker", "beat"])
-@pytest.mark.parametrize("changed", [PRICES, TIMEOUT], ids=["a rule", "nonsense"])
+@pytest.mark.parametrize("changed", [PRICES, NONSENSE], ids=["a rule", "nonsense"])
 def test_a_process_refuses_bad_settings_by_one_line(
     name: str, changed: dict[str, str], tmp_path: Path
 ) -> None:

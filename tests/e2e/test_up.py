@@ -17,6 +17,7 @@ import requests
 from tests.e2e.caller import ledger, printed_create
 from tests.e2e.conftest import Up
 from tests.e2e.processes import eventually, members, resident_bytes
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -27,7 +28,7 @@ def test_a_video_is_made_and_paid_once(up: Callable[..., Up]) -> None:
     service = up()
 
     address, headers, body = printed_create(service.program.output, service.env)
-    answer = requests.post(address, data=body, headers=headers, timeout=10)
+    answer = requests.post(address, data=body, headers=headers, timeout=TIMEOUT)
     assert answer.status_code == 201, answer.text
     job, statuses = service.caller.follow(answer.json()["data"]["jobId"], within=30)
 
@@ -84,13 +85,13 @@ def test_it_prints_each_address_and_a_way_into_the_admin(up: Callable[..., Up]) 
     assert {f"{address}/{each}" for each in ("docs", "health", "ready", "admin/")} <= printed
     (link,) = (each for each in printed if "token=" in each)
     for each in (printed - {service.upstream, link}) | {f"{address}/", f"{address}/admin"}:
-        assert requests.get(each, timeout=10).status_code in {200, 503}, each
+        assert requests.get(each, timeout=TIMEOUT).status_code in {200, 503}, each
 
     browser = requests.Session()
-    page = browser.get(link, timeout=10)
+    page = browser.get(link, timeout=TIMEOUT)
     assert (page.status_code, page.url) == (200, f"{address}/admin/")
     assert "takeone" in page.text
-    assert requests.get(link, timeout=10).status_code == 403
+    assert requests.get(link, timeout=TIMEOUT).status_code == 403
     # It was printed for a person, once, and no log line repeats it.
     assert service.program.output.count("token=") == 1
 

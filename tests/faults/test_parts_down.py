@@ -16,6 +16,7 @@ from tests.faults.books import is_quiet, judge, ledger
 from tests.faults.persistent import ask_for
 from tests.faults.stack import WEB, Stack, running
 from tests.servers import Absent
+from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 
@@ -66,7 +67,7 @@ def test_while_postgresql_is_away_callers_are_told_and_workers_wait(stack: Stack
     stack.postgresql.stop()
     address = f"{stack.caller.address}/api/v1/videos"
     for _ in range(3):
-        answer = requests.post(address, json={"prompt": "x"}, headers=stack.caller.headers, timeout=10)
+        answer = requests.post(address, json={"prompt": "x"}, headers=stack.caller.headers, timeout=TIMEOUT)
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.json()["error"]["code"] == "database_unavailable"
@@ -194,9 +195,9 @@ def test_a_web_server_that_is_told_to_end_answers_what_it_has_taken(stack: Stack
     before = {str(pk) for (pk,) in stack.ask("SELECT id FROM videos_job")}
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask)
-        assert taken.wait(20)
+        assert taken.wait(TIMEOUT)
         stack.parts[WEB].process.terminate()
-        asking.result(60)
+        asking.result(TIMEOUT)
         assert stack.parts[WEB].ends(within=40) == 0
     stack.mend()
     eventually(stack.is_up, "the web server", within=40)

@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError
 from pytest_django import Settings
 
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from upstreams.calls import contact
 from upstreams.calls.contact import ObservedClient, ask_if_silent, note_answer, write_down
@@ -178,5 +179,5 @@ def test_noting_waits_for_no_database() -> None:
 
     thread = threading.Thread(target=note)
     thread.start()
-    assert done.wait(5)
+    assert done.wait(TIMEOUT)
     thread.join()

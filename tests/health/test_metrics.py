@@ -16,6 +16,7 @@ from health.metrics.counters import Counters, counters
 from health.metrics.snapshot import latest, measure_if_due
 from health.models import Counter, Snapshot
 from health.readiness.checker import Checker, Readiness
+from tests.timeouts import TIMEOUT
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -197,7 +198,7 @@ def test_processes_that_flush_at_once_lose_nothing_and_do_not_deadlock() -> None
     def process(number: int) -> None:
         mine = Counters()
         try:
-            start.wait(10)
+            start.wait(TIMEOUT)
             for _ in range(20):
                 names = [f"takeone_{each}" for each in range(20)]
                 for name in names if number % 2 else reversed(names):
@@ -212,7 +213,7 @@ def test_processes_that_flush_at_once_lose_nothing_and_do_not_deadlock() -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT)
     assert failed == []
     assert set(Counter.objects.values_list("value", flat=True)) == {80.0}
 

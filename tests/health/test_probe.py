@@ -9,6 +9,7 @@ from health.readiness import probe as probes
 from health.readiness.probe import CheckFailed, Probe
 from tests.e2e.processes import eventually
 from tests.log_lines import Lines
+from tests.timeouts import TIMEOUT
 
 
 class Hanging:
@@ -20,7 +21,7 @@ class Hanging:
 
     def __call__(self) -> str:
         self.begun += 1
-        assert self.released.wait(20)
+        assert self.released.wait(TIMEOUT)
         return "it went on"
 
 

@@ -19,6 +19,7 @@ from health.readiness import checker, migrations_applied
 from health.readiness.probe import CheckFailed
 from health.readiness.work import read_work
 from health.rules import monitoring_is_configured
+from tests.timeouts import TIMEOUT
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Heartbeat
@@ -204,7 +205,7 @@ def test_a_redis_that_takes_no_write_is_noticed(settings: Settings) -> None:
         settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0?protocol=2"
         with pytest.raises(CheckFailed, match="refuses to store"):
             checks.broker()
-        thread.join(5)
+        thread.join(TIMEOUT)
 
 
 def test_storage_without_a_folder_that_can_be_written_is_said(settings: Settings, tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 import requests
 
 from tests import runtime
+from tests.timeouts import TIMEOUT
 
 T = TypeVar("T")
 
 _ROOT = Path(__file__).parents[2]
-_WITHIN = 10.0
 _numbers = itertools.count()
 
 
 def eventually(look: Callable[[], T], what: str) -> T:
     """Looks until what it finds is true, and returns that."""
-    ends = time.monotonic() + _WITHIN
+    ends = time.monotonic() + TIMEOUT
     while not (found := look()):
-        assert time.monotonic() < ends, f"not within {_WITHIN:g} s: {what}; last seen: {found!r}"
+        assert time.monotonic() < ends, f"not within {TIMEOUT:g} s: {what}; last seen: {found!r}"
         time.sleep(0.02)
     return found
 
@@ -47,7 +47,7 @@ class Simulator:
         self.session.headers["Authorization"] = "Bearer sk-test"
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        arguments.setdefault("timeout", 10)
+        arguments.setdefault("timeout", TIMEOUT)
         return self.session.request(method, self.url.removesuffix("/v1") + path, **arguments)
 
     def create(self, prompt: str = "", **fields: Any) -> requests.Response:
@@ -102,7 +102,7 @@ class Simulator:
         """Stops it if it runs; returns what it wrote to standard error."""
         if self.process.poll() is None:
             self.process.terminate()
-        _, complaint = self.process.communicate(timeout=5)
+        _, complaint = self.process.communicate(timeout=TIMEOUT)
         if hasattr(self, "session"):
             self.session.close()
         return str(complaint)

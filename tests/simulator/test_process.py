@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.process import Simulator, command, eventually
+from tests.timeouts import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*options: str, state: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(state, *options), cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
+        command(state, *options), cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
 
 
@@ -45,7 +46,7 @@ def test_it_ends_at_once_and_quietly_in_mid_render(
     with simulator.call("GET", "/v1/videos/" + simulator.ledger()[0]["id"], stream=True):
         started = time.monotonic()
         simulator.process.send_signal(name)
-        assert simulator.process.wait(timeout=5) == 0
+        assert simulator.process.wait(TIMEOUT) == 0
         assert not any(_alive(render) for render in renders)
         assert time.monotonic() - started < 1
     assert simulator.end() == ""
@@ -80,7 +81,7 @@ def test_a_successor_waits_for_a_predecessor_that_is_dying(start: Callable[..., 
         simulator.kill()
         assert successor.stdout.readline().startswith("simulator: http://")
         successor.terminate()
-        assert successor.wait(timeout=5) == 0
+        assert successor.wait(TIMEOUT) == 0
 
 
 def test_a_state_file_that_is_none_is_one_line(tmp_path: Path) -> None:

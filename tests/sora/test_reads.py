@@ -10,6 +10,7 @@ import requests
 import responses
 
 from tests.sora.upstream import VIDEO, drip, refused_port, reply, silence, then_close, then_reset
+from tests.timeouts import TIMEOUT
 from upstreams.client.client import SoraClient
 from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
 
@@ -302,7 +303,7 @@ def test_one_thread_past_its_deadline_leaves_the_other_alone(serve, make_client)
         if b"slow" in upstream.requests[-1]:
             drip(HEAD + b"X-Slow: ", b".")(upstream, connection)
         else:
-            release.wait(5)
+            release.wait(TIMEOUT)
             reply()(upstream, connection)
 
     upstream = serve(handler)
@@ -319,7 +320,7 @@ def test_one_thread_past_its_deadline_leaves_the_other_alone(serve, make_client)
     with pytest.raises(Unavailable), client.download("slow", deadline=0.2):
         pass
     release.set()
-    thread.join(5)
+    thread.join(TIMEOUT)
     assert results["patient"].id == "video_1"
 
 
@@ -341,5 +342,5 @@ def test_many_threads_share_a_client(serve, make_client):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(TIMEOUT)
     assert seen == ["video_1"] * 80

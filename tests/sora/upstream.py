@@ -12,6 +12,8 @@ from typing import Self
 
 import trustme
 
+from tests.timeouts import TIMEOUT
+
 VIDEO = {"id": "video_1", "object": "video", "status": "queued", "progress": 0}
 
 Handler = Callable[["Upstream", socket.socket], None]
@@ -131,7 +133,7 @@ def then_reset(upstream: Upstream, connection: socket.socket) -> None:
 
 
 def silence(upstream: Upstream, connection: socket.socket) -> None:
-    upstream.stopping.wait(10)
+    upstream.stopping.wait(TIMEOUT)
 
 
 def drip(start: bytes, forever: bytes, every: float = 0.02) -> Handler:

@@ -13,6 +13,7 @@ from io import BytesIO
 
 import av
 
+from tests.timeouts import TIMEOUT
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
 from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoError, VideoPage
@@ -164,7 +165,7 @@ def scripted(dialect: Dialect = OPENAI, *, concurrency: int = 4, deadline: float
     )
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
     """Waits until the condition holds; fails after so many seconds."""
     ends = time.monotonic() + seconds
     while not condition():

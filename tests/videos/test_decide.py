@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from tests.api.test_idempotency import waits_for_a_lock
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
@@ -466,7 +467,7 @@ def meeting(change: Callable[[], Any], call: Callable[[], Any]) -> Any:
         with transaction.atomic():
             change()
             changed.set()
-            assert go_on.wait(10)
+            assert go_on.wait(TIMEOUT)
         connection.close()
 
     def then_close() -> Any:
@@ -477,13 +478,13 @@ def meeting(change: Callable[[], Any], call: Callable[[], Any]) -> Any:
 
     with ThreadPoolExecutor(2) as pool:
         other = pool.submit(commit_late)
-        assert changed.wait(10)
+        assert changed.wait(TIMEOUT)
         called = pool.submit(then_close)
         while not (called.done() or waits_for_a_lock()):
             pass
         go_on.set()
-        other.result(10)
-        return called.result(10)
+        other.result(TIMEOUT)
+        return called.result(TIMEOUT)
 
 
 @pytest.mark.postgres

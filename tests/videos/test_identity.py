@@ -590,7 +590,7 @@ def test_an_old_video_that_the_list_lacks_and_the_upstream_knows_keeps_absence_f
     submit_next(upstream)
     submission = only(job)
     for seconds in (2.5, 5.5, 15.5):
-        submission = look_at(job, upstream, seconds)
+        submission = search_at(job, upstream, seconds)
     assert submission.state == ("absent" if forgotten else "unknown")
 
 

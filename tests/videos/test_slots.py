@@ -17,6 +17,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from config.celery import share_out as on_worker_init
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip, eventually
 from upstreams.client import errors
 from upstreams.client.types import Content
@@ -36,6 +37,12 @@ THREADS = 8
 @pytest.fixture(autouse=True)
 def _one_worker() -> None:
     slots.share_out(THREADS)
+
+
+@pytest.fixture
+def _endless(settings: Settings) -> None:
+    """No fetch ends for being slow, however busy the machine is."""
+    settings.SORA_DOWNLOAD_MIN_BYTES_PER_SECOND = 0
 
 
 class Dripping:
@@ -83,6 +90,7 @@ def render(make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClien
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_endless")
 def test_files_that_drip_keep_nothing_else_of_a_worker_from_its_work(
     make_job: Callable[..., Job],
     upstream: Upstream,
@@ -101,12 +109,12 @@ def test_files_that_drip_keep_nothing_else_of_a_worker_from_its_work(
             eventually(lambda: sum(each.done() for each in fetches) == THREADS - 3)
             assert Submission.objects.filter(state="rendered", due_at__lte=database_now()).count() == 5
             waiting = make_job()
-            run(tasks.submit).result(5)
+            run(tasks.submit).result(TIMEOUT)
             waiting.refresh_from_db()
             assert waiting.status == "processing", "it is sent"
             Submission.objects.filter(job=waiting).update(due_at=database_now())
             sora.complete(str(waiting.submissions.get().upstream_id))
-            run(tasks.sweep).result(5)
+            run(tasks.sweep).result(TIMEOUT)
             assert waiting.submissions.get().state == "rendered", "it is swept"
             assert dripping.open == 3
         finally:
@@ -116,6 +124,7 @@ def test_files_that_drip_keep_nothing_else_of_a_worker_from_its_work(
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_endless")
 def test_files_that_dripped_before_leave_room_for_those_that_come_now(
     make_job: Callable[..., Job],
     upstream: Upstream,
@@ -133,7 +142,7 @@ def test_files_that_dripped_before_leave_room_for_those_that_come_now(
             again = [run(tasks.advance, submission_id=pk) for pk in old]
             eventually(lambda: sum(each.done() for each in again) == len(old) - 1)
             monkeypatch.setattr(sora, "download", whole)
-            run(tasks.advance, submission_id=new).result(10)
+            run(tasks.advance, submission_id=new).result(TIMEOUT)
             assert Submission.objects.get(pk=new).state == "stored"
         finally:
             dripping.ended.set()
@@ -153,12 +162,12 @@ def test_creates_that_hang_keep_no_file_from_being_fetched(
     for _ in range(THREADS):
         make_job()
     answered = threading.Event()
-    sora.before = lambda _: answered.wait(30) and None
+    sora.before = lambda _: answered.wait(TIMEOUT) and None
     with worker() as run:
         try:
             sends = [run(tasks.submit) for _ in range(2 * THREADS)]
             eventually(lambda: sum(each.done() for each in sends) == 2 * THREADS - 2)
-            run(tasks.advance, submission_id=pk).result(10)
+            run(tasks.advance, submission_id=pk).result(TIMEOUT)
             assert Submission.objects.get(pk=pk).state == "stored"
         finally:
             answered.set()

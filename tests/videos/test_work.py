@@ -6,6 +6,7 @@ import pytest
 from django.db import DatabaseError
 from pytest_django import Settings
 
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
 from videos import tasks
@@ -105,7 +106,7 @@ def test_the_work_outlasts_a_database_that_is_away(
         target=lambda: command.Command().handle(every=0.01, threads=1), name="work under test"
     )
     running.start()
-    running.join(10)
+    running.join(TIMEOUT)
     assert not running.is_alive()
     assert attempts == 2
     assert "away" in caplog.text

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
+from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
@@ -194,13 +195,13 @@ def test_a_hint_waits_for_no_lock(hook: Client, job: Job, upstream: Upstream) ->
             Job.lock(pk=job.pk)
             Submission.objects.select_for_update().get(pk=submission.pk)
             held.set()
-            done.wait(5)
+            done.wait(TIMEOUT)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert held.wait(5)
+        assert held.wait(TIMEOUT)
         began = time.monotonic()
         assert send(hook, event(str(submission.upstream_id))).status_code == 204
         assert time.monotonic() - began < 2

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from accounts.budgets.reservations import dollars
 from api.bodies.json_field import JSONObjectField
+from api.error_codes import JOB_CODES
 from api.moments import MomentField, written
 from upstreams.offer import pricing
 from upstreams.offer.request import PRIORITIES
@@ -51,7 +52,7 @@ class Result(serializers.Serializer):  # type: ignore[type-arg]
 class Failure(serializers.Serializer):  # type: ignore[type-arg]
     """Why a job failed."""
 
-    code = serializers.CharField()
+    code = serializers.CharField(help_text=f"{', '.join(JOB_CODES)}, or a code of the upstream's own.")
     message = serializers.CharField()
     details = serializers.JSONField(allow_null=True)
     timestamp = MomentField()

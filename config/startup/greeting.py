@@ -1,20 +1,21 @@
-"""What `make up` prints after the start: the addresses and the next steps."""
-
-import shlex
-from pathlib import Path
+"""What is printed once everything is up: the addresses and the next steps."""
 
 
-def greeting(url: str, upstream: str, env_file: Path, login_link: str) -> str:
-    """The text; `login_link` is "" if the user of `make up` may not use the admin."""
+def greeting(url: str, upstream: str, read_key: str, login_link: str, ends: str = "") -> str:
+    """The text.
+
+    `read_key` is the shell's line that sets TAKEONE_URL and TAKEONE_API_KEY, `ends` says how to end it all,
+    and `login_link` is "" if the first user may not use the admin.
+    """
     admin = f"{url}/admin/"
     if login_link:
         admin += f"\n\nLog in to the admin with this link. It works once, for ten minutes:\n\n  {login_link}"
     return f"""
-Take One is up at {url} (Ctrl-C ends it). Upstream: {upstream}
+Take One is up at {url}{ends}. Upstream: {upstream}
 
 In another shell, ask for a video:
 
-  . {shlex.quote(str(env_file))}
+  {read_key}
   curl --fail-with-body -sS "$TAKEONE_URL/api/v1/videos" -H "x-api-key: $TAKEONE_API_KEY" \\
     -H "Content-Type: application/json" -d '{{"prompt": "A paper boat crossing a puddle at dusk"}}'
 
