@@ -17,8 +17,8 @@ GUARDS: Final = (
     ),
     Guard(
         "only a match is adopted",
-        "videos.reconciliation.reconcile:reconcile",
-        "upstream.dialect.match_key(video) == submission.match_key",
+        "videos.reconciliation.reconcile:_matches",
+        "upstream.dialect.match_key(video) == key",
         "True",
         "tests/videos/test_reconcile.py",
     ),
@@ -31,7 +31,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a match from before the attempt is not adopted",
-        "videos.reconciliation.reconcile:reconcile",
+        "videos.reconciliation.reconcile:_matches",
         "video.created_at is None or video.created_at >= start",
         "True",
         "tests/videos/test_reconcile.py",
@@ -88,12 +88,8 @@ GUARDS: Final = (
     Guard(
         "another echo than was sent is remembered",
         "videos.lifecycle.outcomes:accept",
-        """
-        submission.match_key != upstream.dialect.match_key(video) or not _dated_within(
-            video, submission, now
-        )
-        """,
-        "not _dated_within(video, submission, now)",
+        "submission.match_key != upstream.dialect.match_key(video) or not dates_agree",
+        "not dates_agree",
         "tests/videos/test_submit.py",
     ),
     Guard(
