@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 import redis
 
-_START_SECONDS = 20
+from tests.timeouts import TIMEOUT
+
 _STOP_SECONDS = 10
 
 
@@ -209,7 +210,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _wait_for(server: subprocess.Popen[bytes], answers: Callable[[], None], log: Path) -> str:
-    ends = time.monotonic() + _START_SECONDS
+    ends = time.monotonic() + TIMEOUT
     while time.monotonic() < ends and server.poll() is None:
         try:
             answers()
@@ -217,7 +218,7 @@ def _wait_for(server: subprocess.Popen[bytes], answers: Callable[[], None], log:
             time.sleep(0.1)
         else:
             return ""
-    return _last_line(log.read_text(errors="replace")) or f"no answer within {_START_SECONDS} s"
+    return _last_line(log.read_text(errors="replace")) or f"no answer within {TIMEOUT} s"
 
 
 def _last_line(text: str) -> str:

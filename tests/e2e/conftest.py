@@ -13,8 +13,7 @@ from psycopg import sql
 from tests.e2e.caller import Caller, is_healthy, sourced
 from tests.e2e.processes import Program, eventually, run
 from tests.services import ROOT, connect, free_port
-
-_START_SECONDS = 30
+from tests.timeouts import TIMEOUT
 
 _programs = pytest.StashKey[list[Program]]()
 
@@ -80,9 +79,9 @@ def up(start: Callable[..., Program], tmp_path: Path) -> Callable[..., Up]:
         port = port or free_port()
         program = start(["-m", "config.embedded.up", "--port", str(port)], options | settings)
         address = f"http://127.0.0.1:{port}"
-        eventually(lambda: program.running() and is_healthy(address), "/health", within=_START_SECONDS)
+        eventually(lambda: program.running() and is_healthy(address), "/health", within=TIMEOUT)
         # Printed once all is up, which is just after the first request can be served.
-        eventually(lambda: "Take One is up" in program.output, "the greeting", within=_START_SECONDS)
+        eventually(lambda: "Take One is up" in program.output, "the greeting", within=TIMEOUT)
         env = sourced(var / "takeone.env")
         return Up(program, Caller(address, env["TAKEONE_API_KEY"]), env)
 
@@ -103,7 +102,7 @@ def start_simulator(start: Callable[..., Program], tmp_path: Path) -> Callable[.
         eventually(
             lambda: program.running() and ready.exists() and ready.read_text(),
             "the simulator's ready file",
-            within=_START_SECONDS,
+            within=TIMEOUT,
         )
         return program, ready.read_text().strip()
 
@@ -124,7 +123,7 @@ def start_web(start: Callable[..., Program]) -> Callable[..., tuple[Program, Cal
             {**settings, "TAKEONE_BIND": f"127.0.0.1:{port}"},
         )
         address = f"http://127.0.0.1:{port}"
-        eventually(lambda: program.running() and is_healthy(address), "/health", within=_START_SECONDS)
+        eventually(lambda: program.running() and is_healthy(address), "/health", within=TIMEOUT)
         return program, Caller(address, key)
 
     return begin

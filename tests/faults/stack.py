@@ -22,12 +22,12 @@ from tests.e2e.caller import Caller, is_healthy
 from tests.e2e.processes import Program, eventually, members, run
 from tests.servers import Server, dump, load, own_postgresql, own_redis
 from tests.services import connect, free_port
+from tests.timeouts import TIMEOUT
 
 WEB: Final = "web"
 SIMULATOR: Final = "simulator"
 # One worker of threads, one with children: a kill takes the whole of the one, and a task of the other.
 WORKERS: Final = {"threads": "4", "prefork": "4"}
-_START_SECONDS = 30
 _CELERY = ("-m", "celery", "-A", "config")
 # Waits as short as the settings allow.
 _BRISK = {
@@ -240,7 +240,7 @@ def running(
         try:
             deployment.prepare()
             deployment.start()
-            eventually(deployment.is_up, "the deployment", within=_START_SECONDS)
+            eventually(deployment.is_up, "the deployment", within=TIMEOUT)
             yield deployment
         finally:
             for program in deployment.started:
