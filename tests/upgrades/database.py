@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import django
 
@@ -21,7 +21,9 @@ from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.db.migrations.executor import MigrationExecutor  # noqa: E402
 from django.db.models import Q  # noqa: E402
+from django.test import Client  # noqa: E402
 
+from accounts.models import ApiKey, User  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402
 from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
 from upstreams.client.types import CreateRequest, Phase  # noqa: E402
@@ -50,6 +52,31 @@ def make(release: str) -> None:
 def show(release: str) -> None:
     """Prints what the tables hold in the columns that the release had."""
     print(json.dumps(rows.read(released.FOLDER / release / "rows.sql")))
+
+
+def ready(release: str) -> None:
+    """Prints what /ready says of the database."""
+    checks = Client(headers={"host": "127.0.0.1"}).get("/ready").json()["checks"]
+    print(json.dumps({"repository": checks["repository"]}))
+
+
+def answer(release: str) -> None:
+    """Prints what callers are told of what the rows hold."""
+    key = ApiKey.issue(User.objects.get(username="ada"), "later", scope=ApiKey.Scope.ADMIN)[1]
+    client = Client(headers={"x-api-key": key, "host": "127.0.0.1"})
+
+    def data(path: str) -> Any:
+        response = client.get(f"/api/v1/{path}")
+        assert response.status_code == 200, response.content
+        return response.json()["data"]
+
+    jobs = {
+        job["prompt"]: [job["status"], job["stage"], job["cost"]["settled"], (job["error"] or {}).get("code")]
+        for job in data("videos?limit=100")
+    }
+    batches = {batch["name"]: batch["status"] for batch in data("batches?limit=100")}
+    keys = {key["name"]: key["status"] for key in data("keys")}
+    print(json.dumps({"jobs": jobs, "batches": batches, "keys": keys}))
 
 
 def go_on(release: str) -> None:
@@ -98,13 +125,16 @@ def _know_what_was_accepted(client: ScriptedClient) -> None:
                 client.complete(submission.upstream_id)
 
 
+_STEPS: Final = {"make": make, "show": show, "ready": ready, "answer": answer, "go_on": go_on}
+
+
 def main() -> None:
     """Does the step."""
     parser = argparse.ArgumentParser(prog="python -m tests.upgrades.database")
     parser.add_argument("release", choices=released.releases())
-    parser.add_argument("step", choices=["make", "show", "go_on"])
+    parser.add_argument("step", choices=list(_STEPS))
     options = parser.parse_args()
-    {"make": make, "show": show, "go_on": go_on}[options.step](options.release)
+    _STEPS[options.step](options.release)
 
 
 if __name__ == "__main__":

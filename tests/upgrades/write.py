@@ -21,13 +21,16 @@ os.environ |= {
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
+from django.test import override_settings  # noqa: E402
 
 from accounts.models import ApiKey, Budget, IdempotencyKey, LoginAttempts, Session, User  # noqa: E402
 from batches.items import Items, Listed  # noqa: E402
 from batches.lifecycle.cancel import cancel_batch  # noqa: E402
 from batches.lifecycle.create import create_batch  # noqa: E402
-from batches.lifecycle.pause import pause  # noqa: E402
+from batches.lifecycle.pause import pause, resume  # noqa: E402
+from batches.lifecycle.retry import retry_failed  # noqa: E402
 from batches.models import Batch  # noqa: E402
+from batches.progress import BatchStatus  # noqa: E402
 from health.models import Counter, Snapshot  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402
 from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
@@ -41,14 +44,16 @@ from videos.lifecycle.cancel import cancel  # noqa: E402
 from videos.lifecycle.create import create  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
 from videos.lifecycle.outcomes import fail  # noqa: E402
+from videos.lifecycle.retry import retry  # noqa: E402
 from videos.lifecycle.send import submit_next  # noqa: E402
 from videos.models import Heartbeat, Job, Submission, locked  # noqa: E402
 from videos.queue import heartbeats  # noqa: E402
 from videos.queue.claim import claim  # noqa: E402
+from videos.queue.holds import hold_some  # noqa: E402
 from videos.reconciliation.decisions import declare_absent  # noqa: E402
 from videos.results.media import accept_media  # noqa: E402
 from videos.results.store import store  # noqa: E402
-from videos.states import CostState, JobStatus, SubmissionState  # noqa: E402
+from videos.states import COST_IN, CostState, JobStatus, SubmissionState  # noqa: E402
 
 UPSTREAM: Final = "scripted"
 
@@ -64,14 +69,22 @@ class Rows:
         self.owner = User.objects.create_user("ada", email="ada@example.org")
         self.key, _ = ApiKey.issue(self.owner, "a program")
 
-    def job(self, prompt: str) -> Job:
+    def job(
+        self,
+        prompt: str,
+        *,
+        owner: User | None = None,
+        key: ApiKey | None = None,
+        priority: str = "normal",
+    ) -> Job:
         """A pending job."""
-        asked = VideoRequest(prompt=prompt, metadata={"was": prompt})
-        return create(asked, owner=self.owner, api_key=self.key, upstream=self.upstream)
+        asked = VideoRequest(prompt=prompt, metadata={"was": prompt}, priority=priority)
+        key = key or (None if owner else self.key)
+        return create(asked, owner=owner or self.owner, api_key=key, upstream=self.upstream)
 
-    def batch(self, name: str, prompt: str) -> Batch:
-        """A batch of one pending job."""
-        items = Items(Listed([{"prompt": prompt}]), {}, self.upstream)
+    def batch(self, name: str, *prompts: str) -> Batch:
+        """A batch of pending jobs."""
+        items = Items(Listed([{"prompt": prompt} for prompt in prompts]), {}, self.upstream)
         made = create_batch(items, owner=self.owner, api_key=self.key, upstream=self.upstream, name=name)
         return made.batch
 
@@ -114,6 +127,23 @@ class Rows:
         submission.refresh_from_db()
         return submission
 
+    def stored(self, submission: Submission) -> None:
+        """Has it rendered and kept."""
+        self.client.complete(str(submission.upstream_id))
+        self.swept()
+        submission.refresh_from_db()
+        store(submission, self.upstream)
+
+    def failed(self, submission: Submission) -> None:
+        """Has the upstream fail it."""
+        self.client.fail(str(submission.upstream_id))
+        self.swept()
+
+    def of_a_batch(self, prompt: str) -> Submission:
+        """Sends the next job, which has this prompt."""
+        assert submit_next(self.upstream)
+        return Submission.objects.get(job__prompt=prompt)
+
     def swept(self) -> None:
         Submission.objects.filter(state=SubmissionState.RENDERING).update(due_at=database_now())
         Provider.objects.update(sweep_due_at=None)
@@ -135,11 +165,10 @@ class Rows:
         self._waiting()
 
     def _ends(self) -> None:
-        stored = self.rendered("stored")
-        store(stored, self.upstream)
-        failed = self.sent("failed")
-        self.client.fail(str(failed.upstream_id))
-        self.swept()
+        store(self.rendered("stored"), self.upstream)
+        self.failed(self.sent("failed"))
+        with override_settings(SORA_BILLS_FAILED=True):
+            self.failed(self.sent("failed at a price"))
         self.ended(self.sent("lost"), SubmissionState.LOST, "upstream_lost")
         self.ended(self.sent("given up"), SubmissionState.GIVEN_UP, "gave_up")
         unknown = self.answered_with("given up without an id", errors.OutcomeUnknown("no answer"))
@@ -151,6 +180,17 @@ class Rows:
         with locked(dropped) as (_, dropped):
             assert dropped.move(SubmissionState.DROPPING)
             assert dropped.move(SubmissionState.DROPPED)
+        stopped = self.stopping("stopped")
+        with locked(stopped) as (_, stopped):
+            assert stopped.move(SubmissionState.DROPPED, cost_state=CostState.RELEASED)
+
+    def stopping(self, prompt: str) -> Submission:
+        """A render that is being stopped, and may not have to be paid."""
+        submission = self.sent(prompt)
+        cancel(submission.job, self.upstream)
+        with locked(submission) as (_, submission):
+            assert submission.move(SubmissionState.DROPPING, due_at=database_now())
+        return submission
 
     def _under_way(self) -> None:
         self.sent("rendering")
@@ -159,23 +199,36 @@ class Rows:
         cancel(dropping.job, self.upstream)
         with locked(dropping) as (_, dropping):
             assert dropping.move(SubmissionState.DROPPING, due_at=database_now())
+        self.stopping("stopping")
+        given_up = self.sent("given up and asked for again")
+        self.ended(given_up, SubmissionState.GIVEN_UP, "gave_up")
+        retry(given_up.job, self.upstream)
         self.accepted_without_an_answer("unknown")
 
     def _batches(self) -> None:
         cancel_batch(self.batch("cancelled", "cancelled in a batch"), self.upstream)
         self.batch("completed", "stored in a batch")
-        assert submit_next(self.upstream)
-        submission = Submission.objects.get(job__prompt="stored in a batch")
-        self.client.complete(str(submission.upstream_id))
-        self.swept()
-        store(submission, self.upstream)
+        self.stored(self.of_a_batch("stored in a batch"))
+        self.batch("failed", "failed in a batch")
+        self.failed(self.of_a_batch("failed in a batch"))
+        self.batch("partial", "stored beside a failed one", "failed beside a stored one")
+        first, second = [self.of_a_batch(job.prompt) for job in self._pending("partial")]
+        self.stored(first)
+        self.failed(second)
+        self.batch("processing", "rendering in a batch")
+        self.of_a_batch("rendering in a batch")
+        self.batch("reopened", "asked for again in a batch")
+        self.failed(self.of_a_batch("asked for again in a batch"))
         pause(self.batch("paused", "paused in a batch"))
+
+    def _pending(self, batch: str) -> list[Job]:
+        return list(Job.objects.filter(group__batch__name=batch, status=JobStatus.PENDING).order_by("id"))
 
     def _accounts(self) -> None:
         now = database_now()
-        ApiKey.issue(self.owner, "revoked")[0].revoke()
+        for scope in (ApiKey.Scope.READ, ApiKey.Scope.ADMIN):
+            ApiKey.issue(self.owner, f"scope {scope}", scope=scope)
         ApiKey.issue(self.owner, "expired", expires_at=now - timedelta(days=1))
-        User.objects.create_user("deactivated", is_active=False)
         Budget.objects.create(owner=self.owner, period=Budget.Period.MONTH, limit=1000)
         Budget.objects.create(owner=self.owner, api_key=self.key, period=Budget.Period.DAY, limit=100)
         IdempotencyKey.objects.create(
@@ -206,17 +259,39 @@ class Rows:
         self.answered_with("unsent", errors.NotSent("no connection"))
         self.job("sending")
         assert claim(self.upstream)
-        self.job("pending")
-        self.batch("pending", "pending in a batch")
+        self.job("pending", priority="low")
+        self.job("urgent", priority="high")
+        resumed = self.batch("pending", "pending in a batch")
+        pause(resumed)
+        resume(resumed)
+        assert retry_failed(Batch.objects.get(name="reopened"), self.upstream, api_key=self.key)
+        self._held()
+
+    def _held(self) -> None:
+        """What waits, and is not sent."""
+        key, _ = ApiKey.issue(self.owner, "revoked")
+        held = self.job("of a revoked key", key=key)
+        key.revoke()
+        hold_some(Job.objects.filter(pk=held.pk), key.pk)
+        deactivated = User.objects.create_user("deactivated")
+        self.job("of a deactivated account", owner=deactivated)
+        deactivated.is_active = False
+        deactivated.save()
 
 
 def check() -> None:
     """Nothing that a release can hold is missing."""
     for model in rows.our_models():
         assert model._default_manager.exists(), f"no row of {model._meta.label}"
-    assert set(Job.objects.values_list("status", flat=True)) == set(JobStatus)
-    assert set(Submission.objects.values_list("state", flat=True)) == set(SubmissionState)
-    assert set(Submission.objects.values_list("cost_state", flat=True)) == set(CostState)
+        for field in model._meta.concrete_fields:
+            choices = {value for value, _ in field.flatchoices}
+            found = model._default_manager.filter(**{f"{field.name}__in": choices})
+            missing = choices - set(found.values_list(field.name, flat=True))
+            assert not missing, f"no row of {model._meta.label} with {field.name} {missing}"
+    costs = set(Submission.objects.values_list("state", "cost_state"))
+    assert costs == {(state, cost) for state, allowed in COST_IN.items() for cost in allowed}
+    tally = {batch.name for batch in Batch.objects.all()}
+    assert tally >= set(BatchStatus), tally
 
 
 def main() -> None:
