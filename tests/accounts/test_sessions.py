@@ -116,7 +116,7 @@ def test_https_closes_registration_and_prefixes_cookies(monkeypatch: pytest.Monk
             patch.setenv("SECRET_KEY", "x")
             for name, value in environment.items():
                 patch.setenv(name, value)
-            return runpy.run_path(str(Path(__file__).resolve().parents[2] / "config/settings.py"))
+            return runpy.run_path(str(Path(__file__).resolve().parents[2] / "config/settings/service.py"))
 
     plain = settings_with(TAKEONE_URL="http://127.0.0.1:8000")
     assert (plain["ALLOW_REGISTRATION"], plain["TRUSTED_PROXIES"]) == (True, 0)

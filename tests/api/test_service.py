@@ -148,7 +148,8 @@ def test_the_example_of_the_environment_names_every_setting() -> None:
     root = Path(__file__).resolve().parents[2]
     import re
 
-    code = (root / "config/settings.py").read_text() + (root / "config/pulse.py").read_text()
+    files = [*(root / "config/settings").glob("*.py"), root / "config/pulse.py"]
+    code = "".join(path.read_text() for path in files)
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', code))
     read |= set(re.findall(r'url_with_password\(\s*"[A-Z_]+",\s*"([A-Z_]+)"', code))
     server = (root / "config/server.py").read_text() + (root / "config/web/worker.py").read_text()

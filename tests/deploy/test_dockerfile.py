@@ -88,7 +88,12 @@ def test_what_the_image_does_not_need_is_not_sent_to_the_engine(path: str) -> No
 
 
 def test_what_it_needs_is_sent() -> None:
-    for path in ("manage.py", "videos/models/job.py", "config/settings.py", "requirements/runtime.txt"):
+    for path in (
+        "manage.py",
+        "videos/models/job.py",
+        "config/settings/service.py",
+        "requirements/runtime.txt",
+    ):
         assert image.is_sent(path)
 
 

@@ -130,8 +130,9 @@ def main() -> int:
     app.loader.import_default_modules()
     read = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
     names = {*modules(), *chosen(read)}
-    for file in ("settings.py", "server.py", "celery.py"):
-        names.update(written((ROOT / "config" / file).read_text()))
+    config = ROOT / "config"
+    for file in (*(config / "settings").glob("*.py"), config / "server.py", config / "celery.py"):
+        names.update(written(file.read_text()))
     missing = []
     # Neither is an import: a task is published by its name, and a model has a label.
     labels = {model._meta.label for model in apps.get_models()}

@@ -57,7 +57,7 @@ GUARDS: Final = (
     ),
     Guard(
         "every view asks for the API key's scope",
-        "config.settings:",
+        "config.settings.rest:",
         '"accounts.keys.permissions.HasScope"',
         "",
         "tests/api/test_scopes.py",
@@ -85,7 +85,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a key in a request is what it is judged by",
-        "config.settings:",
+        "config.settings.rest:",
         """["accounts.keys.authentication.ApiKeyAuthentication",
             "accounts.sessions.cookies.CookieAuthentication"]""",
         """["accounts.sessions.cookies.CookieAuthentication",
