@@ -57,6 +57,7 @@ def _options() -> argparse.Namespace:
     add("--ready-file", type=Path, help="gets the URL when the simulator is ready")
     add("--exit-with-parent", action="store_true", help="end when the process that started it ends")
     add("--clock-offset", type=float, default=0.0, help="seconds that its clock is ahead")
+    add("--count-ids", action="store_true", help="ids are video_1, video_2 and so on")
     add("--verbose", action="store_true", help="one line per request on standard error")
     options = parser.parse_args()
     options.parent = os.getppid()

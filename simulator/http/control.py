@@ -42,6 +42,7 @@ class Control:
             web.delete("/_simulator/requests", self.clear_requests),
             web.post("/_simulator/webhook", self.set_webhook),
             web.post("/_simulator/clock", self.set_clock),
+            web.delete("/_simulator/jobs", self.forget_jobs),
         ]
 
     async def show_faults(self, request: web.Request) -> web.Response:
@@ -123,6 +124,10 @@ class Control:
             raise invalid("offset", f"'offset' must be seconds, up to {_MAX_OFFSET} either way.")
         self.clock.offset = float(offset)
         return web.json_response({"offset": self.clock.offset})
+
+    async def forget_jobs(self, request: web.Request) -> web.Response:
+        """Drops all jobs, as a server does that keeps them in memory and is started again."""
+        return web.json_response({"forgotten": self.store.forget_all(time.time())})
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Simulator:
             options.expires_seconds,
             clock,
             self._webhooks.notify,
+            count_ids=options.count_ids,
         )
         gate = Gate(
             faults, self._webhooks, counts, clock, options.api_key, options.poll_after_ms, options.verbose

@@ -1,6 +1,7 @@
 """The operations of `/v1/videos`: what each is asked, checks and answers."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,6 +46,8 @@ class Videos:
         expires_seconds: float,
         clock: Clock,
         made: Callable[[], None],
+        *,
+        count_ids: bool,
     ) -> None:
         self._store = store
         self._characters = Characters(store, clips)
@@ -54,6 +57,7 @@ class Videos:
         self._expires_seconds = expires_seconds
         self._clock = clock
         self._made = made
+        self._count_ids = count_ids
 
     async def create(self, call: Call) -> Answer:
         body = call.body
@@ -203,7 +207,10 @@ class Videos:
             given = call.fault.params["id"]
             if isinstance(given, str) and given and self._store.job(given) is None:
                 return given
-        return new_id(now)
+        if not self._count_ids:
+            return new_id(now)
+        numbers = itertools.count(self._store.next_count())
+        return next(each for each in (f"video_{n}" for n in numbers) if self._store.job(each) is None)
 
     def _visible(self, video_id: str) -> Job:
         job = self._store.job(video_id)

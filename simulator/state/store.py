@@ -114,6 +114,26 @@ class Store:
             (now, f"{job.id}{FORGOTTEN}{job.number}", job.number),
         )
 
+    def forget_all(self, now: float) -> int:
+        """Drops every job and event, as a server does that keeps them in memory; says how many jobs.
+
+        The ledger keeps them, and their ids may be given again.
+        """
+        with self._transaction() as db:
+            db.execute("DELETE FROM events")
+            return db.execute(
+                "UPDATE jobs SET deleted_at = coalesce(deleted_at, ?), announced = 1, id = id || ? || number"
+                " WHERE instr(id, ?) = 0",
+                (now, FORGOTTEN, FORGOTTEN),
+            ).rowcount
+
+    def next_count(self) -> int:
+        """How many jobs there will be with the next one, without those that were dropped with their ids."""
+        row = self._db.execute(
+            "SELECT count(*) + 1 FROM jobs WHERE instr(id, ?) = 0", (FORGOTTEN,)
+        ).fetchone()
+        return int(row[0])
+
     def ready(self, job: Job, now: float) -> None:
         """The clip is there: the job ends when its render time is over."""
         self._db.execute(

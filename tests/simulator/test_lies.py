@@ -5,7 +5,8 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from tests.simulator.process import Simulator, error
+from tests.simulator.process import Simulator, error, eventually
+from tests.simulator.receiver import SECRET, Receiver
 
 
 def test_a_clock_that_is_off_dates_videos_and_answers(start: Callable[..., Simulator]) -> None:
@@ -69,3 +70,41 @@ def test_a_list_can_be_jumbled(start: Callable[..., Simulator]) -> None:
     simulator.arm("jumbled", bare=True)
     assert set(simulator.call("GET", "/v1/videos").json()) == {"object", "data"}
     assert simulator.ids() == list(reversed(made))
+
+
+def test_a_server_that_forgets_its_jobs_counts_from_1_again(start: Callable[..., Simulator]) -> None:
+    simulator = start("--tiny", "--render-seconds", "0", "--count-ids")
+    assert [simulator.made("A heron"), simulator.made("A boat")] == ["video_1", "video_2"]
+    assert simulator.call("DELETE", "/_simulator/jobs").json() == {"forgotten": 2}
+    assert simulator.ids() == []
+    assert error(simulator.call("GET", "/v1/videos/video_2"))[0] == 404
+    assert simulator.made("A kite") == "video_1"
+    assert simulator.retrieve("video_1")["prompt"] == "A kite"
+    assert [(entry["id"], entry["prompt"], entry["billed"]) for entry in simulator.ledger()] == [
+        ("video_1", "A heron", True),
+        ("video_2", "A boat", True),
+        ("video_1", "A kite", True),
+    ]
+    assert simulator.call("DELETE", "/_simulator/jobs").json() == {"forgotten": 1}
+
+
+def test_counted_ids_skip_none_and_repeat_none(start: Callable[..., Simulator]) -> None:
+    simulator = start("--tiny", "--render-seconds", "0", "--count-ids")
+    first, second = simulator.made(), simulator.made()
+    simulator.finished(first)
+    simulator.arm("reused_id")
+    assert [simulator.made(), simulator.made(), simulator.made()] == [first, "video_3", "video_4"]
+    simulator.call("DELETE", f"/v1/videos/{second}")
+    assert simulator.made() == "video_5"
+
+
+def test_no_webhook_tells_of_a_job_that_was_forgotten(
+    start: Callable[..., Simulator], receiver: Receiver
+) -> None:
+    webhook = ("--webhook-url", receiver.url, "--webhook-secret", SECRET)
+    simulator = start("--tiny", "--render-seconds", "1", *webhook)
+    simulator.made()
+    assert simulator.call("DELETE", "/_simulator/jobs").json() == {"forgotten": 1}
+    later = simulator.made()
+    eventually(lambda: receiver.of(later), "the webhook")
+    assert [hook.event["data"]["id"] for hook in receiver.hooks] == [later]
