@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from django.db import models
 
+from upstreams.client.types import ID_MAX_BYTES
 from upstreams.clock import database_now
 
 
@@ -62,7 +63,7 @@ class Provider(models.Model):
     # When the next sweep is due; while one runs, the end of its lease.
     sweep_due_at = models.DateTimeField(null=True)
     # The video of the list after which the next sweep continues; "" for the beginning.
-    sweep_after = models.CharField(max_length=255, blank=True)
+    sweep_after = models.CharField(max_length=ID_MAX_BYTES, blank=True)
     # Null before the first audit, which is due AUDIT_SECONDS after created_at.
     audit_due_at = models.DateTimeField(null=True)
     # False once it has echoed other fields than it was sent, or dated a video outside its create: what its
@@ -113,7 +114,7 @@ class ForeignVideo(models.Model):
     """A video on a provider's list that an operator declared to be none of ours."""
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="foreign_videos")
-    upstream_id = models.CharField(max_length=255)
+    upstream_id = models.CharField(max_length=ID_MAX_BYTES)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -10,6 +10,7 @@ import responses
 from tests.sora.conftest import KEY, PROMPT, REQUEST
 from upstreams.client.dialects import OPENAI
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, SoraError
+from upstreams.client.types import Phase
 
 URL = "https://sora.test/v1/videos"
 READABLE = {"error": {"message": "no", "type": "invalid_request_error", "param": "size", "code": "bad"}}
@@ -17,9 +18,13 @@ READABLE = {"error": {"message": "no", "type": "invalid_request_error", "param":
 
 @pytest.fixture
 def create(make_client):
-    def outcome(status: int, body: bytes | None = None, json: object = None, **headers: str):
+    def outcome(
+        status: int, body: bytes | None = None, json: object = None, content_type: str = "", **headers: str
+    ):
         with responses.RequestsMock() as mock:
             content = {"json": json} if body is None else {"body": body}
+            if content_type:
+                content["content_type"] = content_type
             mock.post(URL, status=status, headers=headers, **content)
             try:
                 return make_client().create(REQUEST)
@@ -93,12 +98,45 @@ def test_a_refusal_without_message_shows_its_code(create):
 UNREADABLE = [b"", b"<html>", b"{}", b"[]", b'"no"', b'{"error": null}', b'{"error": {}}', b'{"detail": ""}']
 
 
-@pytest.mark.parametrize("status", [400, 405, 422])
+@pytest.mark.parametrize("status", [400, 405, 413, 422, 431])
 @pytest.mark.parametrize("body", UNREADABLE)
-def test_unreadable_refusals_prove_nothing(create, status, body):
+def test_a_refusal_is_one_whatever_its_body_looks_like(create, status, body):
+    error = create(status, body, content_type="text/html")
+    assert type(error) is Rejected
+    assert error.message == f"HTTP {status} without a readable error"
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 460, 499, 500])
+@pytest.mark.parametrize("body", UNREADABLE)
+def test_a_status_that_proves_nothing_does_not_by_its_body_either(create, status, body):
     error = create(status, body)
     assert type(error) is OutcomeUnknown
     assert error.answered
+
+
+def test_a_refusal_with_its_error_at_the_top_is_read(create):
+    # TensorRT-LLM, and vLLM before it nested its errors.
+    json = {"object": "error", "message": "no", "type": "BadRequestError", "param": "size", "code": 400}
+    error = create(400, json=json)
+    assert (type(error), error.message, error.code, error.param) == (Rejected, "no", "400", "size")
+
+
+def test_a_refusal_in_plain_text_is_read(create):
+    error = create(413, b"Request body\n too large\n", content_type="text/plain; charset=utf-8")
+    assert error.message == "Request body too large"
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_error_that_carries_a_failed_video_is_an_accepted_create(create, status):
+    video = create(
+        status, json={"id": "video_1", "status": "failed", "error": {"code": status, "message": "no"}}
+    )
+    assert (video.id, video.phase, video.error.code) == ("video_1", Phase.FAILED, str(status))
+
+
+@pytest.mark.parametrize("json", [{"id": "req_1", "error": "no"}, {"id": "video_1", "status": "queued"}])
+def test_an_error_with_an_id_of_something_else_is_no_video(create, json):
+    assert type(create(400, json=json)) is Rejected
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
@@ -113,7 +151,7 @@ def test_a_2xx_without_a_usable_id_says_that_it_was_accepted(create, status, bod
 
 @pytest.mark.parametrize("status", [301, 400, 408, 500, 503])
 def test_no_other_status_says_that_it_was_accepted(create, status):
-    assert not create(status, b"").succeeded
+    assert not getattr(create(status, b""), "succeeded", False)
 
 
 @pytest.mark.parametrize("status", [300, 304, 408, 409, 425, 500, 502, 503, 504, 529, 599])

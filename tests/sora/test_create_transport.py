@@ -219,7 +219,7 @@ def test_body_of_a_redirect_is_read_with_a_cap(serve, make_client):
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(429, Busy), (401, Misconfigured), (500, OutcomeUnknown), (400, OutcomeUnknown)]
+    ("status", "expected"), [(429, Busy), (401, Misconfigured), (500, OutcomeUnknown), (400, Rejected)]
 )
 def test_a_status_counts_although_the_body_breaks_off(serve, make_client, status, expected):
     upstream = serve(then_close(b"HTTP/1.1 %d No\r\nContent-Length: 99\r\n\r\n{" % status))

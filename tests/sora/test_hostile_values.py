@@ -56,7 +56,10 @@ def is_bounded(video: Video) -> bool:
     assert all(m + timedelta(days=36_500) > datetime(2000, 1, 1, tzinfo=UTC) for m in moments)
     assert video.progress is None or 0 <= video.progress <= 100
     OPENAI.match_key(video)
-    return max(map(len, texts)) <= types.ID_MAX_LENGTH and len(video.prompt or "") <= types.PROMPT_MAX_LENGTH
+    return (
+        max(len(text.encode()) for text in texts) <= types.ID_MAX_BYTES
+        and len(video.prompt or "") <= types.PROMPT_MAX_LENGTH
+    )
 
 
 @settings(max_examples=150, derandomize=True, deadline=None)

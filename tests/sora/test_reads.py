@@ -13,6 +13,7 @@ from tests.sora.upstream import VIDEO, drip, refused_port, reply, silence, then_
 from tests.timeouts import TIMEOUT
 from upstreams.client.client import SoraClient
 from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
+from upstreams.client.types import Phase
 
 ROOT = "https://sora.test/v1/videos"
 ONE = f"{ROOT}/video_1"
@@ -344,3 +345,20 @@ def test_many_threads_share_a_client(serve, make_client):
     for thread in threads:
         thread.join(TIMEOUT)
     assert seen == ["video_1"] * 80
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
+def test_a_failed_video_in_the_body_of_an_error_is_the_answer(mock, make_client, status):
+    # So does vLLM-Omni 0.30.0.
+    mock.get(
+        ONE, status=status, json=VIDEO | {"status": "failed", "error": {"code": status, "message": "no"}}
+    )
+    video = make_client().retrieve("video_1")
+    assert (video.phase, video.error.message) == (Phase.FAILED, "no")
+    assert len(mock.calls) == 1
+
+
+def test_an_error_with_a_video_that_still_runs_is_an_error(mock, make_client):
+    mock.get(ONE, status=400, json=VIDEO)
+    with pytest.raises(Rejected):
+        make_client().retrieve("video_1")

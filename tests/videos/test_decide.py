@@ -126,7 +126,7 @@ def test_an_id_that_the_upstream_does_not_know_is_refused(unknown: Submission) -
     refused("knows no video video_x", "adopt", name(unknown), "video_x", force=True)
 
 
-@pytest.mark.parametrize("given", ["", "../models", "a b", "x" * 300])
+@pytest.mark.parametrize("given", ["", "../models", "a b", "x" * 2001])
 def test_what_cannot_be_an_id_is_refused_without_asking(
     unknown: Submission, sora: ScriptedClient, given: str
 ) -> None:

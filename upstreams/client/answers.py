@@ -6,19 +6,20 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
 from upstreams.client.exchange import Answer
 from upstreams.client.redaction import Redactor
-from upstreams.client.types import Unreadable, Video, storable
+from upstreams.client.types import Phase, Unreadable, Video, VideoPage, storable
 
 _CONFIGURATION = frozenset({401, 402, 403})
 _NO_QUOTA = "insufficient_quota"
-# A 4xx that may come from a proxy after the upstream took the request, or that speaks of another copy of it.
-_AMBIGUOUS = frozenset({408, 409, 425})
+# A 4xx that may come from a proxy after the upstream took the request (460 is AWS's and 499 nginx's for a
+# client that went away), or that speaks of another copy of it.
+_AMBIGUOUS = frozenset({408, 409, 425, 460, 499})
 # No wait is longer than a day, and a larger number may be no valid time.
 RETRY_AFTER_MAX_SECONDS = 86_400.0
 # A Video has three levels, and a page of a hundred some thousand values.
@@ -39,6 +40,8 @@ class Complaint:
 def created(answer: Answer, redactor: Redactor) -> Video:
     """The video in the answer to a create. Raises Busy, Misconfigured, Rejected or OutcomeUnknown."""
     status = answer.status
+    if (failed := _failed_video(answer)) is not None:
+        return failed
     if 200 <= status < 300:
         try:
             return Video.parse(decoded(answer))
@@ -46,11 +49,42 @@ def created(answer: Answer, redactor: Redactor) -> Video:
             raise OutcomeUnknown(f"accepted ({status}), but {error}", succeeded=True) from error
     _refuse_common(answer, redactor)
     complaint = complaint_of(answer, redactor)
-    if 400 <= status < 500 and status not in _AMBIGUOUS and complaint is not None:
-        raise Rejected(complaint.message, status=status, code=complaint.code, param=complaint.param)
+    # Whatever the body looks like: servers, frameworks and proxies refuse in many forms.
+    if 400 <= status < 500 and status not in _AMBIGUOUS:
+        raise _rejected(answer, complaint)
     raise OutcomeUnknown(
         _summary(answer, complaint), answered=status >= 300, retry_after=retry_after(answer.headers)
     )
+
+
+def _rejected(answer: Answer, complaint: Complaint | None) -> Rejected:
+    code, param = (complaint.code, complaint.param) if complaint else (None, None)
+    return Rejected(_summary(answer, complaint), status=answer.status, code=code, param=param)
+
+
+def retrieved(answer: Answer, redactor: Redactor) -> Video:
+    """The video that a retrieve was answered with; raises as require_success, and Unreadable."""
+    if (failed := _failed_video(answer)) is not None:
+        return failed
+    require_success(answer, redactor)
+    return Video.parse(decoded(answer))
+
+
+def listed(answer: Answer, redactor: Redactor) -> VideoPage:
+    """The page that a list was answered with; raises as require_success, and Unreadable."""
+    require_success(answer, redactor)
+    return replace(VideoPage.parse(decoded(answer)), dated_at=date_of(answer.headers))
+
+
+def _failed_video(answer: Answer) -> Video | None:
+    """The video in the body of an error: vLLM-Omni 0.30.0 answers so for one that has failed."""
+    if answer.status < 400:
+        return None
+    try:
+        video = Video.parse(decoded(answer))
+    except Unreadable:
+        return None
+    return video if video.phase is Phase.FAILED else None
 
 
 def require_success(answer: Answer, redactor: Redactor) -> None:
@@ -61,8 +95,7 @@ def require_success(answer: Answer, redactor: Redactor) -> None:
     _refuse_common(answer, redactor)
     complaint = complaint_of(answer, redactor)
     if 400 <= status < 500 and status != 408:
-        code, param = (complaint.code, complaint.param) if complaint else (None, None)
-        raise Rejected(_summary(answer, complaint), status=status, code=code, param=param)
+        raise _rejected(answer, complaint)
     raise Unavailable(_summary(answer, complaint), retry_after=retry_after(answer.headers))
 
 
@@ -95,11 +128,14 @@ def parsed(body: bytes) -> object:
 
 
 def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
-    """The error in a body, in OpenAI's or FastAPI's form; None if it has none."""
+    """The error in a body; None if it has none.
+
+    It reads the forms of OpenAI, of FastAPI, of TensorRT-LLM and older vLLM (the error at the top), and text.
+    """
     try:
         payload = decoded(answer)
     except Unreadable:
-        return None
+        return _plain_text(answer, redactor)
     match payload:
         case {"error": {} as error}:
             message, code = error.get("message"), _label(error.get("code"))
@@ -116,7 +152,17 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
             return Complaint(redactor.text(message), _label(rest.get("type")), param)
         case {"detail": {} as detail} if detail:
             return Complaint(redactor.text(json.dumps(detail)))
+        case {"message": str(message), **rest} if message:
+            return Complaint(redactor.text(message), _label(rest.get("code")), _label(rest.get("param")))
     return None
+
+
+def _plain_text(answer: Answer, redactor: Redactor) -> Complaint | None:
+    """A short body that is text by its type. A page in HTML is written for people and says little."""
+    if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "text/plain":
+        return None
+    text = " ".join(answer.body[:4096].decode("utf-8", "replace").split())
+    return Complaint(redactor.text(text)) if text else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -103,11 +102,7 @@ class SoraClient:
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
         """The present video. Raises NotFound, Rejected, Misconfigured, Busy or Unavailable, as all reads."""
-        return self._repeat(
-            self._request("GET", _path(video_id)),
-            lambda answer: Video.parse(answers.decoded(answer)),
-            deadline=deadline,
-        )
+        return self._repeat(self._request("GET", _path(video_id)), answers.retrieved, deadline=deadline)
 
     def list(
         self,
@@ -121,9 +116,7 @@ class SoraClient:
         params = {"limit": str(limit), "order": order} | ({} if after is None else {"after": after})
         page = self._repeat(
             self._request("GET", "/videos", params=params),
-            lambda answer: replace(
-                VideoPage.parse(answers.decoded(answer)), dated_at=answers.date_of(answer.headers)
-            ),
+            answers.listed,
             cap=MAX_PAGE_BODY_BYTES,
             deadline=deadline,
         )
@@ -136,7 +129,7 @@ class SoraClient:
         """Delete the video. If the dialect says so, this also stops its render.
 
         NotFound may mean that an earlier try of the same call did it."""
-        self._repeat(self._request("DELETE", _path(video_id)), lambda answer: None)
+        self._repeat(self._request("DELETE", _path(video_id)), answers.require_success)
 
     def probe(self, *, deadline: float | None = None) -> None:
         """Find out whether the upstream answers us: lists one video, as the protocol has no health path."""
@@ -188,7 +181,7 @@ class SoraClient:
     def _repeat(
         self,
         request: requests.Request,
-        parse: Callable[[Answer], _T],
+        meaning: Callable[[Answer, Redactor], _T],
         *,
         cap: int = MAX_VIDEO_BODY_BYTES,
         deadline: float | None = None,
@@ -199,8 +192,7 @@ class SoraClient:
         def attempt(left: float) -> _T:
             try:
                 answer = self._ask(self._session, request, seconds=left, cap=cap, redactor=redactor)
-                answers.require_success(answer, redactor)
-                return parse(answer)
+                return meaning(answer, redactor)
             except (NotSent, OutcomeUnknown, Unreadable) as error:
                 raise Unavailable(str(error)) from error
 

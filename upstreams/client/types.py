@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Self
 
-ID_MAX_LENGTH = 255
+# LiteLLM 1.108.7 wraps an id into one of about 290 characters. In bytes of UTF-8: no index has room for more.
+ID_MAX_BYTES = 2000
 # Codes and messages are stored and shown: nothing that an upstream sends may outgrow the column or the page.
 CODE_MAX_LENGTH = 100
 MESSAGE_MAX_LENGTH = 2000
@@ -24,6 +25,7 @@ NO_CODE = "upstream_error"
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
+_PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,9})?)\s*%?\s*")
 _NUMBER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
 
 
@@ -41,13 +43,15 @@ class Phase(StrEnum):
     CANCELLED = "cancelled"
 
 
+# In lower case. The first of each are OpenAI's; the others are of gateways and of servers that almost speak
+# this protocol. `deleted` is what SGLang answers to a delete.
 _ENDED = {
-    "completed": Phase.COMPLETED,
-    "failed": Phase.FAILED,
-    "error": Phase.FAILED,
+    **dict.fromkeys(
+        ("completed", "complete", "succeeded", "succeed", "success", "done", "finished"), Phase.COMPLETED
+    ),
+    **dict.fromkeys(("failed", "failure", "fail", "error", "errored", "dead", "rejected"), Phase.FAILED),
     "expired": Phase.EXPIRED,
-    "cancelled": Phase.CANCELLED,
-    "canceled": Phase.CANCELLED,
+    **dict.fromkeys(("cancelled", "canceled", "aborted", "deleted"), Phase.CANCELLED),
 }
 
 
@@ -188,7 +192,9 @@ class Content:
 
 def usable_id(value: object) -> str | None:
     """The value if it can name a video in a URL and in a column, else None."""
-    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX_LENGTH:
+    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX_BYTES:
+        return None
+    if len(value.encode("utf-8", "surrogatepass")) > ID_MAX_BYTES:
         return None
     # "." and ".." survive percent-quoting and would be resolved away in a path.
     if not value.isprintable() or any(c.isspace() or c in "/\\" for c in value) or value in {".", ".."}:
@@ -211,6 +217,9 @@ def canonical_seconds(value: object) -> str | None:
 
 
 def _progress(value: object) -> int | None:
+    """Percent as a number, or as text with or without its sign."""
+    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
+        value = float(match[1])
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         return None
     return int(value)

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from accounts.budgets import reservations
 from accounts.models import Reservation
-from upstreams.client.types import Phase, Video
+from upstreams.client.types import ID_MAX_BYTES, Phase, Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.log_context import about
@@ -50,7 +50,7 @@ class Submission(models.Model):
     model = models.CharField(max_length=100)
     seconds = models.CharField(max_length=20)
     # Null, not empty, because it is unique if there is one.
-    upstream_id = models.CharField(max_length=255, null=True)  # noqa: DJ001
+    upstream_id = models.CharField(max_length=ID_MAX_BYTES, null=True)  # noqa: DJ001
 
     # US dollars; null if the price is not listed.
     price = models.DecimalField(max_digits=12, decimal_places=4, null=True)
