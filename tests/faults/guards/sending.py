@@ -283,14 +283,6 @@ GUARDS: Final = (
         "tests/sora/test_create_answers.py",
     ),
     Guard(
-        "a 4xx without an explanation is unknown",
-        "upstreams.client.answers:created",
-        "complaint_of(answer, redactor)",
-        'complaint_of(answer, redactor) or Complaint("refused")',
-        "tests/sora/test_create_answers.py",
-        also=(("complaint is not None", ""),),
-    ),
-    Guard(
         "408, 409 and 425 are unknown",
         "upstreams.client.answers:",
         "frozenset({408, 409, 425})",
