@@ -15,7 +15,7 @@ from videos.models import JobEvent, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.absence import record_absent
 from videos.reconciliation.listing import attempted
-from videos.states import JobStatus, SubmissionState
+from videos.states import LIVE, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
     # A video of another date is a new one under its id.
     if owner is not None and owner.owns(video):
         raise Refused(f"{video.id} belongs to {owner}.")
+    if owner is not None and owner.state in LIVE:
+        raise Refused(f"{video.id} is the id of {owner} as well, which has not ended; try again once it has.")
     if force:
         return
     if upstream.dialect.match_key(video) != submission.match_key:
