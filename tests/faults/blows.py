@@ -67,6 +67,7 @@ _LONG: Final = {
     "blow_bodies_that_are_never_finished",
     "blow_clock_of_the_upstream_stepped",
     "blow_backup_restored",
+    "blow_upstream_without_its_memory",
 }
 
 

@@ -18,7 +18,7 @@ from videos.states import JOB_ENTERED_FROM, JOB_OPEN, LIVE, SUBMISSION_ENTERED_F
 MAX_PAUSE_SECONDS: Final = 10.0
 _SKEW = timedelta(seconds=3)
 _JOBS = "SELECT id, status, video FROM videos_job"
-_PROMPTS = "SELECT id, fitted->>'prompt' FROM videos_job ORDER BY id"
+_PROMPTS = "SELECT id, fitted->>'prompt', created_at FROM videos_job ORDER BY id"
 _SUBMISSIONS = (
     "SELECT job_id, number, state, upstream_id, cost_state, price, request->>'prompt',"
     " created_at, lease_until FROM videos_submission ORDER BY created_at"
@@ -52,10 +52,12 @@ class Books:
     without_file: list[str] = field(default_factory=list)
     # Batches of which an end was not recorded, or not once a round.
     batches_open: list[str] = field(default_factory=list)
+    # Submissions that settled something else than their video was billed.
+    mispriced: list[str] = field(default_factory=list)
     settled: Decimal = Decimal(0)
     billed: Decimal = Decimal(0)
-    # Whether something was given up or lost: what it cost is then settled on suspicion.
-    suspected: bool = False
+    # Dollars that were settled on suspicion: of what was given up or lost, nobody knows what it cost.
+    suspected: Decimal = Decimal(0)
     # Seconds for which each create of unknown outcome stayed unknown.
     unknown_seconds: list[float] = field(default_factory=list)
     # Paid creates that an operator declared to be of jobs which a restored backup does not know.
@@ -76,13 +78,14 @@ class Books:
                 "against_the_tables",
                 "without_file",
                 "batches_open",
+                "mispriced",
             )
             if (value := getattr(self, name))
         }
         if self.longest_pause > MAX_PAUSE_SECONDS:
             found["stood_still"] = f"{self.longest_pause:.1f} s"
-        if self.settled != self.billed and not self.suspected:
-            found["money"] = f"settled {self.settled}, billed {self.billed}"
+        if self.settled - self.suspected != self.billed:
+            found["money"] = f"settled {self.settled}, {self.suspected} on suspicion, billed {self.billed}"
         return found
 
 
@@ -112,15 +115,21 @@ def judge(
     accepted: Collection[str],
     retries: Mapping[str, int] | None = None,
     *,
+    forgotten: Mapping[str, str] | None = None,
+    named: Mapping[tuple[str, int], int] | None = None,
     asked: Period | None = None,
     outages: Sequence[Period] = (),
 ) -> Books:
-    """Compares rows and ledger. `accepted`: the jobs that callers were promised; `retries`: how often each
-    was asked for again; `asked`: when callers asked; `outages`: when all work stood still for a reason that
-    nobody could work round."""
+    """Compares rows and ledger.
+
+    `accepted`: the jobs that callers were promised; `retries`: how often each was asked for again.
+    `forgotten`: the jobs, with their prompts, that a restored backup does not know.
+    `named`: by job and number, the paid creates that a person found on the bill for submissions without an id.
+    `asked`: when callers asked; `outages`: when all work stood still for a reason that nobody could work round.
+    """
     books = Books()
     _judge_jobs(stack, accepted, books)
-    _judge_submissions(stack, ledger(stack), retries or {}, books)
+    _judge_submissions(stack, ledger(stack), retries or {}, forgotten or {}, named or {}, books)
     _judge_histories(stack, books)
     if asked is not None:
         books.longest_pause = longest_pause(_moves(stack), asked, outages)
@@ -138,15 +147,19 @@ def _judge_jobs(stack: Stack, accepted: Collection[str], books: Books) -> None:
             books.without_file.append(pk)
 
 
-def unowned(stack: Stack, entries: Iterable[Entry]) -> list[Entry]:
-    """The paid creates that are no submission's."""
-    return match(stack.ask(_SUBMISSIONS), entries)[1]
+def unowned(stack: Stack, entries: Iterable[Entry], named: Mapping[tuple[str, int], int]) -> list[Entry]:
+    """The paid creates that are no submission's; `named` as for `judge`."""
+    return match(stack.ask(_SUBMISSIONS), entries, named)[1]
 
 
 def match(
-    submissions: Iterable[tuple[Any, ...]], entries: Iterable[Entry]
+    submissions: Iterable[tuple[Any, ...]],
+    entries: Iterable[Entry],
+    named: Mapping[tuple[str, int], int] | None = None,
 ) -> tuple[dict[tuple[Any, int], Entry | None], list[Entry]]:
     """The paid create of each submission that has an id, None if it has none; and the creates that are left.
+
+    `named`: the numbers of creates that a person gave to submissions without an id.
 
     An upstream may give an id again. Of several creates under one id, a submission's is the one that was made
     while it was sent; the protocol gives no closer proof than what was asked for, and when.
@@ -156,11 +169,17 @@ def match(
     for *_, prompt, begun, _until in submissions:
         begins[prompt].append(begun)
     left: dict[str, list[Entry]] = defaultdict(list)
+    by_number: dict[int, Entry] = {}
     for entry in sorted(entries, key=lambda each: float(each["created_at"])):
         left[entry["id"]].append(entry)
+        by_number[entry["number"]] = entry
     found: dict[tuple[Any, int], Entry | None] = {}
     for job, number, _, upstream_id, _, _, prompt, begun, until in submissions:
         if upstream_id is None:
+            its = by_number.get((named or {}).get((str(job), number), -1))
+            if its is not None:
+                found[job, number] = its
+                left[its["id"]].remove(its)
             continue
         # Within the lease, or later if nobody else had asked for the same by then.
         following = min((each for each in begins[prompt] if each > begun), default=None)
@@ -180,31 +199,73 @@ def _is_of(entry: Entry, prompt: str, begun: datetime, until: datetime, followin
 
 
 def _judge_submissions(
-    stack: Stack, entries: Sequence[Entry], retries: Mapping[str, int], books: Books
+    stack: Stack,
+    entries: Sequence[Entry],
+    retries: Mapping[str, int],
+    forgotten: Mapping[str, str],
+    named: Mapping[tuple[str, int], int],
+    books: Books,
 ) -> None:
     paid: Counter[str] = Counter()
     submissions = stack.ask(_SUBMISSIONS)
-    found, left = match(submissions, entries)
+    found, left = match(submissions, entries, named)
     for job, number, state, upstream_id, cost_state, price, *_ in submissions:
         name = f"{job}/{number} {state}"
+        settled = price if cost_state == "settled" else Decimal(0)
         if state in UNDECIDED:
             books.unknown_open.append(name)
-        books.suspected |= state in {"given_up", "lost"}
-        books.settled += price if cost_state == "settled" else 0
-        if upstream_id is None:
+        books.settled += settled
+        its = found.get((job, number))
+        cost = Decimal(0) if its is None else billed(its)
+        if is_mispriced(state, settled, cost):
+            books.mispriced.append(f"{name}: settled {settled} of {cost}")
+        else:
+            books.suspected += settled - cost
+        if its is None:
+            if upstream_id is not None:
+                paid[str(job)] += 1
+                books.swapped.append(f"{name}: {upstream_id} was paid for by nobody, or by another")
             continue
         paid[str(job)] += 1
-        if found[job, number] is None:
-            books.swapped.append(f"{name}: {upstream_id} was paid for by nobody, or by another")
+        if state == "lost" and its["status"] == "completed" and not its["deleted"]:
+            books.lost.append(f"{name}: the upstream has {upstream_id}")
     declared = {video_id for (video_id,) in stack.ask(_FOREIGN)}
     foreign = [entry for entry in left if entry["id"] in declared]
     orphans = [entry for entry in left if entry["id"] not in declared]
     books.declared_foreign = len(foreign)
     books.orphans += sorted(entry["id"] for entry in orphans)
-    prompts = {str(job): prompt for job, prompt in stack.ask(_PROMPTS)}
-    books.paid_twice += paid_twice(prompts, paid, [entry["prompt"] for entry in orphans], retries)
-    own = (entry for entry in entries if entry not in foreign)
-    books.billed += sum((Decimal(entry["price"]) for entry in own if entry["billed"]), Decimal(0))
+    jobs = {str(job): (prompt, made) for job, prompt, made in stack.ask(_PROMPTS)}
+    prompts = {job: prompt for job, (prompt, _) in jobs.items()}
+    unowned = [entry["prompt"] for entry in (*orphans, *may_be_of_known(foreign, jobs.values()))]
+    books.paid_twice += paid_twice(prompts | dict(forgotten), paid, unowned, retries)
+    books.billed += sum((billed(entry) for entry in entries if entry not in foreign), Decimal(0))
+
+
+def billed(entry: Entry) -> Decimal:
+    """Dollars that a paid create costs in the end."""
+    return Decimal(entry["price"]) if entry["billed"] else Decimal(0)
+
+
+def is_mispriced(state: str, settled: Decimal, cost: Decimal) -> bool:
+    """Whether a submission settled less than its create cost, or more although its end was seen."""
+    # What is dropped while it renders is not asked after any more.
+    return settled < cost or (settled > cost and state not in {"given_up", "lost", "dropped"})
+
+
+def may_be_of_known(foreign: Iterable[Entry], jobs: Iterable[tuple[str, datetime]]) -> list[Entry]:
+    """Of the creates that were declared foreign, those that a job may have made that is there.
+
+    `jobs`: the prompt of each, and when it was made. A job that is younger than a create has not made it.
+    """
+    first: dict[str, datetime] = {}
+    for prompt, made in jobs:
+        first[prompt] = min(made, first.get(prompt, made))
+    return [
+        entry
+        for entry in foreign
+        if entry["prompt"] in first
+        and datetime.fromtimestamp(entry["created_at"], UTC) >= first[entry["prompt"]]
+    ]
 
 
 def paid_twice(

@@ -21,6 +21,7 @@ _WAITING = (
 )
 # What the sign of an upstream that shows videos which the database does not know names.
 _TO_RECOVER = "manage.py recover"
+_UNRECOGNIZED = "SELECT name FROM upstreams_provider WHERE unrecognized_at IS NOT NULL"
 _STOPPED = "SELECT name, stop_reason FROM upstreams_provider WHERE stopped_at IS NOT NULL"
 
 
@@ -30,6 +31,10 @@ class Operator:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self.decided: Counter[str] = Counter()
+        # Set while the upstream has lost its videos, until that is accepted.
+        self.knows_of_loss = threading.Event()
+        # By job and number, the creates that were paid and lost before their ids were known.
+        self.lost: dict[tuple[str, int], int] = {}
 
     def watch(self, ends: threading.Event) -> None:
         """Lets a stopped upstream go on, as soon as it is seen, until the event is set."""
@@ -45,6 +50,9 @@ class Operator:
                 self.recover()
             else:
                 self._command("resume_provider", name, "--trust-list")
+        for (name,) in self._stack.ask(_UNRECOGNIZED) if self.knows_of_loss.is_set() else ():
+            self._command("resume_provider", name, "--accept-losses")
+            self.knows_of_loss.clear()
 
     def recover(self) -> None:
         """What docs/backups.md has an operator do once a restored deployment runs again."""
@@ -59,14 +67,20 @@ class Operator:
         waiting = self._stack.ask(_WAITING, _OLD_ENOUGH)
         if not waiting:
             return self.decided.total() > before
-        bill = unowned(self._stack, ledger(self._stack))
+        bill = unowned(self._stack, ledger(self._stack), self.lost)
         for job, number, prompt, begun in waiting:
             its = next((entry for entry in bill if _may_be(entry, prompt, begun)), None)
-            if its is None:
-                self._command("declare_absent", f"{job}/{number}")
-            else:
+            # One that is refused is tried again: its id may be that of another which has not ended.
+            with suppress(pytest.fail.Exception):
+                if its is None:
+                    self._command("declare_absent", f"{job}/{number}")
+                    continue
                 bill.remove(its)
-                self._command("adopt", f"{job}/{number}", its["id"], "--force")
+                if its["deleted"]:
+                    self._command("declare_lost", f"{job}/{number}")
+                    self.lost[str(job), number] = its["number"]
+                else:
+                    self._command("adopt", f"{job}/{number}", its["id"], "--force")
         return True
 
     def _command(self, name: str, *arguments: str) -> None:

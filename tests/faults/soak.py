@@ -30,7 +30,7 @@ from tests.faults.blows import SECRET, Blows
 from tests.faults.books import Books, is_quiet, judge
 from tests.faults.operator import Operator
 from tests.faults.persistent import NoAnswer, ask_for, ask_for_batch, insist
-from tests.faults.stack import Stack, running
+from tests.faults.stack import SIMULATOR, Stack, running
 from tests.faults.waiting import wait
 from tests.servers import Absent
 
@@ -51,10 +51,10 @@ class Soak(Blows):
         self._may_change.set()
         self._changing = 0
         self._operator = Operator(stack)
-        # When each job was promised.
-        self.accepted: dict[str, datetime] = {}
+        # The prompt of each job, and when it was promised.
+        self.accepted: dict[str, tuple[str, datetime]] = {}
         # What was promised after the backup that was restored, which nobody can know any more.
-        self.forgotten: set[str] = set()
+        self.forgotten: dict[str, str] = {}
         self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
         self.unanswered = 0
@@ -90,8 +90,15 @@ class Soak(Blows):
             return at_rest() or (self._operator.decide() and False)
 
         wait(decided, _REST_SECONDS)
-        accepted = self.accepted.keys() - self.forgotten
-        return judge(self._stack, accepted, self.retried, asked=asked, outages=self.outages)
+        return judge(
+            self._stack,
+            self.accepted.keys() - self.forgotten.keys(),
+            self.retried,
+            forgotten=self.forgotten,
+            named=self._operator.lost,
+            asked=asked,
+            outages=self.outages,
+        )
 
     @property
     def decided(self) -> Counter[str]:
@@ -112,12 +119,26 @@ class Soak(Blows):
             eventually(self._stack.is_up, "the restored deployment", within=60)
             with self._lock:
                 kept = {str(job) for (job,) in self._stack.ask("SELECT id FROM videos_job")}
-                gone = {job for job, at in self.accepted.items() if job not in kept and at > taken}
-                self.forgotten |= gone
+                self.forgotten |= {
+                    job: prompt
+                    for job, (prompt, at) in self.accepted.items()
+                    if job not in kept and at > taken
+                }
             # It answers only once its list can be read.
             wait(self._recovered, 60)
             self.outages.append((taken, datetime.now(UTC)))
         wait(self._mistreat, 20)
+
+    def blow_upstream_without_its_memory(self) -> None:
+        """What it renders is lost, and its ids count from 1 again; an operator accepts the loss."""
+        begun = datetime.now(UTC)
+        self._kill(SIMULATOR)
+        wait(self._stack.forget_videos, 20)
+        self._operator.knows_of_loss.set()
+        wait(self._mistreat, 20)
+        # Until then nothing is sent, fetched or ended there.
+        wait(lambda: not self._operator.knows_of_loss.is_set(), 60)
+        self.outages.append((begun, datetime.now(UTC)))
 
     def _recovered(self) -> bool:
         with suppress(pytest.fail.Exception):
@@ -168,7 +189,7 @@ class Soak(Blows):
                     self.unanswered += 1
                 continue
             with self._lock:
-                self.accepted[job] = datetime.now(UTC)
+                self.accepted[job] = prompt, datetime.now(UTC)
             if chance.random() < 0.08:
                 self._regret(job, chance)
             if chance.random() < 0.2:
@@ -183,7 +204,8 @@ class Soak(Blows):
                 self.unanswered += 1
             return
         with self._lock:
-            self.accepted |= dict.fromkeys(jobs, datetime.now(UTC))
+            now = datetime.now(UTC)
+            self.accepted |= {job: (prompt, now) for job, prompt in zip(jobs, prompts, strict=True)}
             self.batches.add(batch)
         if chance.random() < 0.2:
             time.sleep(chance.uniform(0, 5))
@@ -246,6 +268,7 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
         "unanswered": soak.unanswered,
         "batches": len(soak.batches),
         "batches_open": len(books.batches_open),
+        "suspected_usd": str(books.suspected),
         "settled_usd": str(books.settled),
         "billed_usd": str(books.billed),
     }
@@ -256,7 +279,7 @@ def soak(
 ) -> tuple[Soak, Books]:
     """One run on a deployment in this folder. Raises servers.Absent."""
     settings = {"SORA_WEBHOOK_SECRET": SECRET, "SORA_BREAKER_FAILURES": "5"}
-    with running(folder, settings, simulator=["--render-seconds", "1.5"]) as stack:
+    with running(folder, settings, simulator=["--render-seconds", "1.5", "--count-ids"]) as stack:
         run = Soak(stack, seed, lies=lies)
         return run, run.run(seconds, pause)
 

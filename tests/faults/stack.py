@@ -164,6 +164,12 @@ class Stack:
             return requests.post(f"{self.control}/clock", json={"offset": offset}, timeout=10).ok
         return False
 
+    def forget_videos(self) -> bool:
+        """Has the simulator drop all videos; whether it heard of it."""
+        with suppress(requests.RequestException):
+            return requests.delete(f"{self.control}/jobs", timeout=10).ok
+        return False
+
     def kill(self, name: str) -> None:
         """SIGKILL to a whole part, which is then started again, as a supervisor would."""
         self.parts[name].kill()

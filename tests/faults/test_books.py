@@ -1,9 +1,21 @@
 """The judge of a deployment's books notices what it is to notice."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from tests.faults.books import longest_pause, match, paid_twice
+import pytest
+
+from tests.faults.books import (
+    Books,
+    billed,
+    is_mispriced,
+    longest_pause,
+    match,
+    may_be_of_known,
+    paid_twice,
+)
 
 PROMPTS = {"one": "a boat", "two": "a kite", "three": "a kite"}
 
@@ -39,7 +51,7 @@ def sent(job: str, upstream_id: str | None, at: float, prompt: str = "a boat") -
 
 
 def paid(upstream_id: str, at: float, prompt: str = "a boat") -> dict[str, Any]:
-    return {"id": upstream_id, "created_at": after(at).timestamp(), "prompt": prompt}
+    return {"id": upstream_id, "number": int(at), "created_at": after(at).timestamp(), "prompt": prompt}
 
 
 def test_creates_under_one_id_are_told_apart_by_when_they_were_made() -> None:
@@ -72,3 +84,47 @@ def test_of_an_outage_only_what_is_before_and_after_it_counts() -> None:
     assert longest_pause(moves, asked) == 16
     assert longest_pause(moves, asked, [(after(3), after(11))]) == 7
     assert longest_pause(moves, asked, [(after(1), after(19))]) == 1
+
+
+def test_a_create_that_was_declared_foreign_may_be_of_a_job_that_was_there_by_then() -> None:
+    """A job that was in the backup, was sent after it, and is sent again once it is restored."""
+    jobs = [("a boat", after(5)), ("a boat", after(50)), ("a kite", NOON)]
+    ours = paid("video_1", 6)
+    assert may_be_of_known([ours, paid("video_2", 4), paid("video_3", 6, "a hill")], jobs) == [ours]
+    assert paid_twice({"one": "a boat"}, {"one": 1}, ["a boat"], {}) == ["one: 2"]
+    # If a job is forgotten that asked for the same, it is that one's.
+    assert paid_twice({"one": "a boat", "gone": "a boat"}, {"one": 1}, ["a boat"], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "settled", "is_billed", "wrong"),
+    [
+        ("stored", "0.40", True, False),
+        ("stored", "0", True, True),
+        ("failed", "0", False, False),
+        ("failed", "0.40", False, True),
+        ("given_up", "0.40", False, False),
+        ("lost", "0.40", False, False),
+        ("lost", "0", True, True),
+        ("dropped", "0.40", False, False),
+        ("absent", "0", True, True),
+    ],
+)
+def test_a_submission_settles_what_its_create_cost(
+    state: str, settled: str, is_billed: bool, wrong: bool
+) -> None:
+    cost = billed(paid("video_1", 0) | {"price": "0.40", "billed": is_billed})
+    assert is_mispriced(state, Decimal(settled), cost) == wrong
+
+
+def test_a_person_finds_the_create_of_a_submission_without_an_id() -> None:
+    lost, other = paid("video_1", 1), paid("video_1", 60)
+    submissions = [sent("one", None, 0), sent("two", "video_1", 59)]
+    found, left = match(submissions, [lost, other], {("one", 1): 1})
+    assert (found, left) == ({("one", 1): lost, ("two", 1): other}, [])
+
+
+def test_dollars_agree_but_for_what_was_settled_on_suspicion() -> None:
+    books = Books(settled=Decimal("1.20"), billed=Decimal("0.80"), suspected=Decimal("0.40"))
+    assert books.faults() == {}
+    assert "money" in replace(books, suspected=Decimal(0)).faults()

@@ -193,7 +193,7 @@ def test_a_submission_to_another_upstream_is_refused(unknown: Submission) -> Non
 
 
 @pytest.mark.parametrize("given", ["", "1", "not-a-job/1", "{job}", "{job}/x", "{job}/"])
-@pytest.mark.parametrize("command", ["adopt", "declare_absent"])
+@pytest.mark.parametrize("command", ["adopt", "declare_absent", "declare_lost"])
 def test_what_names_no_submission_is_refused(unknown: Submission, command: str, given: str) -> None:
     given = given.format(job=unknown.job_id)
     refused("not of the form <job id>/<number>", command, given, *(["video_x"] if command == "adopt" else []))
@@ -210,6 +210,7 @@ def test_what_is_still_being_sent_gets_no_id_and_is_not_declared_absent(
     assert sending is not None
     refused("only what is unknown, absent or given up", "adopt", name(sending), its_video(sending, sora).id)
     refused("only what is unknown can be declared absent", "declare_absent", name(sending))
+    refused("only what is unknown can be declared lost", "declare_lost", name(sending))
 
 
 def test_what_was_proven_absent_can_be_adopted_after_all(
@@ -283,6 +284,52 @@ def test_a_cancelled_jobs_submission_that_is_declared_absent_is_not_sent_again(
     call_command("declare_absent", name(unknown))
     assert "its job is cancelled.\n" in capsys.readouterr().out
     assert not submit_next(upstream)
+
+
+def test_what_is_absent_or_has_an_id_is_not_declared_lost(
+    job: Job, unknown: Submission, upstream: Upstream
+) -> None:
+    call_command("declare_absent", name(unknown))
+    refused("only what is unknown can be declared lost", "declare_lost", name(unknown))
+    assert submit_next(upstream)
+    refused("only what is unknown can be declared lost", "declare_lost", f"{job.pk}/2")
+
+
+def test_what_is_declared_lost_counts_as_paid_and_a_retry_is_sent_again(
+    job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient, capsys: Out
+) -> None:
+    call_command("declare_lost", name(unknown))
+    job.refresh_from_db()
+    assert (job.status, job.error_code) == ("failed", "upstream_lost")
+    assert (only(job).state, only(job).cost_state) == ("given_up", "settled")
+    assert said_by_the_operator(job) == ["submission given_up"]
+    assert "counts as paid; its job is failed.\n" in capsys.readouterr().out
+    assert not submit_next(upstream)
+    refused("only what is unknown can be declared lost", "declare_lost", name(unknown))
+    retry(job, upstream)
+    assert submit_next(upstream)
+    assert job.submissions.get(number=2).state == "rendering"
+
+
+def test_what_was_declared_lost_is_gone_on_with_if_it_appears(
+    job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    call_command("declare_lost", name(unknown))
+    video = its_video(unknown, sora)
+    call_command("adopt", name(unknown), video.id)
+    job.refresh_from_db()
+    retry(job, upstream)
+    assert (job.submissions.get().state, job.submissions.get().upstream_id) == ("rendering", video.id)
+    assert not submit_next(upstream)
+
+
+def test_a_cancelled_job_stays_so_if_its_create_is_declared_lost(
+    job: Job, unknown: Submission, upstream: Upstream
+) -> None:
+    cancel(job, upstream)
+    call_command("declare_lost", name(unknown))
+    job.refresh_from_db()
+    assert (job.status, only(job).cost_state) == ("cancelled", "settled")
 
 
 def test_a_late_answer_for_what_an_operator_declared_absent_is_taken_while_the_job_waits(

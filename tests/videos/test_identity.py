@@ -141,6 +141,52 @@ def test_an_id_that_is_given_again_twice_stops_the_upstream(
         assert submit_next(upstream)
 
 
+def test_ids_of_what_was_accepted_as_lost_may_all_be_given_again(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    before = [stored(upstream, sora, each) for each in accepted(upstream, make_job, "one", "two", "three")]
+    accepted(upstream, make_job, "four", "five")
+    another_account(sora)
+    until(upstream, 60)
+    with shifted(timedelta(seconds=60)):
+        providers.resume(upstream.name, accept_losses=True)
+    with shifted(timedelta(seconds=70)):
+        for each in before:
+            answer_as(sora, str(each.upstream_id), later=0)
+            (again,) = accepted(upstream, make_job)
+            assert (again.state, again.upstream_id) == ("rendering", each.upstream_id)
+            stored(upstream, sora, again)
+        assert (provider().stopped_at, provider().reused_ids) == (None, 0)
+        # What was accepted since is known to it.
+        for later in (3, 6):
+            answer_as(sora, str(before[0].upstream_id), later=later)
+            (again,) = accepted(upstream, make_job)
+            stored(upstream, sora, again)
+        assert provider().stopped_at is not None
+
+
+def test_an_operator_gives_it_a_video_under_an_id_that_was_given_before(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    first, _other = accepted(upstream, make_job, "one", "two")
+    answer_as(sora, str(first.upstream_id), later=-300)
+    job = make_job()
+    submit_next(upstream)
+    second = only(job)
+    assert (second.state, second.create_succeeded) == ("unknown", True)
+    with pytest.raises(decisions.Refused, match="has not ended"):
+        decisions.adopt(second, str(first.upstream_id), upstream, force=True)
+    until(upstream, 200)
+    first.refresh_from_db()
+    assert first.state == "lost"
+    with pytest.raises(decisions.Refused, match="say --force"):
+        decisions.adopt(second, str(first.upstream_id), upstream)
+    assert decisions.adopt(second, str(first.upstream_id), upstream, force=True)
+    first.refresh_from_db()
+    assert (only(job).state, only(job).upstream_id) == ("rendering", first.upstream_id)
+    assert first.id_reused
+
+
 @pytest.mark.parametrize("how", ["same date", "no date", "still live", "other fields"])
 def test_what_cannot_be_told_apart_is_never_sent_again(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, how: str

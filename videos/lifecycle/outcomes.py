@@ -15,7 +15,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.models import Job, Submission, locked
 from videos.queue.isolation import isolated
-from videos.reconciliation.identity import record_reuse
+from videos.reconciliation.identity import record_reuse, was_accepted_as_lost
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ def accept(
     if before is not None:
         if before.pk == submission.pk:
             return False
-        is_new = _is_another_video(video, before, submission, upstream, now)
+        is_new = _is_another_video(video, before, submission, upstream, now, adopted=how == "adopted")
         logger.error("The id %s of %s is given to %s as well.", video.id, before, submission)
-        if is_new or how == "answered":
+        if not was_accepted_as_lost(before) if is_new else how == "answered":
             record_reuse(submission.provider, video.id)
         if not is_new:
             # It is unclear which of the two it names. A create that was answered so is not sent again.
@@ -106,16 +106,24 @@ def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
 
 
 def _is_another_video(
-    video: Video, before: Submission, submission: Submission, upstream: Upstream, now: datetime
+    video: Video,
+    before: Submission,
+    submission: Submission,
+    upstream: Upstream,
+    now: datetime,
+    *,
+    adopted: bool,
 ) -> bool:
     """Whether a video is proven to be the submission's own, although `before` has its id.
 
     Its date differs from that of the video before, which has ended. Its date and its echoed fields fit the
-    attempt.
+    attempt, unless an operator has `adopted` it.
     """
     if before.state in LIVE:
         # The next poll of that one shows whether its video is still there.
         return False
+    if adopted:
+        return not before.owns(video)
     dated = video.created_at is not None and before.upstream_created_at is not None
     fits = upstream.dialect.match_key(video) == submission.match_key
     return dated and not before.owns(video) and fits and _dated_within(video, submission, now)

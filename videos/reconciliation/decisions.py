@@ -10,12 +10,12 @@ from upstreams.client import errors
 from upstreams.client.types import Video, usable_id
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.outcomes import accept
+from videos.lifecycle.outcomes import accept, fail
 from videos.models import JobEvent, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.absence import record_absent
 from videos.reconciliation.listing import attempted
-from videos.states import JobStatus, SubmissionState
+from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
     # A video of another date is a new one under its id.
     if owner is not None and owner.owns(video):
         raise Refused(f"{video.id} belongs to {owner}.")
+    if owner is not None and owner.state in LIVE:
+        raise Refused(f"{video.id} is the id of {owner} as well, which has not ended; try again once it has.")
     if force:
         return
     if upstream.dialect.match_key(video) != submission.match_key:
@@ -137,3 +139,17 @@ def declare_absent(submission: Submission) -> bool:
         if not record_absent(job, submission, how="declared", by=_BY):
             raise Refused(f"{submission}: only what is unknown can be declared absent.")
         return job.status == JobStatus.PENDING
+
+
+def declare_lost(submission: Submission) -> None:
+    """Takes an operator's word that it was accepted and is lost upstream: it counts as paid. Raises Refused.
+
+    A job that still waits fails; a retry sends, and pays for, another attempt.
+    """
+    with locked(submission) as (job, submission):
+        detail = {"how": "lost", "by": _BY}
+        if not submission.move(
+            _S.GIVEN_UP, only_from=[_S.UNKNOWN], detail=detail, cost_state=CostState.SETTLED
+        ):
+            raise Refused(f"{submission}: only what is unknown can be declared lost.")
+        fail(job, "upstream_lost", "The upstream no longer knows the video that it accepted.")

@@ -45,6 +45,12 @@ def record_reuse(provider: Provider, upstream_id: str) -> None:
         logger.error("%s is stopped until an operator resumes it: %s.", provider, reason)
 
 
+def was_accepted_as_lost(submission: Submission) -> bool:
+    """Whether an operator has accepted that the upstream may have lost its video, and so its id."""
+    accepted, before = submission.provider.losses_accepted_at, submission.accepted_at
+    return accepted is not None and before is not None and before <= accepted
+
+
 def must_be_known(provider: Provider) -> QuerySet[Submission]:
     """The submissions whose video the upstream must know: live ones, and those that have just finished."""
     now = database_now()
@@ -118,11 +124,10 @@ def confirms_loss(submission: Submission, upstream: Upstream) -> bool:
 
     If not, nothing is sent to it from here on. Raises SoraError.
     """
-    provider, accepted_at = submission.provider, submission.accepted_at
-    accepted = provider.losses_accepted_at
-    if accepted is not None and accepted_at is not None and accepted_at <= accepted:
+    if was_accepted_as_lost(submission):
         return True
-    until = submission.seen_at or accepted_at or submission.created_at
+    provider = submission.provider
+    until = submission.seen_at or submission.accepted_at or submission.created_at
     if knows_us(upstream, until=until, besides=submission):
         return True
     doubt(provider, f"it does not know {submission.upstream_id}, nor any other id of ours", until)

@@ -135,6 +135,13 @@ GUARDS: Final = (
         "tests/videos/test_decide.py",
     ),
     Guard(
+        "an operator declares lost only what is unknown",
+        "videos.reconciliation.decisions:declare_lost",
+        'raise Refused(f"{submission}: only what is unknown can be declared lost.")',
+        "return",
+        "tests/videos/test_decide.py",
+    ),
+    Guard(
         "a list that breaks off is not at its end",
         "upstreams.client.types:VideoPage.parse",
         "next_after is None and (has_more is True or (entries and has_more is not False))",
