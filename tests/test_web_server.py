@@ -15,7 +15,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from api.logs.events import LogEvent
 from config.web import connections
-from config.web.connections import listen, turn
+from config.web.connections import listen, run_once
 from tests.log_lines import Lines
 from tests.timeouts import TIMEOUT
 
@@ -47,7 +47,7 @@ class Web:
 
     def _run(self) -> None:
         while not self._ends:
-            turn([self.server], self.sockets, within=0.05)
+            run_once([self.server], self.sockets, within=0.05)
 
     def close(self) -> None:
         self._ends = True
