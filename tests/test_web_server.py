@@ -14,8 +14,8 @@ from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
 from api.logs.events import LogEvent
-from config.web import connections
-from config.web.connections import listen, turn
+from config.web import connections, listening
+from config.web.listening import listen, run_once
 from tests.log_lines import Lines
 from tests.timeouts import TIMEOUT
 
@@ -47,7 +47,7 @@ class Web:
 
     def _run(self) -> None:
         while not self._ends:
-            turn([self.server], self.sockets, within=0.05)
+            run_once([self.server], self.sockets, within=0.05)
 
     def close(self) -> None:
         self._ends = True
@@ -330,7 +330,7 @@ def received(web: Web) -> int:
 def test_unfinished_uploads_do_not_fill_the_disk(
     start: Callable[..., Web], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "UNFINISHED_BYTES", 8_000_000)
+    monkeypatch.setattr(listening, "BODY_BYTES", 8_000_000)
     web = start()
     head = b"POST /api/v1/batches HTTP/1.1\r\nContent-Type: text/csv\r\nContent-Length: 60000000\r\n\r\n"
     clients += [web.connect(head + b"x" * 2_500_000) for _ in range(3)]
@@ -362,3 +362,62 @@ def test_several_requests_over_one_connection_are_answered_in_turn(start: Callab
             raw += data
     positions = [raw.index(f'"path": "/{number}"'.encode()) for number in (1, 2, 3)]
     assert positions == sorted(positions)
+
+
+def test_a_client_that_reads_nothing_is_given_one_answer_at_a_time(big: Path) -> None:
+    opened: list[Any] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        opened.append(big.open("rb"))
+        start_response("200 OK", [("Content-Length", str(_BIG))])
+        return environ["wsgi.file_wrapper"](opened[-1], 65_536)
+
+    def still_open() -> int:
+        return sum(not each.closed for each in opened)
+
+    with closing(Web(application, 10)) as web:
+        with web.connect(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n" * 20, receive_buffer=4_096) as client:
+            ends = time.monotonic() + TIMEOUT
+            while not opened and time.monotonic() < ends:
+                time.sleep(0.02)
+            # Each of the others would be served by a thread that has nothing else to do.
+            assert web.get("/other")[0] == 200
+            assert still_open() == 1
+            # Each comes in its turn as soon as the last one is read.
+            left = 20 * _BIG
+            while left > 0:
+                left -= len(client.recv(1 << 20))
+                assert still_open() <= 1
+        assert len(opened) == 21
+
+
+def test_one_who_sends_much_and_reads_nothing_makes_room_for_others(
+    start: Callable[..., Web], clients: list[socket.socket]
+) -> None:
+    web = start(most=5)
+    clients += [web.connect(SLOW["a file that is not read"] * 3, receive_buffer=4_096) for _ in range(5)]
+    ends = time.monotonic() + TIMEOUT
+    while sum(each.awaits_reader for each in list(web.server.active_channels.values())) < 5:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert web.get("/api")[0] == 200
+
+
+def test_answers_that_are_not_read_do_not_fill_the_disk(
+    start: Callable[..., Web], clients: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "UNREAD_BYTES", 50_000_000)
+    web = start()
+    clients += [web.connect(SLOW["a file that is not read"], receive_buffer=4_096)]
+    clients += [web.connect(SLOW["a stream that is not read"], receive_buffer=4_096) for _ in range(6)]
+    ends = time.monotonic() + TIMEOUT
+
+    def unread() -> list[int]:
+        return [each.unread_bytes for each in list(web.server.active_channels.values())]
+
+    # The file is there anyway, so it takes no room.
+    while time.monotonic() < ends and not (len(unread()) == 3 and min(unread()[1:]) > 15_000_000):
+        time.sleep(0.02)
+    assert len(unread()) == 3
+    assert sum(unread()) <= 50_000_000
+    assert web.get("/api")[0] == 200

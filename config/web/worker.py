@@ -8,7 +8,7 @@ from typing import Any, Final
 from gunicorn.workers.base import Worker as GunicornWorker  # type: ignore[import-untyped]
 from waitress.task import ThreadedTaskDispatcher
 
-from config.web.connections import listen, run_once
+from config.web.listening import listen, run_once
 
 MAX_CONNECTIONS: Final = int(os.environ.get("WEB_CONNECTIONS", "1000"))
 # For the database, files, and bodies and answers that are kept on disk.
