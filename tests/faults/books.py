@@ -124,8 +124,8 @@ def judge(
 
     `accepted`: the jobs that callers were promised; `retries`: how often each was asked for again.
     `forgotten`: the jobs, with their prompts, that a restored backup does not know.
-    `named`: by job and number, the paid creates that a person found on the bill for submissions without an id.
-    `asked`: when callers asked; `outages`: when all work stood still for a reason that nobody could work round.
+    `named`: by job and number, the paid creates that a person found for submissions without an id.
+    `asked`: when callers asked; `outages`: when all work stood still and nobody could work round it.
     """
     books = Books()
     _judge_jobs(stack, accepted, books)
