@@ -19,7 +19,7 @@ SCRIPT = str(ROOT / "tests" / "e2e" / "importing.py")
 def test_the_processes_under_test_have_what_the_lock_pins_and_nothing_else() -> None:
     pinned = {
         f"{name}=={version}"
-        for name, version, marker in locks.pins(runtime.LOCK)[0]
+        for name, _, version, marker in locks.pins(runtime.LOCK)[0]
         if not marker or Marker(marker).evaluate()
     }
     assert set(run([SCRIPT, "installed"], {}).split()) == pinned
