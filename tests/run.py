@@ -25,15 +25,8 @@ _CHECK_SECONDS = 300
 _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
 _PARALLEL = ["-n", "2", "--dist", "loadgroup", "-m", "not e2e"]
-# Those that failed last come first, then the fastest, and the first failure ends it.
-_QUICK = [
-    *_PARALLEL,
-    "-x",
-    "--failed-first",
-    "-p",
-    "tests.fastest_first",
-    *(f"--ignore=tests/{name}" for name in ("simulator", "faults")),
-]
+# Those that failed last come first, and the first failure ends it.
+_QUICK = [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in ("simulator", "faults"))]
 
 
 @dataclass(frozen=True, slots=True)
