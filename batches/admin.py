@@ -15,7 +15,7 @@ class _Events(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 class BatchAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Batches with their history. Their jobs are found by the group."""
 
-    list_display = ("group", "name", "total", "round", "created_at", "cancelled_at", "completed_at")
+    list_display = ("group", "name", "total", "round", "created_at", "cancelled_at", "completed_at", "faults")
     list_filter = ("completed_at",)
     search_fields = ("group__id", "name")
     ordering = ("-group",)

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from api.logs.events import LogEvent
-from upstreams.clock import database_now
+from upstreams.clock import database_now, in_database
 from videos.models import Group
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -33,6 +33,11 @@ class Batch(models.Model):
     cancelled_at = models.DateTimeField(null=True)
     # When the last job of the round ended; recorded once a round.
     completed_at = models.DateTimeField(null=True)
+    # How many times in a row the sweep's work on it has raised, the last error, and when it is tried again.
+    # The database has the defaults as well, for processes of the version before during an upgrade.
+    faults = models.PositiveIntegerField(default=0, db_default=0)
+    fault = models.TextField(blank=True, default="", db_default="")
+    due_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name_plural = "batches"
@@ -48,6 +53,11 @@ class Batch(models.Model):
     def lock(cls, pk: Any) -> Self | None:
         """The batch with its row locked until the transaction ends; None if the group belongs to no batch."""
         return cls.objects.select_for_update(of=("self",)).select_related("group").filter(pk=pk).first()
+
+    @classmethod
+    def due(cls) -> models.QuerySet[Self]:
+        """Those that are not put off."""
+        return cls.objects.filter(Q(due_at=None) | Q(due_at__lte=in_database()))
 
     @property
     def paused(self) -> bool:

@@ -6,11 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import shared_task
+from django.db import DatabaseError
+from django.db.models import F
 from structlog.contextvars import bound_contextvars
 
 from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
+from batches.models import Batch
+from upstreams.clock import in_database
 from upstreams.registry import configured
+from videos.queue.isolation import fault_text, wait_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -19,18 +24,42 @@ logger = logging.getLogger(__name__)
 def sweep(**_: Any) -> None:
     """Finishes what a crash left: cancels that were begun, and ends that were not recorded."""
     for batch in unfinished():
-        with _alone(batch):
+        with _isolated(batch):
             cancel_jobs(batch, configured())
-    for batch_id in seemingly_completed():
-        with _alone(batch_id):
-            complete(batch_id)
+    for batch in seemingly_completed():
+        with _isolated(batch):
+            complete(batch.pk)
 
 
 @contextmanager
-def _alone(batch: object) -> Iterator[None]:
-    """Logs a failure, so that the others are still handled."""
+def _isolated(batch: Batch) -> Iterator[None]:
+    """Puts a batch off if the work on it raises, twice as long each time, so that the others are handled.
+
+    Raises only if the database cannot record it.
+    """
     with bound_contextvars(batch_id=str(batch)):
         try:
             yield
-        except Exception:
-            logger.exception("Batch %s could not be seen to.", batch)
+        except Exception as error:
+            _put_off(batch, error)
+        else:
+            if batch.faults:
+                Batch.objects.filter(pk=batch.pk).update(faults=0, fault="", due_at=None)
+
+
+def _put_off(batch: Batch, error: Exception) -> None:
+    wait = wait_seconds(batch.faults)
+    try:
+        Batch.objects.filter(pk=batch.pk).update(
+            faults=F("faults") + 1, fault=fault_text(error), due_at=in_database(wait)
+        )
+    except DatabaseError:
+        # The database is down; the batch is not at fault.
+        raise error from None
+    logger.error(
+        "Batch %s cannot be seen to, for the %d. time in a row, and is put off for %.0f s.",
+        batch,
+        batch.faults + 1,
+        wait,
+        exc_info=error,
+    )

@@ -19,6 +19,7 @@ from videos.models import Group, Job, Submission
 from videos.states import JOB_OPEN, JobStatus, SubmissionState
 
 _TOGETHER: Final = 500
+_MAX_SWEPT: Final = 20
 # After these seconds, the process that cancels is taken for dead.
 _CANCEL_SECONDS: Final = 60
 
@@ -88,10 +89,10 @@ def _summed_up(batch: Batch, upstream: Upstream) -> Summary:
 
 
 def unfinished() -> list[Batch]:
-    """Batches whose cancel was interrupted: they still have open jobs some time after it."""
+    """Batches whose cancel was interrupted: they still have open jobs some time after it. Some at a time."""
     going_on = Job.objects.filter(group=OuterRef("pk"), status__in=JOB_OPEN)
-    begun = Batch.objects.filter(completed_at=None, cancelled_at__lte=in_database(-_CANCEL_SECONDS))
-    return list(begun.filter(Exists(going_on)))
+    begun = Batch.due().filter(completed_at=None, cancelled_at__lte=in_database(-_CANCEL_SECONDS))
+    return list(begun.filter(Exists(going_on)).order_by("pk")[:_MAX_SWEPT])
 
 
 def _cancel_pending(batch_id: UUID) -> None:

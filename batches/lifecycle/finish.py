@@ -1,6 +1,6 @@
 """Completing a batch when its last job has ended. This is recorded once per round."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
@@ -13,6 +13,8 @@ from batches.progress import tallies
 from upstreams.clock import database_now
 from videos.models import Group, Job
 from videos.states import JOB_OPEN
+
+_MAX_SWEPT: Final = 200
 
 
 class BeingCancelled(APIException):
@@ -65,8 +67,8 @@ def complete(batch_id: UUID) -> bool:
     return True
 
 
-def seemingly_completed() -> list[UUID]:
-    """Batches whose jobs have all ended although that is not recorded yet."""
+def seemingly_completed() -> list[Batch]:
+    """Batches whose jobs have all ended although that is not recorded yet, some at a time."""
     going_on = Job.objects.filter(group=OuterRef("pk"), status__in=JOB_OPEN)
-    unrecorded = Batch.objects.filter(~Exists(going_on), completed_at=None)
-    return list(unrecorded.values_list("pk", flat=True))
+    unrecorded = Batch.due().filter(~Exists(going_on), completed_at=None)
+    return list(unrecorded.order_by("pk")[:_MAX_SWEPT])

@@ -186,6 +186,40 @@ def test_a_batch_that_cannot_be_seen_to_hinders_no_other(
     assert "a bug" in caplog.text
 
 
+def test_a_batch_that_cannot_be_seen_to_is_tried_at_growing_distances(
+    make_batch: MakeBatch,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    batch = make_batch(1)
+    monkeypatch.setattr(tasks, "configured", lambda: upstream)
+    Batch.objects.filter(pk=batch.pk).update(cancelled_at=database_now() - timedelta(hours=1))
+    tried = 0
+
+    def fail(*args: Any) -> None:
+        nonlocal tried
+        tried += 1
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tasks, "cancel_jobs", fail)
+        for after, wait in ((0, 5), (6, 10), (17, 20)):
+            with shifted(timedelta(seconds=after)):
+                tasks.sweep()
+                tasks.sweep()
+                batch.refresh_from_db()
+                assert batch.due_at is not None
+                assert (batch.due_at - database_now()).total_seconds() == pytest.approx(wait, abs=2)
+    assert (tried, batch.faults, batch.fault) == (3, 3, "ZeroDivisionError: a bug")
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 3
+    with shifted(timedelta(minutes=1)):
+        tasks.sweep()
+    batch.refresh_from_db()
+    assert statuses(batch.pk) == ["cancelled"]
+    assert (batch.faults, batch.fault, batch.due_at) == (0, "", None)
+
+
 def test_a_batch_cancelled_while_it_renders_says_what_could_not_be_stopped(
     api: Client, make_batch: MakeBatch, renders: Renders, owner: User
 ) -> None:

@@ -52,8 +52,7 @@ def isolated(row: Submission) -> Iterator[Outcome]:
 
 def put_off(row: Submission | Job, error: Exception) -> None:
     """Counts an unexpected error and makes the row due later. Raises the error if that cannot be written."""
-    wait = min(_SHORTEST_SECONDS * 2 ** min(row.faults, 20), _LONGEST_SECONDS)
-    text = storable(f"{type(error).__name__}: {error}"[:_SHOWN_LENGTH]) or ""
+    wait, text = wait_seconds(row.faults), fault_text(error)
     try:
         _counted(row, text)
         if isinstance(row, Submission):
@@ -70,6 +69,16 @@ def put_off(row: Submission | Job, error: Exception) -> None:
         wait,
         exc_info=error,
     )
+
+
+def wait_seconds(faults: int) -> float:
+    """How long a row is put off whose work has raised so many times before."""
+    return float(min(_SHORTEST_SECONDS * 2 ** min(faults, 20), _LONGEST_SECONDS))
+
+
+def fault_text(error: Exception) -> str:
+    """The error as it is kept with the row."""
+    return storable(f"{type(error).__name__}: {error}"[:_SHOWN_LENGTH]) or ""
 
 
 def _counted(row: Submission | Job, text: str) -> int:
