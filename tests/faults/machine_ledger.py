@@ -16,7 +16,8 @@ from accounts.models import Reservation, Spending
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
-from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoPage
+from upstreams.client.downloads import Content
+from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now
 from upstreams.offer.pricing import cost
 from videos.models import Job, JobEvent, Submission

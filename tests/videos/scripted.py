@@ -16,7 +16,8 @@ import av
 from tests.timeouts import TIMEOUT
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
-from upstreams.client.types import Content, CreateRequest, Phase, Video, VideoError, VideoPage
+from upstreams.client.downloads import Content
+from upstreams.client.types import CreateRequest, Phase, Video, VideoError, VideoPage
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_submit import only
-from upstreams.client.types import Content
+from upstreams.client.downloads import Content
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next

@@ -20,7 +20,7 @@ from config.celery import share_out as on_worker_init
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip, eventually
 from upstreams.client import errors
-from upstreams.client.types import Content
+from upstreams.client.downloads import Content
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos import tasks

@@ -13,7 +13,8 @@ from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_submit import only
 from tests.videos.working import worked
 from upstreams.client import errors
-from upstreams.client.types import Content, Phase
+from upstreams.client.downloads import Content
+from upstreams.client.types import Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel

@@ -15,7 +15,8 @@ from api.logs.durations import milliseconds
 from api.logs.events import LogEvent
 from upstreams.client import errors
 from upstreams.client.client import SoraClient
-from upstreams.client.types import Content, CreateRequest, Video, VideoPage
+from upstreams.client.downloads import Content
+from upstreams.client.types import CreateRequest, Video, VideoPage
 from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.signals import upstream_called

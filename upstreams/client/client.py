@@ -11,14 +11,14 @@ import tenacity
 
 from upstreams.client import answers
 from upstreams.client.dialects import Dialect
-from upstreams.client.downloads import open_content
+from upstreams.client.downloads import Content, open_content
 from upstreams.client.errors import Busy, NotPaged, NotSent, OutcomeUnknown, Unavailable
 from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, checked_url, read, send
 from upstreams.client.redaction import Redactor
 from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
-from upstreams.client.types import Content, CreateRequest, Unreadable, Video, VideoPage, usable_id
+from upstreams.client.types import CreateRequest, Unreadable, Video, VideoPage, usable_id
 
 MAX_VIDEO_BODY_BYTES = 1024 * 1024
 # A hundred videos with prompts of 2,000 characters that JSON writes in twelve bytes each are 2.4 MB.

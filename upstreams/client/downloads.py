@@ -4,6 +4,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import requests
 
@@ -13,12 +14,25 @@ from upstreams.client.exchange import BearerAuth, Session, Timeouts, read, send
 from upstreams.client.redaction import Redactor
 from upstreams.client.redirects import ContentHosts, NotAllowed, Route
 from upstreams.client.transport import Watch
-from upstreams.client.types import LABEL_MAX_LENGTH, Content, storable
+from upstreams.client.types import LABEL_MAX_LENGTH, storable
 
 MAX_REDIRECTS = 5
 
 _ERROR_MAX_BYTES = 1024 * 1024
 _CHUNK_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file being downloaded. `length` is in bytes, or None if the upstream did not say.
+
+    `chunks` can be read once, inside the `with` that gave it, and raises Unavailable if the file is cut
+    short.
+    """
+
+    content_type: str
+    length: int | None
+    chunks: Iterator[bytes]
 
 
 def open_content(

@@ -6,7 +6,6 @@ raise, or outgrow a column, further in.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -175,19 +174,6 @@ class CreateRequest:
     negative_prompt: str | None = None
     fps: int | None = None
     seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A file being downloaded. `length` is in bytes, or None if the upstream did not say.
-
-    `chunks` can be read once, inside the `with` that gave it, and raises Unavailable if the file is cut
-    short.
-    """
-
-    content_type: str
-    length: int | None
-    chunks: Iterator[bytes]
 
 
 def usable_id(value: object) -> str | None:
