@@ -400,7 +400,7 @@ def test_what_is_logged_while_a_batch_is_seen_to_is_about_it(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("batches.lifecycle.cancel._cancel_pending", bug)
-    with batches.tasks._alone(batch):
+    with batches.tasks._isolated(batch):
         cancel_jobs(batch, upstream)
     (line,) = [line for line in lines() if line["level"] == "error"]
     assert line["batch_id"] == str(batch.pk)

@@ -307,7 +307,7 @@ def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, s
     [
         ("unknown", "pending", "given_up", "failed"),
         ("rendering", "processing", "given_up", "failed"),
-        ("rendered", "processing", "lost", "failed"),
+        ("rendered", "processing", "given_up", "failed"),
         ("dropping", "cancelled", "dropped", "cancelled"),
     ],
 )
