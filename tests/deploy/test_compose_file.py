@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from config import server, settings
+from config.web import listening
 from tests.deploy import composition, image
 from tests.services import ROOT
 
@@ -40,7 +41,8 @@ def test_each_of_ours_runs_the_one_image_with_nothing_that_it_does_not_need(name
     assert service["image"] == "takeone:latest"
     assert service["build"] == "."
     assert service["cap_drop"] == ["ALL"]
-    assert service["tmpfs"] == ["/tmp"]
+    # The web service has a volume there.
+    assert service["tmpfs"] == ([] if name == "web" else ["/tmp"])
     assert "user" not in service
     assert service["command"][0] == "python"
 
@@ -122,12 +124,24 @@ def test_the_addresses_are_those_of_its_own_services() -> None:
 
 def test_what_must_last_is_in_volumes_that_those_who_need_it_share() -> None:
     media = SERVICES["web"]["environment"]["TAKEONE_MEDIA"]
-    for name in ("web", "worker"):
-        assert SERVICES[name]["volumes"] == [f"media:{media}"]
+    assert SERVICES["worker"]["volumes"] == [f"media:{media}"]
+    assert SERVICES["web"]["volumes"] == [f"media:{media}", "spool:/tmp"]
     used = {volume.split(":")[0] for each in SERVICES.values() for volume in each.get("volumes", [])}
-    assert used == set(FILE["volumes"]) == {"database", "media", "simulator"}
+    assert used == set(FILE["volumes"]) == {"database", "media", "simulator", "spool"}
     state = SERVICES["simulator"]["command"][-1]
     assert state.startswith(SERVICES["simulator"]["volumes"][0].split(":")[1])
+
+
+def test_what_clients_send_and_do_not_read_is_kept_on_a_disk() -> None:
+    """In a tmpfs it would count as the container's memory, which is less than that may become."""
+    web = SERVICES["web"]
+    processes = server.workers
+    kept = processes * (listening.BODY_BYTES + listening.UNREAD_BYTES)
+    assert kept > int(web["mem_limit"].removesuffix("g")) << 30
+    places = [volume.split(":")[1] for volume in web["volumes"]]
+    assert "/tmp" in places
+    assert not web["tmpfs"]
+    assert "TMPDIR" not in web["environment"]
 
 
 def test_what_has_begun_has_time_to_end() -> None:
