@@ -181,7 +181,7 @@ SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
     ),
     wrong_address: around("send.probe"),
     wrong_key: around("dispatch.probe"),
-    cancelling: around("cancel.hint", "cancel.delete"),
+    cancelling: around("cancel.hint", "cancel.retrieve", "cancel.delete"),
     asking: around("once.hint", "follow.retrieve", "hints.publish"),
     hinting: around("notification.hint"),
 }
