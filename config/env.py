@@ -151,8 +151,8 @@ def signing_secrets(name: str) -> list[str]:
     return values
 
 
-def numbers(name: str, default: Sequence[float]) -> list[float]:
-    """Increasing positive numbers, separated by commas."""
+def numbers(name: str, default: Sequence[float], *, most: float) -> list[float]:
+    """Increasing positive numbers up to `most`, separated by commas."""
     raw = words(name)
     try:
         values = [float(word) for word in raw]
@@ -160,6 +160,9 @@ def numbers(name: str, default: Sequence[float]) -> list[float]:
         raise ImproperlyConfigured(
             f"{name} must be numbers separated by commas, not {','.join(raw)!r}."
         ) from None
-    if any(later <= earlier for earlier, later in zip([0.0, *values], values, strict=False)):
-        raise ImproperlyConfigured(f"{name} must be positive and rising, not {','.join(raw)!r}.")
+    # Whatever is no number is in no order.
+    if not all(earlier < later <= most for earlier, later in zip([0.0, *values], values, strict=False)):
+        raise ImproperlyConfigured(
+            f"{name} must be positive, rising and at most {most:g}, not {','.join(raw)!r}."
+        )
     return values or list(default)

@@ -10,10 +10,12 @@ import subprocess
 import sys
 from typing import Any, NoReturn
 
+from django.core.exceptions import ImproperlyConfigured
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from config import env, logs
 from config.log_repeats import RepeatsFilter
+from config.startup.refusals import end
 
 _EMBEDDED = bool(os.environ.get("TAKEONE_EMBEDDED"))
 
@@ -31,10 +33,19 @@ class Log(Logger):  # type: ignore[misc]
             handler.addFilter(RepeatsFilter())
 
 
+def _count(name: str, default: int, *, most: int) -> int:
+    """The variable. Ends the process if it is none; gunicorn itself would show where this file raised."""
+    try:
+        return env.integer(name, default, least=1, most=most)
+    except ImproperlyConfigured as error:
+        end(str(error))
+
+
 bind = os.environ.get("TAKEONE_BIND", "127.0.0.1:8000")
 worker_class = "config.web.worker.Worker"
-workers = 1 if _EMBEDDED else int(os.environ.get("WEB_WORKERS", "2"))
-threads = int(os.environ.get("WEB_THREADS", "8"))
+workers = 1 if _EMBEDDED else _count("WEB_WORKERS", 2, most=64)
+threads = _count("WEB_THREADS", 8, most=64)
+worker_connections = _count("WEB_CONNECTIONS", 1_000, most=100_000)
 control_socket_disable = True
 errorlog = "-"
 logger_class = Log

@@ -24,8 +24,6 @@ from videos.results.media import media_problem
 HEALTHY: Final = "healthy"
 NAMES: Final = ("repository", "soraClient", "broker", "worker", "beat", "storage", "memory")
 _REDIS_SECONDS: Final = 0.8
-# Names no job, and is gone by itself.
-_REDIS_KEY: Final = "takeone:ready"
 _BLOCK: Final = b"\0" * 4096
 
 
@@ -74,7 +72,8 @@ def broker() -> None:
         settings.REDIS_URL, socket_timeout=_REDIS_SECONDS, socket_connect_timeout=_REDIS_SECONDS
     )
     try:
-        client.set(_REDIS_KEY, "1", ex=60)
+        # Names no job, and is gone by itself.
+        client.set(f"{settings.DEPLOYMENT}:ready", "1", ex=60)
     except redis.ConnectionError as error:
         raise CheckFailed("Redis does not answer") from error
     except redis.TimeoutError as error:

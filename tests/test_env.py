@@ -17,7 +17,7 @@ READ: dict[str, Callable[[], object]] = {
     "flag": lambda: env.flag("X"),
     "choice": lambda: env.choice("X", "a", ["a", "b"]),
     "url": lambda: env.url("X"),
-    "numbers": lambda: env.numbers("X", [1, 2]),
+    "numbers": lambda: env.numbers("X", [1, 2], most=10),
     "signing_secrets": lambda: env.signing_secrets("X"),
 }
 
@@ -67,6 +67,9 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch, kind: str, raw: str
         ("numbers", "1,x"),
         ("numbers", "2,1"),
         ("numbers", "0,1"),
+        ("numbers", "1,nan"),
+        ("numbers", "1,inf"),
+        ("numbers", "1,11"),
         ("signing_secrets", "whsec_"),
         ("signing_secrets", "plain whsec_YQ"),
         ("signing_secrets", "whsec_Y!Q=="),

@@ -30,15 +30,17 @@ class Web:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self.listener.getsockname()[:2]
         self.sockets: dict[int, Any] = {}
-        self._threads, self._alive = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        self._threads, self._alive, self._batch = (ThreadedTaskDispatcher() for _ in range(3))
         self._threads.set_thread_count(_THREADS)
         self._alive.set_thread_count(1)
+        self._batch.set_thread_count(1)
         self.server: Any = listen(
             application,
             self.listener,
             sockets=self.sockets,
             threads=self._threads,
             alive_thread=self._alive,
+            batch_threads=self._batch,
             most=most,
         )
         self._ends = False
@@ -52,7 +54,7 @@ class Web:
     def close(self) -> None:
         self._ends = True
         self._loop.join()
-        for threads in (self._threads, self._alive):
+        for threads in (self._threads, self._alive, self._batch):
             threads.shutdown(timeout=5)
         for channel in list(self.server.active_channels.values()):
             channel.handle_close()
@@ -121,7 +123,7 @@ def start(big: Path, hold: threading.Event) -> Iterator[Callable[..., Web]]:
         if path == "/stream":
             start_response("200 OK", [])
             return (b"x" * 65_536 for _ in range(300))
-        if path == "/hold":
+        if path == "/hold" or "hold" in environ["QUERY_STRING"]:
             hold.wait(TIMEOUT)
         body = environ["wsgi.input"].read()
         said = json.dumps({"path": path, "bytes": len(body), "thread": threading.current_thread().name})
@@ -186,6 +188,29 @@ def test_the_process_says_that_it_is_alive_while_all_threads_are_busy(
     hold.set()
     waiting.settimeout(TIMEOUT)
     assert answer_of(waiting)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "POST /api/v1/batches",
+        "POST /api/v1/batches/estimate",
+        "POST /api/v1/videos/batch",
+        "POST /api/v1/batches/b1/retry",
+        "DELETE /api/v1/batches/b1",
+        "GET /api/v1/batches/b1/manifest",
+    ],
+)
+def test_calls_about_whole_batches_take_no_thread_of_others(
+    start: Callable[..., Web], hold: threading.Event, clients: list[socket.socket], call: str
+) -> None:
+    web = start()
+    clients += [web.connect(f"{call}?hold HTTP/1.1\r\nHost: x\r\n\r\n".encode()) for _ in range(3 * _THREADS)]
+    began = time.monotonic()
+    for path in ("/api/v1/videos", "/api/v1/batches", "/api/v1/batches/b1", "/api/v1/videos/batch/b1"):
+        assert web.get(path)[0] == 200
+    assert time.monotonic() - began < 1
+    hold.set()
 
 
 @pytest.mark.parametrize(

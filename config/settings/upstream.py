@@ -27,7 +27,7 @@ SORA_BILLS_FAILED = env.flag("SORA_BILLS_FAILED")
 SORA_PRICES = env.text("SORA_PRICES")
 # Searches of the upstream's list after a create of unknown outcome, in seconds after it became unknown.
 SORA_RECONCILE_SECONDS = env.numbers(
-    "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600]
+    "SORA_RECONCILE_SECONDS", [2, 5, 15] if _SIMULATED else [5, 30, 120, 600], most=86_400
 )
 # After so many seconds without a comparison, our books are compared with the upstream's list before a create.
 SORA_BOOKS_GAP = env.number("SORA_BOOKS_GAP", 300, least=1, most=86_400)

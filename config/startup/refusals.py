@@ -25,7 +25,7 @@ def read_settings() -> None:
     try:
         _ = settings.INSTALLED_APPS
     except (ImproperlyConfigured, ValueError) as error:
-        _end(str(error))
+        end(str(error))
 
 
 def refuse_to_start_badly() -> None:
@@ -34,7 +34,7 @@ def refuse_to_start_badly() -> None:
     from config.startup.schema import schema_fault
 
     if fault := schema_fault():
-        _end(fault)
+        end(fault)
 
 
 def refuse_bad_settings() -> None:
@@ -43,7 +43,7 @@ def refuse_bad_settings() -> None:
     django.setup()
     broken = [each for each in run_checks(tags=[RULES]) if each.is_serious() and not each.is_silenced()]
     if broken:
-        _end(" ".join(f"{each.msg} {each.hint or ''}".strip() for each in broken))
+        end(" ".join(f"{each.msg} {each.hint or ''}".strip() for each in broken))
 
 
 def refuse_command(arguments: Sequence[str]) -> None:
@@ -56,6 +56,7 @@ def refuse_command(arguments: Sequence[str]) -> None:
         refuse_to_start_badly()
 
 
-def _end(line: str) -> NoReturn:
+def end(line: str) -> NoReturn:
+    """Ends the process with this reason."""
     sys.stderr.write(f"Take One does not start. {line}\n")
     raise SystemExit(_CANNOT_BOOT)

@@ -12,6 +12,7 @@ from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from config.web.connections import CHUNK_BYTES, Connection
+from config.web.request import Request
 
 # Bodies on disk. Only uploads are refused with a later time.
 BODY_BYTES: Final = 1 << 30
@@ -19,6 +20,7 @@ BODY_BYTES: Final = 1 << 30
 UNREAD_BYTES: Final = 1 << 28
 MAX_HEADER_BYTES: Final = 65_536
 _ALIVE: Final = "/health"
+_BATCHES: Final = ("/api/v1/batches", "/api/v1/videos/batch")
 
 
 class _Server:
@@ -27,6 +29,7 @@ class _Server:
     channel_class = Connection
     most: int
     alive_dispatcher: ThreadedTaskDispatcher
+    batch_dispatcher: ThreadedTaskDispatcher
     # Those that are closed for others.
     leaving: list[Connection]
     _tidy_at = 0.0
@@ -35,11 +38,14 @@ class _Server:
 
     def add_task(self, connection: Connection) -> None:
         """Hands the request to a thread. /health has a thread of its own, so it answers while the others are
-        busy."""
+        busy. So have calls that take seconds, so that nobody else waits for them."""
+        request = connection.requests[0]
         if connection.total_outbufs_len:
             connection.awaits_reader = True
-        elif connection.requests[0].error is None and connection.requests[0].path == _ALIVE:
+        elif request.error is None and request.path == _ALIVE:
             self.alive_dispatcher.add_task(connection)
+        elif request.error is None and _is_about_whole_batch(request):
+            self.batch_dispatcher.add_task(connection)
         else:
             super().add_task(connection)  # type: ignore[misc]
 
@@ -93,6 +99,14 @@ class _Server:
                 connection.end_if_late(now)
 
 
+def _is_about_whole_batch(request: Request) -> bool:
+    """Whether it reads or changes up to thousands of jobs."""
+    path = request.path
+    return path.startswith(_BATCHES) and (
+        request.command not in {"GET", "HEAD"} or path.endswith("/manifest")
+    )
+
+
 class TCPServer(_Server, TcpWSGIServer):  # type: ignore[misc]
     """On an address and a port."""
 
@@ -108,6 +122,7 @@ def listen(
     sockets: dict[int, Any],
     threads: ThreadedTaskDispatcher,
     alive_thread: ThreadedTaskDispatcher,
+    batch_threads: ThreadedTaskDispatcher,
     most: int,
 ) -> _Server:
     """Serves an application to the clients of a listening socket. `run_once` does the work."""
@@ -140,6 +155,7 @@ def listen(
     server.most = most
     server.leaving = []
     server.alive_dispatcher = alive_thread
+    server.batch_dispatcher = batch_threads
     return server
 
 

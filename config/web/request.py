@@ -70,6 +70,8 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
     """A request whose length is checked before its body is stored."""
 
     # Of waitress:
+    path: str = ""
+    command: str = ""
     error: Any = None
     completed: bool = False
     expect_continue: bool = False

@@ -10,7 +10,6 @@ from waitress.task import ThreadedTaskDispatcher
 
 from config.web.listening import listen, run_once
 
-MAX_CONNECTIONS: Final = int(os.environ.get("WEB_CONNECTIONS", "1000"))
 # For the database, files, and bodies and answers that are kept on disk.
 _OTHER_FILES: Final = 256
 _TICK_SECONDS: Final = 0.5
@@ -24,6 +23,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         self._map: dict[int, Any] = {}
         self._threads = _threads(self.cfg.threads)
         self._alive_thread = _threads(1)
+        # A quarter more, so a caller with many large uploads takes no thread and little time of others.
+        self._batch_threads = _threads(max(1, self.cfg.threads // 4))
         self._servers: list[Any] = [
             listen(
                 self.wsgi,
@@ -31,7 +32,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
                 sockets=self._map,
                 threads=self._threads,
                 alive_thread=self._alive_thread,
-                most=_room_for_connections(),
+                batch_threads=self._batch_threads,
+                most=_room_for_connections(self.cfg.worker_connections),
             )
             for each in self.sockets
         ]
@@ -42,7 +44,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         ends = time.monotonic() + self.cfg.graceful_timeout
         while self._is_busy() and time.monotonic() < ends:
             self._run_once(0.05)
-        for threads in (self._threads, self._alive_thread):
+        for threads in (self._threads, self._alive_thread, self._batch_threads):
             threads.shutdown(timeout=0.1)
 
     def _run_once(self, seconds: float = _TICK_SECONDS) -> None:
@@ -64,13 +66,13 @@ def _threads(count: int) -> ThreadedTaskDispatcher:
     return threads
 
 
-def _room_for_connections() -> int:
-    """The number of connections, limited by the files that this process may open."""
+def _room_for_connections(most: int) -> int:
+    """The number of connections, up to `most`, limited by the files that this process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * MAX_CONNECTIONS + _OTHER_FILES
+    wanted = 2 * most + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return max(16, min(MAX_CONNECTIONS, (soft - _OTHER_FILES) // 2))
+        return most
+    return max(16, min(most, (soft - _OTHER_FILES) // 2))

@@ -54,6 +54,14 @@ def test_a_process_refuses_bad_settings_by_one_line(
     assert line.startswith(f"Take One does not start. {next(iter(changed))}")
 
 
+@pytest.mark.parametrize("name", ["WEB_WORKERS", "WEB_THREADS", "WEB_CONNECTIONS"])
+def test_the_web_server_refuses_a_bad_count_by_one_line(name: str, tmp_path: Path) -> None:
+    done = ended("gunicorn", tmp_path, {name: "0"})
+    assert done.returncode > 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Take One does not start. {name} must be")
+
+
 def test_a_web_process_that_refuses_is_not_started_again(tmp_path: Path) -> None:
     done = ended("gunicorn by itself", tmp_path, PRICES)
     assert done.returncode == 3
