@@ -22,6 +22,7 @@ from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.identity import confirms_loss
+from videos.reconciliation.renamed import may_be_renamed
 from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
@@ -39,7 +40,9 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
         video = _retrieved(submission, upstream, is_awaited=is_awaited)
     if video is None:
         # A caller waits for no more than one answer.
-        if is_lost(submission) and (is_awaited or not confirms_loss(submission, upstream)):
+        if is_lost(submission) and (
+            is_awaited or may_be_renamed(submission, upstream) or not confirms_loss(submission, upstream)
+        ):
             return
         with locked(submission) as (job, submission):
             observe_missing(job, submission)
