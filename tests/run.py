@@ -24,7 +24,8 @@ from tests import coverage_floors, runtime, services
 _CHECK_SECONDS = 300
 _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
-_PARALLEL = ["-n", "2", "--dist", "loadgroup", "-m", "not e2e"]
+_TWO = ["-n", "2", "--dist", "loadgroup"]
+_PARALLEL = [*_TWO, "-m", "not e2e"]
 # Those that failed last come first, and the first failure ends it.
 _QUICK = [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in ("simulator", "faults"))]
 
@@ -64,16 +65,15 @@ def main(arguments: list[str]) -> int:
         _say(broker.line)
         # Nothing that a check writes lands in the user's var/.
         bare = services.environment_without_settings() | {"TAKEONE_VAR": str(scratch)}
-        side_by_side = bare | ({"DATABASE_URL": database.url} if database.url else {})
-        # Tests clear their cache between them, and side by side that would be the others' as well.
-        alone = side_by_side | ({"REDIS_URL": broker.url} if broker.url else {})
+        without_redis = bare | ({"DATABASE_URL": database.url} if database.url else {})
+        with_redis = without_redis | ({"REDIS_URL": broker.url} if broker.url else {})
         outcomes = _static(bare, scratch)
         if any(not outcome.passed for outcome in outcomes):
             _say("The tests do not run before these are mended.")
         elif quick:
-            outcomes += _tests({"pytest": (_QUICK, side_by_side)}, arguments)
+            outcomes += _tests({"pytest": (_QUICK, without_redis)}, arguments)
         else:
-            outcomes += _all_tests(side_by_side, alone, arguments, scratch)
+            outcomes += _all_tests(without_redis, with_redis, arguments, scratch)
     _say("")
     for outcome in outcomes:
         _say(str(outcome))
@@ -149,9 +149,10 @@ def _quiet(name: str, command: list[str], environment: dict[str, str]) -> Outcom
 
 
 def _all_tests(
-    side_by_side: dict[str, str], alone: dict[str, str], arguments: list[str], scratch: Path
+    without_redis: dict[str, str], with_redis: dict[str, str], arguments: list[str], scratch: Path
 ) -> list[Outcome]:
-    """pytest twice: side by side, then alone what starts the real processes, and only that with Redis."""
+    """pytest three times. What starts the real processes comes last, and only that has Redis; of it, what
+    depends on how busy the machine is runs alone."""
     try:
         # Now, and not within the time limit of the first test that needs it.
         runtime.interpreter()
@@ -160,11 +161,12 @@ def _all_tests(
         return [Outcome("runtime lock", False, 0.0)]
     measured = os.environ.get("TAKEONE_COVERAGE", "") not in {"", "0"} and not arguments
     if measured:
-        side_by_side = side_by_side | coverage_floors.environment(scratch)
+        without_redis = without_redis | coverage_floors.environment(scratch)
     outcomes = _tests(
         {
-            "pytest": ([*_PARALLEL, *(coverage_floors.OPTIONS if measured else [])], side_by_side),
-            "pytest e2e": (["-n", "0", "-m", "e2e"], alone),
+            "pytest": ([*_PARALLEL, *(coverage_floors.OPTIONS if measured else [])], without_redis),
+            "pytest e2e": ([*_TWO, "-m", "e2e and not alone"], with_redis),
+            "pytest alone": (["-n", "0", "-m", "e2e and alone"], with_redis),
         },
         arguments,
     )

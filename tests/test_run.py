@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -48,12 +49,12 @@ def test_no_test_runs_after_a_static_check_that_fails(
     assert "1 of 2 failed: ruff check" in capsys.readouterr().out
 
 
-def test_all_tests_run_in_two_parts(commands: list[list[str]]) -> None:
+def test_all_tests_run_in_three_parts(commands: list[list[str]]) -> None:
     assert run.main([]) == 0
-    side_by_side, alone = (" ".join(command) for command in commands)
-    assert "-m not e2e" in side_by_side
-    assert "-m e2e" in alone
-    assert "--ignore" not in side_by_side + alone
+    options = [dict(pairwise(command)) for command in commands]
+    chosen = [(each["-m"], each["-n"]) for each in options]
+    assert chosen == [("not e2e", "2"), ("e2e and not alone", "2"), ("e2e and alone", "0")]
+    assert not any("--ignore" in word for command in commands for word in command)
 
 
 def test_quick_tests_end_at_the_first_failure_and_start_no_process(commands: list[list[str]]) -> None:

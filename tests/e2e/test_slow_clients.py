@@ -15,7 +15,7 @@ from tests.e2e.caller import Caller
 from tests.e2e.processes import Program
 from tests.timeouts import TIMEOUT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(110)]
 _MANY = 300
 
 

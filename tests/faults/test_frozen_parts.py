@@ -17,7 +17,7 @@ from tests.faults.persistent import ask_for, insist
 from tests.faults.stack import Stack, running
 from tests.servers import Absent
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(200)]
 _TOLD_WITHIN_SECONDS = 5
 _AT_ONCE_SECONDS = 1
 

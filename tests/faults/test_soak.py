@@ -7,7 +7,7 @@ import pytest
 from tests.faults.soak import soak, summary
 from tests.servers import Absent
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 _SECONDS = 35
 

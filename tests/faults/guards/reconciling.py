@@ -260,4 +260,11 @@ GUARDS: Final = (
         "owners",
         "tests/videos/test_recover.py",
     ),
+    Guard(
+        "a render is not lost while the list has its video under another id",
+        "videos.lifecycle.following.poll:ask",
+        "may_be_renamed(submission, upstream)",
+        "False",
+        "tests/videos/test_renamed.py",
+    ),
 )
