@@ -45,7 +45,9 @@ def _matches(submission: Submission, upstream: Upstream) -> list[Video]:
             if candidates.overflowed or (page.back_to is not None and page.back_to < start):
                 break
     dated = [(video.created_at, video) for video in candidates.unowned() if video.created_at is not None]
-    near = [(made, video) for made, video in dated if start <= made <= end]
+    # Under its own id, it would be one that was given the id later.
+    others = [each for each in dated if each[1].id != submission.upstream_id]
+    near = [each for each in others if start <= each[0] <= end]
     alike = [each for each in near if upstream.dialect.match_key(each[1]) == submission.match_key]
     return [video for _, video in sorted(alike, key=lambda each: (each[0], each[1].id))]
 
