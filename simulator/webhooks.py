@@ -21,7 +21,7 @@ _TYPES = {"completed": "video.completed", "failed": "video.failed"}
 _USER_AGENT = "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)"
 _ATTEMPT_SECONDS = 10
 _GIVE_UP_SECONDS = 72 * 3600
-_WAIT_MOST_SECONDS = 3600
+_MAX_WAIT_SECONDS = 3600
 _AT_ONCE = 16
 
 
@@ -136,7 +136,7 @@ class Webhooks:
         if name == "doubled":
             await _sent(session, endpoint, event, signed=True)
         now = time.time()
-        wait = min(endpoint.retry_seconds * 2.0 ** min(event.attempts, 30), _WAIT_MOST_SECONDS)
+        wait = min(endpoint.retry_seconds * 2.0 ** min(event.attempts, 30), _MAX_WAIT_SECONDS)
         given_up = now + wait > event.created_at + _GIVE_UP_SECONDS
         self._store.attempted(event, None if taken or given_up else now + wait)
 

@@ -17,7 +17,7 @@ _SECOND: Final = timedelta(seconds=1)
 # Two bounds that miss each other by less differ by a drift or by a rounding, and not by a clock that was set.
 _DRIFT: Final = timedelta(seconds=1)
 # A Date that is further off is that of no clock which could date a video.
-_MOST: Final = timedelta(days=1)
+_MAX_OFFSET: Final = timedelta(days=1)
 # A measurement says nothing of a clock that may have been set since.
 FRESH_FOR: Final = timedelta(hours=1)
 
@@ -53,7 +53,7 @@ def measured(provider_id: int, ask: Callable[[], _P]) -> tuple[_P, Offset | None
     if page.dated_at is None:
         return page, None
     offset = Offset.of(page.dated_at, began, ended)
-    if max(abs(offset.low), abs(offset.high)) > _MOST:
+    if max(abs(offset.low), abs(offset.high)) > _MAX_OFFSET:
         return page, None
     Provider.objects.filter(pk=provider_id).update(
         clock_low=offset.low.total_seconds(), clock_high=offset.high.total_seconds(), clock_at=ended

@@ -21,7 +21,7 @@ MAX_NUMBER: Final = 40
 # Those of 64 bits, signed or not.
 _WHOLE: Final = range(-(2**63), 2**64)
 # Between these PostgreSQL's JSON gives a fraction back as it came; beyond, as an integer or a row of zeros.
-_LEAST_FRACTION, _MOST_FRACTION = 1e-20, 1e16
+_MIN_FRACTION, _MAX_FRACTION = 1e-20, 1e16
 
 # A string, with its colon if it is a name; a number; a bracket. A string that does not end is one as well: it
 # must not be looked through again from each of its quotes.
@@ -107,8 +107,8 @@ def _read_fraction(text: str) -> float | _Lost:
     if len(text) > MAX_NUMBER:
         return _Lost(text, f"has over {MAX_NUMBER} characters", is_absurd=len(text) > _ABSURD_LENGTH)
     value = float(text)
-    if value and not _LEAST_FRACTION <= abs(value) < _MOST_FRACTION:
-        between = f"from {_LEAST_FRACTION:g} to {_MOST_FRACTION:g}, or 0"
+    if value and not _MIN_FRACTION <= abs(value) < _MAX_FRACTION:
+        between = f"from {_MIN_FRACTION:g} to {_MAX_FRACTION:g}, or 0"
         reason = f"is out of range: a number with a fraction or an exponent is {between}"
         return _Lost(text, reason, is_absurd=not math.isfinite(value))
     # Looked at first: its exponent may be too large for a Decimal.

@@ -78,7 +78,7 @@ def test_a_call_that_its_own_deadline_ends_is_left_to_a_worker_as_well(
     api: Client, job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit_next(upstream)
-    monkeypatch.setattr("videos.lifecycle.following.poll.MOST_SECONDS", 0.0)
+    monkeypatch.setattr("videos.lifecycle.following.poll.MAX_SECONDS", 0.0)
     sora.retrieve_error = errors.Unavailable("deadline")
     response, _ = sync(api, job)
     assert (response.status_code, response["Retry-After"]) == (200, "5")

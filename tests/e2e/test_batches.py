@@ -17,7 +17,7 @@ from tests.faults.stack import Stack, running
 from tests.servers import Absent
 from tests.timeouts import TIMEOUT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.xdist_group("batches")]
 
 ENDED = {"completed", "partial", "failed", "cancelled"}
 _RENDER_SECONDS = 2

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-MOST_SECONDS: Final = 1.0
+MAX_SECONDS: Final = 1.0
 # Of the threads that serve callers, no more than this wait for an upstream at a time.
-_MOST_AT_A_TIME: Final = 4
+_MAX_AT_A_TIME: Final = 4
 
 
 class TooSlow(Exception):
@@ -24,10 +24,10 @@ class BriefCalls:
     place until it ends. If no place is free, a caller does not wait at all.
     """
 
-    def __init__(self, most: int = _MOST_AT_A_TIME) -> None:
+    def __init__(self, most: int = _MAX_AT_A_TIME) -> None:
         self._places = threading.BoundedSemaphore(most)
 
-    def answer(self, call: Callable[[], T], within: float = MOST_SECONDS) -> T:
+    def answer(self, call: Callable[[], T], within: float = MAX_SECONDS) -> T:
         """What the call returns or raises. Raises TooSlow."""
         if not self._places.acquire(blocking=False):
             raise TooSlow("Too many wait for the upstream already.")

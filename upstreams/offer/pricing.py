@@ -27,7 +27,7 @@ PUBLISHED: Final[Mapping[str, Mapping[str, Decimal]]] = {
     "sora-2-pro": _PRO,
     "sora-2-pro-2025-10-06": _PRO,
 }
-_MOST_PER_SECOND: Final = Decimal(1000)
+_MAX_PER_SECOND: Final = Decimal(1000)
 # The rows' own; what is counted against a budget must be what is kept.
 _KEPT: Final = Decimal("0.0001")
 
@@ -53,8 +53,8 @@ def _price(where: str, given: object) -> Decimal:
         price = Decimal(str(given))
     except InvalidOperation:
         raise ValueError(f"the price of {where} is no number: {given!r}") from None
-    if not price.is_finite() or not 0 <= price <= _MOST_PER_SECOND:
-        raise ValueError(f"the price of {where} must be from 0 to {_MOST_PER_SECOND} dollars, not {given!r}")
+    if not price.is_finite() or not 0 <= price <= _MAX_PER_SECOND:
+        raise ValueError(f"the price of {where} must be from 0 to {_MAX_PER_SECOND} dollars, not {given!r}")
     return price
 
 

@@ -1,8 +1,8 @@
 """Claims the next job: commits its submission under a lease."""
 
 from datetime import timedelta
+from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from upstreams.breaker import consume_token, has_capacity
@@ -10,8 +10,9 @@ from upstreams.clock import database_now
 from upstreams.clock_offset import last_measured
 from upstreams.models import Provider
 from upstreams.registry import Upstream
+from videos.lifecycle.begin import begin
 from videos.log_context import about
-from videos.models import Job, JobEvent, Submission
+from videos.models import Job, Submission
 from videos.queue.isolation import put_off
 from videos.queue.selection import next_job, record_claim
 from videos.states import LIVE, SubmissionState
@@ -53,36 +54,14 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
         if job is None:
             return None
         chosen.append(job)
-        submission = Submission(
-            job=job,
-            number=job.submissions.count() + 1,
-            provider=provider,
-            match_key=job.match_key,
-            lease_until=now + timedelta(seconds=upstream.lease),
-            give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
-            request=job.fitted,
-            model=job.fitted["model"],
-            seconds=job.fitted["seconds"],
-            # The price that was reserved for it, even if the price list has changed.
-            price=job.estimated_cost,
-            reservation=job.reservation,
-            created_at=now,
-        )
-        submission.due_at = submission.lease_until
+        lease_until = now + timedelta(seconds=upstream.lease)
+        fields: dict[str, Any] = {"lease_until": lease_until, "due_at": lease_until, "created_at": now}
         if offset := last_measured(provider, now):
-            submission.clock_low = offset.low.total_seconds()
-            submission.clock_high = offset.high.total_seconds()
-        submission.save(force_insert=True)
-        Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault="")
+            fields |= {
+                "clock_low": offset.low.total_seconds(),
+                "clock_high": offset.high.total_seconds(),
+            }
+        submission = begin(job, provider, now, **fields)
         consume_token(provider, now)
         record_claim(provider, job.owner_id)
-        JobEvent.record(
-            job,
-            "submission",
-            "",
-            SubmissionState.SENDING,
-            now,
-            number=submission.number,
-            provider=provider.name,
-        )
         return submission

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 
 from upstreams.changes import Block, log_unblocked
@@ -14,11 +13,12 @@ from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
 from upstreams.registry import Upstream
+from videos.lifecycle.begin import begin
 from videos.lifecycle.outcomes import accept
-from videos.models import Job, JobEvent, Submission
+from videos.models import Job
 from videos.queue.wake import wake
 from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
-from videos.states import LIVE, JobStatus, SubmissionState
+from videos.states import LIVE, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +66,15 @@ def _give(job: Job, video: Video, upstream: Upstream) -> bool:
         if job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists():
             return False
         now = database_now()
-        submission = Submission(
-            job=job,
-            number=job.submissions.count() + 1,
-            provider=provider,
-            match_key=job.match_key,
+        submission = begin(
+            job,
+            provider,
+            now,
             lease_until=now,
             due_at=now + timedelta(seconds=upstream.lease),
-            give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
-            request=job.fitted,
-            model=job.fitted["model"],
-            seconds=job.fitted["seconds"],
-            price=job.estimated_cost,
-            reservation=job.reservation,
             # It was sent when its video was made, which our books do not know.
             created_at=video.created_at or now,
         )
-        submission.save(force_insert=True)
-        Job.objects.filter(pk=job.pk).update(reservation=None)
-        JobEvent.record(
-            job,
-            "submission",
-            "",
-            SubmissionState.SENDING,
-            now,
-            number=submission.number,
-            provider=provider.name,
-        )
-        submission.job = job
         accept(job, submission, video, upstream, how="recovered", by="operator")
     wake("dispatch")
     return True

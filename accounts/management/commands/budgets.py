@@ -10,7 +10,7 @@ from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
 from api.escaping import EscapingCommand
 
-_MOST = Decimal(10_000_000)
+_MAX_BUDGET = Decimal(10_000_000)
 _ROW = "{:<16} {:<24} {:<6} {:>12} {:>12} {:>12} {:>12}"
 
 
@@ -44,8 +44,8 @@ class Command(EscapingCommand):
             limit = Decimal(dollars)
         except InvalidOperation:
             raise CommandError(f"{dollars!r} is no amount of dollars, such as 25.00.") from None
-        if not limit.is_finite() or not 0 <= limit <= _MOST or limit != round(limit, 4):
-            raise CommandError(f"A budget is from 0 to {_MOST} dollars, with at most four decimals.")
+        if not limit.is_finite() or not 0 <= limit <= _MAX_BUDGET or limit != round(limit, 4):
+            raise CommandError(f"A budget is from 0 to {_MAX_BUDGET} dollars, with at most four decimals.")
         whose = self._whose(owner, key)
         budget, made = Budget.objects.update_or_create(**whose, period=period, defaults={"limit": limit})
         self.stdout.write(f"{'Set' if made else 'Changed'}: {budget}.")

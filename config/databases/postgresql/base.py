@@ -18,8 +18,8 @@ from config.databases.timeouts import gate
 # The server's own limit comes first: it says what was wrong, and leaves a connection that can be used.
 _SERVER_FIRST_SECONDS = 0.5
 # psycopg's least.
-_LEAST_CONNECT_SECONDS = 2
-_MOST_CONNECT_SECONDS = 5
+_MIN_CONNECT_SECONDS = 2
+_MAX_CONNECT_SECONDS = 5
 
 
 class Frozen(psycopg.OperationalError):
@@ -96,7 +96,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         }
         ours = " ".join(f"-c {name}={max(1, round(1000 * limit))}" for name, limit in limits.items())
         params["options"] = f"{ours} {params.get('options', '')}".strip()
-        connect_seconds = min(max(int(most / 2), _LEAST_CONNECT_SECONDS), _MOST_CONNECT_SECONDS)
+        connect_seconds = min(max(int(most / 2), _MIN_CONNECT_SECONDS), _MAX_CONNECT_SECONDS)
         return {
             "connect_timeout": connect_seconds,
             # A machine that is gone acknowledges nothing.

@@ -125,7 +125,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a submission takes its job's reservation over",
-        "videos.queue.claim:_claim",
+        "videos.lifecycle.begin:begin",
         "Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault='')",
         "",
         "tests/accounts/test_budgets.py",
@@ -159,7 +159,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a job is sent at the price that was set aside",
-        "videos.queue.claim:_claim",
+        "videos.lifecycle.begin:begin",
         "job.estimated_cost",
         "None",
         "tests/accounts/test_budgets.py",

@@ -8,7 +8,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
-from upstreams.calls.brief_calls import MOST_SECONDS, TooSlow, brief_calls
+from upstreams.calls.brief_calls import MAX_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now
@@ -66,7 +66,7 @@ def _retrieved(submission: Submission, upstream: Upstream, *, is_awaited: bool) 
         with respecting_retry_after(upstream, Call.RETRIEVE):
             if is_awaited:
                 video = brief_calls.answer(
-                    lambda: upstream.client.retrieve(upstream_id, deadline=MOST_SECONDS)
+                    lambda: upstream.client.retrieve(upstream_id, deadline=MAX_SECONDS)
                 )
             else:
                 video = upstream.client.retrieve(upstream_id)
@@ -128,7 +128,7 @@ def ask_now(job: Job, upstream: Upstream) -> float | None:
         return _leave_to_worker(submission, upstream)
     except errors.Unavailable as error:
         # Of the client's own deadline, which ends at about the same time.
-        if error.retry_after is None and time.monotonic() - began >= MOST_SECONDS:
+        if error.retry_after is None and time.monotonic() - began >= MAX_SECONDS:
             return _leave_to_worker(submission, upstream)
         raise UpstreamUnavailable(error) from error
     except errors.SoraError as error:
