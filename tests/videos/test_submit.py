@@ -9,10 +9,10 @@ from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, scripted
 from upstreams.client import errors
-from upstreams.client.dialects import OPENAI
 from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
+from upstreams.offer.catalogue import SORA, Catalogue
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.send import send, submit_next
@@ -91,6 +91,27 @@ def test_every_live_submission_counts_for_the_concurrency(
         state="failed", cost_state="released", upstream_id="video_1"
     )
     assert claim(upstream) is not None
+
+
+def test_what_waits_for_a_person_keeps_no_place(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    """Four unknown creates would else stop an upstream of four places until somebody comes."""
+    settings.SORA_RECONCILE_SECONDS = [2, 5, 15]
+    settings.MAX_IN_FLIGHT_JOBS = 1
+    upstream = replace(upstream, concurrency=1)
+    unknown = make_job()
+    sora.before = raising(errors.OutcomeUnknown("reset"))
+    assert submit_next(upstream)
+    sora.before = None
+    Provider.objects.update(sending_backoff_until=None)
+    make_job()
+    with shifted(timedelta(seconds=14)):
+        assert claim(upstream) is None
+    with shifted(timedelta(seconds=16)):
+        assert claim(upstream) is not None
+        assert claim(upstream) is None
+    assert only(unknown).state == "unknown"
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown"])
@@ -444,9 +465,9 @@ def test_a_dispatch_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> 
     assert submits() == 1
 
 
-def test_extra_fields_go_to_a_dialect_that_takes_them(make_job: MakeJob) -> None:
-    dialect = replace(OPENAI, takes=frozenset({"seed", "fps", "negative_prompt"}))
-    upstream = scripted(dialect)
+def test_extra_fields_go_to_a_model_that_takes_them(make_job: MakeJob) -> None:
+    model = replace(SORA.models["sora-2"], takes=frozenset({"seed", "fps", "negative_prompt"}))
+    upstream = scripted(catalogue=Catalogue({"sora-2": model}, "sora-2"))
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     from upstreams.offer.request import VideoRequest
     from videos.lifecycle.create import create

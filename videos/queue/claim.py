@@ -14,8 +14,9 @@ from videos.lifecycle.begin import begin
 from videos.log_context import about
 from videos.models import Job, Submission
 from videos.queue.isolation import put_off
+from videos.queue.occupancy import occupying
 from videos.queue.selection import next_job, record_claim
-from videos.states import LIVE, SubmissionState
+from videos.states import SubmissionState
 
 
 def claim(upstream: Upstream) -> Submission | None:
@@ -44,7 +45,7 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
         now = database_now()
         if not provider.takes_creates():
             return None
-        live = Submission.objects.filter(provider=provider, state__in=LIVE)
+        live = occupying().filter(provider=provider)
         sending = live.filter(state=SubmissionState.SENDING).exists()
         if not has_capacity(provider, now, sending=sending):
             return None

@@ -19,13 +19,14 @@ from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.working_time import record_working
 from videos.models import Job, Submission
 from videos.queue.isolation import isolated
+from videos.queue.occupancy import occupying
 from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.identity import RECHECK_SECONDS, recheck
 from videos.reconciliation.reconcile import reconcile
 from videos.results.refetch import refetch
 from videos.results.store import store
-from videos.states import LIVE, JobStatus, SubmissionState
+from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def due_work(upstream: Upstream) -> list[Work]:
         and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
     ):
         # A message per free slot, so that several workers submit side by side.
-        free = upstream.concurrency - mine.filter(state__in=LIVE).count()
+        free = upstream.concurrency - occupying().filter(provider=provider).count()
         work += [Work("submit", number=number) for number in range(min(free, _MAX_SUBMITTERS))]
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
     if swept.exists() and can_sweep(upstream, provider):

@@ -8,8 +8,10 @@ from upstreams.breaker import is_tripped
 from upstreams.changes import Block, log_blocked, log_unblocked
 from upstreams.clock import in_database
 from upstreams.models import Call, Provider
+from videos.models import Submission
 from videos.queue.wake import wake
 from videos.reconciliation.decisions import Refused
+from videos.states import SubmissionState
 
 
 def stop(name: str, reason: str) -> None:
@@ -59,6 +61,9 @@ def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) 
         if accept_losses:
             changes |= {"unrecognized_at": None, "unrecognized_reason": "", "known_until": None}
             changes["losses_accepted_at"] = in_database()
+            # What it does not know is lost now: until then, it keeps a place that others wait for.
+            at_it = Submission.objects.filter(provider=provider, upstream_id__isnull=False)
+            at_it.filter(state__in=_FOLLOWED).update(due_at=in_database())
         else:
             # It ends by itself once the upstream knows us again.
             ended = [each for each in ended if not each.startswith(_UNRECOGNIZED)]
@@ -70,6 +75,7 @@ def resume(name: str, *, trust_list: bool = False, accept_losses: bool = False) 
     return ended
 
 
+_FOLLOWED = (SubmissionState.RENDERING, SubmissionState.RENDERED)
 _UNRECOGNIZED = "not the upstream that we know"
 _DISTRUST = "its list is not trusted to prove absence"
 

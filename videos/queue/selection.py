@@ -21,6 +21,7 @@ from upstreams.models import Provider
 from upstreams.offer.request import Priority
 from videos.models import Group, Job, OwnerRotation, Submission
 from videos.queue.holds import deactivated, hold_some, holding_keys
+from videos.queue.occupancy import occupying
 from videos.states import LIVE, UNDECIDED, JobStatus
 
 # Statements in one claim that mark held jobs of one lane. The next claim continues.
@@ -62,7 +63,7 @@ def next_job(provider: Provider) -> Job | None:
     """
     now = database_now()
     last = last_claims(provider)
-    live = Submission.objects.filter(provider=provider, state__in=LIVE)
+    live = occupying().filter(provider=provider)
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
 
     def rank(lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
@@ -134,11 +135,7 @@ def lanes() -> list[Lane]:
 def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
     """The lanes from which a job may be taken, as far as the lane itself shows."""
     running = dict(
-        Submission.objects.filter(state__in=LIVE)
-        .exclude(job__group=None)
-        .order_by()
-        .values_list("job__group")
-        .annotate(Count("pk"))
+        occupying().exclude(job__group=None).order_by().values_list("job__group").annotate(Count("pk"))
     )
     most = settings.MAX_IN_FLIGHT_JOBS
     busy: dict[int, int] = {}

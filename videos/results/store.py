@@ -15,14 +15,13 @@ from videos.lifecycle.expiry import UNPLAYABLE, give_up_if_expired, is_silent, r
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.reconciliation.identity import confirms_loss, names_its_video
+from videos.reconciliation.missing import POLL_AGAIN_SECONDS, is_lost_if_missing
 from videos.results.keep import Kept, fetch_and_keep
 from videos.results.probe import Unplayable
 from videos.states import CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-_MISSING_POLLS: Final = 3
-_MISSING_SECONDS: Final = 120
 # Between two tries while the media cannot be used.
 _MEDIA_SECONDS: Final = 10
 
@@ -104,21 +103,18 @@ def _not_there(submission: Submission, upstream: Upstream, reason: str, *, is_kn
     Not if the upstream is another one than the one that we know.
     """
     now = database_now()
-    since = submission.missing_since or now
-    polls = submission.missing_polls + 1
-    if polls >= _MISSING_POLLS and (now - since).total_seconds() >= _MISSING_SECONDS:
+    if is_lost_if_missing(submission, now):
         try:
             if is_known or confirms_loss(submission, upstream):
                 _lose(submission, reason)
         except errors.SoraError as error:
             _try_again(submission, str(error))
         return
-    apart = _MISSING_SECONDS / (_MISSING_POLLS - 1)
     Submission.objects.filter(pk=submission.pk, state=SubmissionState.RENDERED).update(
-        missing_since=since,
-        missing_polls=polls,
+        missing_since=submission.missing_since or now,
+        missing_polls=submission.missing_polls + 1,
         attempts=submission.attempts + 1,
-        due_at=now + timedelta(seconds=apart),
+        due_at=now + timedelta(seconds=POLL_AGAIN_SECONDS),
         error_message=reason,
     )
 

@@ -58,9 +58,9 @@ GUARDS: Final = (
     ),
     Guard(
         "a missing id is lost only after three attempts",
-        "videos.lifecycle.following.observe:observe_missing",
-        "polls < _MISSING_POLLS or (now - since).total_seconds() < _MISSING_SECONDS",
-        "(now - since).total_seconds() < _MISSING_SECONDS",
+        "videos.reconciliation.missing:is_lost_if_missing",
+        "polls >= _POLLS",
+        "",
         "tests/videos/test_sync.py",
     ),
     Guard(

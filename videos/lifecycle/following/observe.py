@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -13,10 +13,8 @@ from videos.lifecycle.expiry import give_up_if_expired
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission
 from videos.queue.wake import wake
+from videos.reconciliation.missing import POLL_AGAIN_SECONDS, is_lost_if_missing
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
-
-_MISSING_POLLS = 3
-_MISSING_SECONDS = 120
 
 
 def write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
@@ -114,12 +112,7 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
 
 def is_lost(submission: Submission) -> bool:
     """Whether it is lost if one more poll does not find its id."""
-    since = submission.missing_since
-    if submission.state != SubmissionState.RENDERING or since is None:
-        return False
-    if submission.missing_polls + 1 < _MISSING_POLLS:
-        return False
-    return (database_now() - since).total_seconds() >= _MISSING_SECONDS
+    return submission.state == SubmissionState.RENDERING and is_lost_if_missing(submission, database_now())
 
 
 def observe_missing(job: Job, submission: Submission) -> None:
@@ -130,13 +123,11 @@ def observe_missing(job: Job, submission: Submission) -> None:
     if submission.state not in {SubmissionState.RENDERING, SubmissionState.GIVEN_UP}:
         return
     now = database_now()
-    since: datetime = submission.missing_since or now
-    polls = submission.missing_polls + 1
-    if polls < _MISSING_POLLS or (now - since).total_seconds() < _MISSING_SECONDS:
+    if not is_lost_if_missing(submission, now):
         Submission.objects.filter(pk=submission.pk).update(
-            missing_since=since,
-            missing_polls=polls,
-            due_at=now + timedelta(seconds=_MISSING_SECONDS / (_MISSING_POLLS - 1)),
+            missing_since=submission.missing_since or now,
+            missing_polls=submission.missing_polls + 1,
+            due_at=now + timedelta(seconds=POLL_AGAIN_SECONDS),
         )
         return
     if submission.state == SubmissionState.GIVEN_UP:

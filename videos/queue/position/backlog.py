@@ -14,6 +14,7 @@ from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Group, Job, Submission
 from videos.queue.holds import deactivated
+from videos.queue.occupancy import occupying
 from videos.queue.selection import effective_priority, last_claims
 from videos.states import LIVE, JobStatus
 
@@ -65,7 +66,7 @@ def backlog(provider: Provider) -> Backlog:
 
 def _count(provider: Provider) -> Backlog:
     now = database_now()
-    live = Submission.objects.filter(provider=provider, state__in=LIVE).order_by()
+    live = occupying().filter(provider=provider).order_by()
     in_groups = live.exclude(job__group=None).values_list("job__group").annotate(Count("pk"))
     of_owners = live.values_list("job__owner").annotate(Count("pk"))
     blocking: dict[int, dict[int, tuple[int, datetime]]] = defaultdict(dict)
