@@ -101,13 +101,10 @@ class Item:
 class Items:
     """The items of a batch, each with the batch's defaults, validated and fitted to the upstream."""
 
-    def __init__(
-        self, source: Source, defaults: Mapping[str, Any], upstream: Upstream, default_model: str = ""
-    ) -> None:
+    def __init__(self, source: Source, defaults: Mapping[str, Any], upstream: Upstream) -> None:
         self._source = source
         self._defaults = defaults
         self._upstream = upstream
-        self._default_model = default_model
         # One for all items: making it costs more than using it.
         self._reader = BatchItem()
 
@@ -159,7 +156,7 @@ class Items:
             given = self._reader.run_validation({**self._defaults, **raw.fields})
             ref = given.pop("ref", "")
             asked = video_request_of(given)
-            return Item(asked, fit(asked, self._upstream.dialect, self._default_model), ref)
+            return Item(asked, fit(asked, self._upstream.catalogue), ref)
         except ValidationError as error:
             return [
                 _problem(raw, each["field"], each["code"], each["message"])

@@ -3,7 +3,6 @@
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -115,7 +114,6 @@ class GenerateView(_StrictView):
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
-            default_model=settings.SORA_MODEL,
         )
         answer = {"jobId": str(job.pk), "status": _STATUS[JobStatus(job.status)]}
         location = request.build_absolute_uri(f"/api/videos/{job.pk}")

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, register
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.redirects import ContentHosts
 from upstreams.offer import pricing
+from upstreams.offer.catalogue import NoSuchModel, catalogue_of
 
 
 @register("settings")
@@ -41,14 +42,11 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
                 id="videos.E003",
             )
         )
-    elif settings.SORA_MODEL and settings.SORA_MODEL not in dialect.models:
-        found.append(
-            Error(
-                f"SORA_MODEL is {settings.SORA_MODEL!r}.",
-                hint=f"Models of {dialect.name}: {', '.join(dialect.models)}.",
-                id="videos.E004",
-            )
-        )
+    else:
+        try:
+            catalogue_of(dialect, settings.SORA_MODEL)
+        except NoSuchModel as error:
+            found.append(Error(f"SORA_MODEL: {error}.", id="videos.E004"))
     if settings.SORA_PRICES:
         try:
             pricing.parse(settings.SORA_PRICES)

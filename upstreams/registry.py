@@ -9,6 +9,7 @@ from upstreams.calls.contact import ObservedClient
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import DIALECTS, Dialect
 from upstreams.models import Provider
+from upstreams.offer.catalogue import Catalogue, catalogue_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Upstream:
     name: str
     client: SoraClient
     dialect: Dialect
+    catalogue: Catalogue
     concurrency: int
     # The wall clock of one call, in seconds, and the lease under which it is made.
     deadline: float
@@ -46,6 +48,7 @@ def configured() -> Upstream:
         name=settings.SORA_PROVIDER,
         client=client,
         dialect=dialect,
+        catalogue=catalogue_of(dialect, settings.SORA_MODEL),
         concurrency=settings.SORA_CONCURRENCY,
         deadline=settings.SORA_TIMEOUT,
         # Twice the call: what is left between the claim and the last check is its own deadline's length.

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import UnsupportedMediaType
@@ -37,7 +36,7 @@ def accept(
     """Creates a batch and answers with what was accepted."""
     upstream = configured()
     accepted = create_batch(
-        Items(source, defaults, upstream, settings.SORA_MODEL),
+        Items(source, defaults, upstream),
         owner=request.user,  # type: ignore[arg-type]
         api_key=key_of(request),
         upstream=upstream,
@@ -61,7 +60,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
     """Answers with what a create would send and cost."""
     plan = Plan()
     first: list[dict[str, Any]] = []
-    for item in Items(source, defaults, configured(), settings.SORA_MODEL).check():
+    for item in Items(source, defaults, configured()).check():
         plan.add(item)
         if len(first) < wire.INLINED_MAX:
             sent = item.fitted.request

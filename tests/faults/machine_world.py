@@ -19,6 +19,7 @@ from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now
 from upstreams.models import Call, Provider
+from upstreams.offer.catalogue import SORA
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
@@ -51,7 +52,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.sora = Ledger(terms, self._judge)
         client: Any = self.sora
-        self.upstream = Upstream("scripted", client, terms.dialect, 3, deadline=10, lease=LEASE_SECONDS)
+        self.upstream = Upstream("scripted", client, terms.dialect, SORA, 3, deadline=10, lease=LEASE_SECONDS)
         self.owner, _ = User.objects.get_or_create(username="ada")
         self.api = Client(headers={"x-api-key": ApiKey.issue(self.owner, "machine")[1]})
         # The clock, and what stands in for the configured upstream.

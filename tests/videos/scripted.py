@@ -19,6 +19,7 @@ from upstreams.client.dialects import OPENAI, Dialect
 from upstreams.client.downloads import Content
 from upstreams.client.types import CreateRequest, Phase, Video, VideoError, VideoPage
 from upstreams.clock import database_now
+from upstreams.offer.catalogue import SORA, Catalogue
 from upstreams.registry import Upstream
 
 PAGE = 100
@@ -153,13 +154,20 @@ class ScriptedClient:
         yield Content(kind, len(kept), iter([kept[: len(kept) // 2], kept[len(kept) // 2 :]]))
 
 
-def scripted(dialect: Dialect = OPENAI, *, concurrency: int = 4, deadline: float = 30.0) -> Upstream:
+def scripted(
+    dialect: Dialect = OPENAI,
+    *,
+    catalogue: Catalogue = SORA,
+    concurrency: int = 4,
+    deadline: float = 30.0,
+) -> Upstream:
     """An Upstream over a ScriptedClient."""
     client: object = ScriptedClient()
     return Upstream(
         name="scripted",
         client=client,  # type: ignore[arg-type]
         dialect=dialect,
+        catalogue=catalogue,
         concurrency=concurrency,
         deadline=deadline,
         lease=2 * deadline + 10,

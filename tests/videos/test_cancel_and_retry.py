@@ -77,6 +77,20 @@ def test_a_render_that_the_upstream_can_stop_is_deleted_once(make_job: Callable[
     assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
 
 
+def test_nothing_is_asked_of_an_upstream_without_a_delete(make_job: Callable[..., Job]) -> None:
+    upstream = scripted(replace(OPENAI, deletes=False))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    submit_next(upstream)
+    sora.complete(str(only(job).upstream_id))
+    sweep(upstream)
+    assert "rendered already" in cancel(job, upstream).message
+    retrieves = sora.retrieves
+    work(upstream)
+    assert (sora.deleted, sora.retrieves) == ([], retrieves)
+    assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
+
+
 def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(make_job: Callable[..., Job]) -> None:
     upstream = scripted(CANCELS)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]

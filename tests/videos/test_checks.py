@@ -20,6 +20,7 @@ def test_the_settings_of_this_run_are_in_order() -> None:
         ({"SORA_BASE_URL_CHOSEN": True, "SORA_PROVIDER": "simulator"}, "videos.E002"),
         ({"SORA_DIALECT": "klingon"}, "videos.E003"),
         ({"SORA_MODEL": "veo"}, "videos.E004"),
+        ({"SORA_DIALECT": "sglang"}, "videos.E004"),
         ({"SORA_PRICES": '{"m": {"1x1": -1}}'}, "videos.E005"),
         ({"JOB_GIVE_UP_AFTER": 60, "SORA_TIMEOUT": 60}, "videos.E007"),
         ({"SORA_SYNC_SECONDS_MIN": 20, "SORA_SYNC_SECONDS_MAX": 10}, "videos.E006"),

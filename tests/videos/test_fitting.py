@@ -7,8 +7,9 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 
-from upstreams.client.dialects import OPENAI, Model
+from upstreams.client.dialects import OPENAI
 from upstreams.offer import pricing
+from upstreams.offer.catalogue import SORA, AnyLength, AnySize, Catalogue, Model
 from upstreams.offer.fitting import fit
 from upstreams.offer.request import Priority, VideoRequest
 
@@ -16,12 +17,12 @@ PRO = "sora-2-pro"
 
 
 def fitted(**asked: Any) -> tuple[str, str, str]:
-    request = fit(VideoRequest("a boat", **asked), OPENAI).request
+    request = fit(VideoRequest("a boat", **asked), SORA).request
     return request.model, request.size, request.seconds
 
 
 def adjusted(**asked: Any) -> dict[str, Any]:
-    return {made["field"]: made["used"] for made in fit(VideoRequest("a boat", **asked), OPENAI).adjustments}
+    return {made["field"]: made["used"] for made in fit(VideoRequest("a boat", **asked), SORA).adjustments}
 
 
 def test_nothing_asked_is_the_cheapest_and_no_adjustment() -> None:
@@ -80,58 +81,89 @@ def test_what_differs_is_said() -> None:
 
 @pytest.mark.parametrize("asked", ["urgent", "HIGH "])
 def test_an_unknown_priority_is_normal(asked: str) -> None:
-    found = fit(VideoRequest("a boat", priority=asked), OPENAI)
+    found = fit(VideoRequest("a boat", priority=asked), SORA)
     assert found.priority == Priority.NORMAL
     assert found.adjustments[0]["field"] == "priority"
 
 
 def test_a_priority_is_read_in_any_case() -> None:
-    assert fit(VideoRequest("a boat", priority="High"), OPENAI).priority == Priority.HIGH
+    assert fit(VideoRequest("a boat", priority="High"), SORA).priority == Priority.HIGH
 
 
-def test_an_unknown_model_becomes_one_that_is_no_dearer() -> None:
-    assert fitted(model="veo")[0] == "sora-2"
-    assert adjusted(model="veo") == {"model": "sora-2"}
-
-
-def test_no_substitute_is_dearer_than_what_was_asked_for(settings: Settings) -> None:
-    only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
-    with pytest.raises(ValidationError, match="none at its price"):
-        fit(VideoRequest("a boat", model="sora-2"), only_pro)
-    settings.SORA_PRICES = '{"sora-2": {"1280x720": "0.30"}, "sora-2-pro": {"1280x720": "0.30"}}'
-    assert fit(VideoRequest("a boat", model="sora-2"), only_pro).request.model == PRO
-
-
-def test_an_unlisted_price_is_no_limit() -> None:
-    only_pro = replace(OPENAI, models={PRO: OPENAI.models[PRO]}, default_model=PRO)
-    assert fit(VideoRequest("a boat", model="veo"), only_pro).request.model == PRO
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_unknown_model_is_refused_and_never_replaced(strict: bool) -> None:
+    with pytest.raises(ValidationError) as refused:
+        fit(VideoRequest("a boat", model="veo", strict=strict), SORA)
+    detail: Any = refused.value.detail
+    assert (list(detail), detail["model"][0].code) == (["model"], "not_offered")
+    assert "sora-2-pro" in str(detail["model"][0])
 
 
 def test_strict_refuses_every_difference_at_once() -> None:
     with pytest.raises(ValidationError) as refused:
-        fit(VideoRequest("a boat", duration=10, model="veo", priority="x", seed=1, strict=True), OPENAI)
+        fit(VideoRequest("a boat", duration=10, priority="x", seed=1, strict=True), SORA)
     detail: Any = refused.value.detail
-    assert set(detail) == {"duration", "model", "priority", "seed"}
-    assert "sora-2-pro" in str(detail["model"][0])
+    assert set(detail) == {"duration", "priority", "seed"}
+    assert "allowed: 4, 8, 12, 16, 20" in str(detail["duration"][0])
 
 
 def test_strict_takes_what_is_offered() -> None:
     request = VideoRequest(
         "a boat", duration=8, resolution="720p", aspect_ratio="9:16", priority="low", strict=True
     )
-    assert fit(request, OPENAI).adjustments == []
+    assert fit(request, SORA).adjustments == []
 
 
 def test_a_style_goes_with_the_prompt_and_changes_the_match_key() -> None:
-    plain, styled = (fit(VideoRequest("a boat", style=style), OPENAI) for style in ("", "calm"))
+    plain, styled = (fit(VideoRequest("a boat", style=style), SORA) for style in ("", "calm"))
     assert styled.request.prompt.startswith("a boat\n\n")
     assert styled.adjustments == []
     assert OPENAI.match_key(plain.request) != OPENAI.match_key(styled.request)
 
 
+def offering(**changed: Any) -> Catalogue:
+    """A catalogue of one model that renders any size and length, but for what is changed."""
+    return Catalogue({"m": replace(Model(AnySize(), AnyLength()), **changed)}, "m")
+
+
 def test_a_fractional_offer_keeps_its_fraction() -> None:
-    dialect = replace(OPENAI, models={"m": Model(("1280x720",), ("2.5", "5"))}, default_model="m")
-    assert fit(VideoRequest("a boat", duration=3), dialect).adjustments[0]["used"] == 2.5
+    found = fit(VideoRequest("a boat", duration=3), offering(seconds=("2.5", "5")))
+    assert found.adjustments[0]["used"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [
+        ({}, "1280x720"),
+        ({"resolution": "1080p"}, "1920x1080"),
+        ({"resolution": "480p"}, "856x480"),
+        ({"aspect_ratio": "9:16"}, "720x1280"),
+        ({"resolution": "480p", "aspect_ratio": "9:16"}, "480x856"),
+        ({"aspect_ratio": "1:1"}, "720x720"),
+        ({"resolution": "1080p", "aspect_ratio": "4:3"}, "1440x1080"),
+    ],
+)
+def test_a_model_of_any_size_renders_what_is_asked_for(asked: dict[str, Any], size: str) -> None:
+    found = fit(VideoRequest("a boat", strict=True, **asked), offering())
+    assert (found.request.size, found.adjustments) == (size, [])
+
+
+def test_a_free_size_stays_within_its_bounds_and_says_so() -> None:
+    small = offering(sizes=AnySize(least=256, most=1024, step=16))
+    found = fit(VideoRequest("a boat", resolution="1080p", aspect_ratio="1:1"), small)
+    assert found.request.size == "1024x1024"
+    assert [made["field"] for made in found.adjustments] == ["resolution"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "adjusted"),
+    [(None, "5", []), (7, "7", []), (2.5, "3", [3]), (0.5, "2", [2]), (90, "30", [30])],
+)
+def test_a_model_of_any_length_renders_whole_seconds_within_its_bounds(
+    asked: float | None, used: str, adjusted: list[int]
+) -> None:
+    found = fit(VideoRequest("a boat", duration=asked), offering(seconds=AnyLength(2, 30, usual=5)))
+    assert (found.request.seconds, [made["used"] for made in found.adjustments]) == (used, adjusted)
 
 
 def test_prices_are_per_model_and_size() -> None:

@@ -23,6 +23,7 @@ from tests.videos.working import worked
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import OPENAI
 from upstreams.models import Call, Provider
+from upstreams.offer.catalogue import SORA
 from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
@@ -135,7 +136,7 @@ def hostile() -> Iterator[Upstream]:
         retry_delay=0.01,
         sleep=lambda _: None,
     )
-    yield Upstream("hostile", client, OPENAI, concurrency=2, deadline=2, lease=6)
+    yield Upstream("hostile", client, OPENAI, SORA, concurrency=2, deadline=2, lease=6)
     client.close()
 
 

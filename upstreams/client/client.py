@@ -144,7 +144,8 @@ class SoraClient:
         `deadline` bounds opening and reading together. Raises like a read. If the content is JSON or HTML, or
         does not have the announced length, raises Unavailable.
         """
-        request = self._request("GET", f"{_path(video_id)}/content", params={"variant": variant})
+        query = dict(self.dialect.contents[variant])
+        request = self._request("GET", f"{_path(video_id)}/content", params=query)
         request.headers["Accept"] = "*/*"
         with contextlib.ExitStack() as stack:
             yield self._patiently(

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import log
+from math import ceil, log
 from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from upstreams.client.dialects import Dialect
 from upstreams.client.types import CreateRequest
-from upstreams.offer import pricing
+from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue
 from upstreams.offer.request import (
     ASPECT_RATIOS,
     PRIORITIES,
@@ -45,37 +44,44 @@ class _Adjustments:
         raise ValidationError(problems)
 
 
-def fit(asked: VideoRequest, dialect: Dialect, default_model: str = "") -> FittedRequest:
-    """The nearest request that this upstream renders, at no higher price per second than was asked for.
+def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
+    """The nearest request that this upstream renders with the model that was asked for.
 
-    Raises ValidationError with the allowed values if `asked.strict` and something had to be adjusted.
+    Raises ValidationError if there is no such model; and with the allowed values if `asked.strict` and
+    something had to be adjusted.
     """
     adjustments = _Adjustments()
-    model = _model(asked, dialect, default_model or dialect.default_model, adjustments)
-    size = _size(asked, dialect.models[model].sizes, adjustments)
-    seconds = _seconds(asked, dialect.models[model].seconds, adjustments)
+    name = asked.model or catalogue.default
+    model = catalogue.models.get(name)
+    if model is None:
+        # Never replaced by another one: nobody pays for what was not asked for.
+        message = f"There is no such model (allowed: {', '.join(catalogue.models)})."
+        raise ValidationError({"model": [ErrorDetail(message, code="not_offered")]})
+    size = _size(asked, model.sizes, adjustments)
+    seconds = _seconds(asked, model.seconds, adjustments)
     priority = PRIORITIES.get((asked.priority or "normal").lower())
     if priority is None:
         adjustments.note("priority", asked.priority, "normal", "there is no such priority", PRIORITIES)
         priority = Priority.NORMAL
-    for name, wire, value in (
+    optional: dict[str, Any] = {}
+    for field, wire, value in (
         ("negative_prompt", "negativePrompt", asked.negative_prompt or None),
         ("fps", "fps", asked.fps),
         ("seed", "seed", asked.seed),
     ):
-        if value is not None and name not in dialect.takes:
+        if field in model.takes:
+            optional[field] = value
+        elif value is not None:
             adjustments.note(wire, value, None, "this upstream does not take it")
     if asked.strict:
         adjustments.refuse()
     return FittedRequest(
         CreateRequest(
             prompt=f"{asked.prompt}\n\n{STYLES[asked.style]}" if asked.style else asked.prompt,
-            model=model,
+            model=name,
             seconds=seconds,
             size=size,
-            negative_prompt=(asked.negative_prompt or None) if "negative_prompt" in dialect.takes else None,
-            fps=asked.fps if "fps" in dialect.takes else None,
-            seed=asked.seed if "seed" in dialect.takes else None,
+            **optional,
         ),
         priority,
         adjustments.made,
@@ -87,28 +93,9 @@ def fitted_fields(fitted: FittedRequest) -> dict[str, Any]:
     return asdict(fitted.request)
 
 
-def _model(asked: VideoRequest, dialect: Dialect, default: str, adjustments: _Adjustments) -> str:
-    if not asked.model:
-        return default
-    if asked.model in dialect.models:
-        return asked.model
-    for model in (default, *dialect.models):
-        size = _size(asked, dialect.models[model].sizes, _Adjustments())
-        if _no_dearer(asked.model, model, size):
-            adjustments.note("model", asked.model, model, "this upstream has no such model", dialect.models)
-            return model
-    hint = f"allowed: {', '.join(dialect.models)}"
-    message = f"This upstream has no such model, and none at its price per second or below ({hint})."
-    raise ValidationError({"model": [ErrorDetail(message, code="not_offered")]})
-
-
-def _no_dearer(asked: str, model: str, size: str) -> bool:
-    """Whether a substitute stays within the asked model's price; an unlisted price is no limit."""
-    limit, price = pricing.highest_per_second(asked), pricing.per_second(model, size)
-    return limit is None or price is None or price <= limit
-
-
-def _seconds(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
+def _seconds(asked: VideoRequest, offered: tuple[str, ...] | AnyLength, adjustments: _Adjustments) -> str:
+    if isinstance(offered, AnyLength):
+        return _any_length(asked.duration, offered, adjustments)
     if asked.duration is None:
         return min(offered, key=float)
     wanted = asked.duration
@@ -118,6 +105,16 @@ def _seconds(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjust
         used = int(seconds) if seconds.isdecimal() else float(seconds)
         adjustments.note("duration", wanted, used, "this upstream does not render that length", offered)
     return seconds
+
+
+def _any_length(wanted: float | None, offered: AnyLength, adjustments: _Adjustments) -> str:
+    if wanted is None:
+        return str(offered.usual)
+    seconds = min(max(ceil(wanted), offered.least), offered.most)
+    if seconds != wanted:
+        allowed = [f"whole numbers from {offered.least} to {offered.most}"]
+        adjustments.note("duration", wanted, seconds, "this upstream does not render that length", allowed)
+    return str(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +138,14 @@ class _Size:
         return cls(name, int(width), int(height))
 
 
-def _size(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjustments) -> str:
-    sizes = [_Size.parse(name) for name in offered]
+def _size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustments: _Adjustments) -> str:
     lines = RESOLUTIONS[asked.resolution or "720p"]
     ratio = ASPECT_RATIOS[asked.aspect_ratio or "16:9"]
+    sizes = (
+        [_nearest(lines, ratio, offered)]
+        if isinstance(offered, AnySize)
+        else [_Size.parse(name) for name in offered]
+    )
     nearest = min((size.lines for size in sizes), key=lambda each: (abs(each - lines), each))
     chosen = min(
         (size for size in sizes if size.lines == nearest),
@@ -170,6 +171,16 @@ def _size(asked: VideoRequest, offered: tuple[str, ...], adjustments: _Adjustmen
             dict.fromkeys(_shape(size) for size in sizes),
         )
     return chosen.name
+
+
+def _nearest(lines: int, ratio: float, offered: AnySize) -> _Size:
+    """The size of that shape whose shorter side has so many pixels, in the steps of the upstream."""
+
+    def side(pixels: float) -> int:
+        return min(max(round(pixels / offered.step) * offered.step, offered.least), offered.most)
+
+    width, height = (side(lines * ratio), side(lines)) if ratio >= 1 else (side(lines), side(lines / ratio))
+    return _Size(f"{width}x{height}", width, height)
 
 
 def _shape(size: _Size) -> str:

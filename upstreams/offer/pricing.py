@@ -73,11 +73,6 @@ def per_second(model: str, size: str) -> Decimal | None:
     return _table(settings.SORA_PRICES).get(model, {}).get(size)
 
 
-def highest_per_second(model: str) -> Decimal | None:
-    """Dollars per second of the model's most expensive size; None if the model is not listed."""
-    return max(_table(settings.SORA_PRICES).get(model, {}).values(), default=None)
-
-
 def cost(model: str, size: str, seconds: str) -> Decimal | None:
     """Dollars for a render, rounded as they are stored; None if its price is not listed."""
     price = per_second(model, size)

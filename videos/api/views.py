@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from django.conf import settings
 from django.http import FileResponse
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -87,7 +86,6 @@ class VideoViewSet(GenericViewSet[Job]):
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
             upstream=configured(),
-            default_model=settings.SORA_MODEL,
         )
         answer = {
             "jobId": str(job.pk),
@@ -113,7 +111,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """Fits and prices a request like a create, and creates nothing."""
         serializer = CreateVideo(data=request.data)
         serializer.is_valid(raise_exception=True)
-        fitted = fit(serializer.video_request(), configured().dialect, settings.SORA_MODEL)
+        fitted = fit(serializer.video_request(), configured().catalogue)
         sent = fitted.request
         price = pricing.cost(sent.model, sent.size, sent.seconds)
         answer = {

@@ -95,7 +95,7 @@ def drop(submission: Submission, upstream: Upstream) -> None:
     assert submission.upstream_id is not None
     try:
         # By now its id may name the video of another job.
-        if not submission.id_reused:
+        if upstream.dialect.deletes and not submission.id_reused:
             with respecting_retry_after(upstream, Call.RETRIEVE):
                 video = upstream.client.retrieve(submission.upstream_id)
             if submission.owns(video):

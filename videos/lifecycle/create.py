@@ -42,14 +42,13 @@ def create(
     owner: User,
     api_key: ApiKey | None,
     upstream: Upstream,
-    default_model: str = "",
 ) -> Job:
     """Accepts a job. When this returns, the job is pending and committed, and its price reserved.
 
     Raises ValidationError if fitting is strict and the upstream does not offer the request; QueueFull; and
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
-    fitted = fit(asked, upstream.dialect, default_model)
+    fitted = fit(asked, upstream.catalogue)
     with transaction.atomic():
         # Takes the owner's counters, so that its creates are counted one after the other.
         reservation = reserve(owner, api_key, price_of(fitted))
@@ -121,6 +120,9 @@ def accept_all(
     # Ids of one process rise, and a group's list is in the order of its ids.
     for job, pk in zip(jobs, sorted(job.pk for job in jobs), strict=True):
         job.pk = pk
+        # If the upstream echoes nothing, its videos cannot be compared, and attempts wait for each other
+        # in vain.
+        job.match_key = job.match_key or pk.hex
     Job.objects.bulk_create(jobs)
     JobEvent.record_together(jobs, "", JobStatus.PENDING, now)
     return jobs

@@ -150,7 +150,7 @@ GUARDS: Final = (
     ),
     Guard(
         "what lacks an echo matches nothing",
-        "upstreams.client.dialects:Dialect.match_key",
+        "upstreams.client.dialects.dialect:Dialect.match_key",
         """
         if value is None:
             return None

@@ -1,48 +1,47 @@
-"""How servers that speak `/v1/videos` differ, as data: what each takes, echoes, lists and cancels."""
+"""How servers that speak `/v1/videos` differ, as data."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from upstreams.client.types import CreateRequest, Video, canonical_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What one model renders: sizes as `WxH` in pixels, durations in seconds as the wire spells them."""
-
-    sizes: tuple[str, ...]
-    seconds: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One server's variant of the protocol.
 
-    `takes`: the optional fields of a create that it understands, of negative_prompt, fps and seed.
-    `echoes`: the fields of a create that its Video object shows again.
-    `proves_absence`: a video that its list does not show was never accepted.
-    `cancels`: DELETE stops a running render.
+    `body`: the form of a create. `fields`: the server's names for the fields of a create, by ours; the others
+    are not sent. `numbers`: our fields that it wants as numbers, not as text.
+    `echoes`: our fields that its Video object shows again, just as they were sent.
+    `lists`: it has a list that shows what we own. `proves_absence`: a video that this list does not show was
+    never accepted. It is not so if the server forgets its videos when it restarts.
+    `deletes`: it has a DELETE. `cancels`: that DELETE stops a running render.
+    `contents`: for each file of a completed video, the query that asks for it.
     """
 
     name: str
-    models: Mapping[str, Model]
-    default_model: str
-    takes: frozenset[str]
+    body: Literal["json", "multipart"]
+    fields: Mapping[str, str]
+    numbers: frozenset[str] = frozenset()
     echoes: frozenset[str]
     lists: bool
     proves_absence: bool
+    deletes: bool
     cancels: bool
-    thumbnails: bool
-    body: Literal["json", "multipart"]
+    contents: Mapping[str, Mapping[str, str]]
+
+    @property
+    def thumbnails(self) -> bool:
+        """Whether it makes a picture of a video."""
+        return "thumbnail" in self.contents
 
     def match_key(self, source: CreateRequest | Video) -> str | None:
         """SHA-256 in hex over the echoed fields: equal for a request and for the video that it became.
 
-        None if the source lacks an echoed field: then it cannot be compared.
+        None if the source lacks an echoed field, or if none is echoed: then it cannot be compared.
         """
         echoed: dict[str, str | int] = {}
         for field in self.echoes:
@@ -55,48 +54,15 @@ class Dialect:
         # An empty key would make all videos alike.
         return hashlib.sha256(json.dumps(echoed, sort_keys=True).encode()).hexdigest() if echoed else None
 
-    def body_of(self, request: CreateRequest) -> dict[str, str | int]:
-        """The fields of the create that were asked for and that this server takes."""
-        body: dict[str, str | int] = {
-            "prompt": request.prompt,
-            "model": request.model,
-            "seconds": request.seconds,
-            "size": request.size,
-        }
-        for field in sorted(self.takes):
-            value = getattr(request, field)
+    def body_of(self, request: CreateRequest) -> dict[str, str | int | float]:
+        """The fields of the create that were asked for and that this server takes, under its names."""
+        body: dict[str, str | int | float] = {}
+        for ours, theirs in self.fields.items():
+            value = getattr(request, ours)
             if value is not None:
-                body[field] = value
+                body[theirs] = _number(value) if ours in self.numbers else value
         return body
 
 
-# Sizes by model and the longer durations are from OpenAI's guide (edition of March 2026). Its OpenAPI file
-# never listed 1080p, 16 s and 20 s.
-_SECONDS = ("4", "8", "12", "16", "20")
-_SORA_2 = Model(sizes=("720x1280", "1280x720"), seconds=_SECONDS)
-_SORA_2_PRO = Model(
-    sizes=("720x1280", "1280x720", "1024x1792", "1792x1024", "1080x1920", "1920x1080"), seconds=_SECONDS
-)
-
-OPENAI = Dialect(
-    name="openai",
-    models=MappingProxyType(
-        {
-            "sora-2": _SORA_2,
-            "sora-2-2025-10-06": _SORA_2,
-            "sora-2-2025-12-08": _SORA_2,
-            "sora-2-pro": _SORA_2_PRO,
-            "sora-2-pro-2025-10-06": _SORA_2_PRO,
-        }
-    ),
-    default_model="sora-2",
-    takes=frozenset(),
-    echoes=frozenset({"prompt", "model", "seconds", "size"}),
-    lists=True,
-    proves_absence=True,
-    cancels=False,
-    thumbnails=True,
-    body="json",
-)
-
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({OPENAI.name: OPENAI})
+def _number(value: str) -> int | float:
+    return int(value) if value.isdecimal() else float(value)

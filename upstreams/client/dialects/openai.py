@@ -1,0 +1,25 @@
+"""OpenAI's Videos API, as it was until 2026-09-24, and servers that follow it to the letter."""
+
+from types import MappingProxyType
+from typing import Final
+
+from upstreams.client.dialects.dialect import Dialect
+
+FIELDS: Final = MappingProxyType({"prompt": "prompt", "model": "model", "seconds": "seconds", "size": "size"})
+
+OPENAI: Final = Dialect(
+    name="openai",
+    body="json",
+    fields=FIELDS,
+    echoes=frozenset(FIELDS),
+    lists=True,
+    proves_absence=True,
+    deletes=True,
+    cancels=False,
+    contents=MappingProxyType(
+        {
+            "video": MappingProxyType({"variant": "video"}),
+            "thumbnail": MappingProxyType({"variant": "thumbnail"}),
+        }
+    ),
+)

@@ -1,0 +1,88 @@
+"""What an upstream offers: its models, and which sizes, lengths and fields each one takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from upstreams.client.dialects import Dialect
+
+# The fields of a create that not every server takes.
+OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class AnySize:
+    """Every size whose sides have from `least` to `most` pixels, in steps of `step`."""
+
+    least: int = 128
+    most: int = 4096
+    step: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AnyLength:
+    """Every whole number of seconds from `least` to `most`; `usual` if none is asked for."""
+
+    least: int = 1
+    most: int = 60
+    usual: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What one model renders: sizes as `WxH` in pixels, lengths in seconds as the wire spells them."""
+
+    sizes: tuple[str, ...] | AnySize
+    seconds: tuple[str, ...] | AnyLength
+    takes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The models of an upstream by name, and the one that is used if none is asked for."""
+
+    models: Mapping[str, Model]
+    default: str
+
+
+# Sizes by model and the longer lengths are from OpenAI's guide (edition of March 2026). Its OpenAPI file
+# never listed 1080p, 16 s and 20 s.
+_SECONDS = ("4", "8", "12", "16", "20")
+_HD = ("720x1280", "1280x720")
+_SORA_2 = Model(sizes=_HD, seconds=_SECONDS)
+_SORA_2_PRO = Model(sizes=(*_HD, "1024x1792", "1792x1024", "1080x1920", "1920x1080"), seconds=_SECONDS)
+SORA: Final = Catalogue(
+    MappingProxyType(
+        {
+            "sora-2": _SORA_2,
+            "sora-2-2025-10-06": _SORA_2,
+            "sora-2-2025-12-08": _SORA_2,
+            "sora-2-pro": _SORA_2_PRO,
+            "sora-2-pro-2025-10-06": _SORA_2_PRO,
+        }
+    ),
+    default="sora-2",
+)
+# Microsoft's docs: 720p, and 4, 8 or 12 seconds.
+_AZURE_SORA_2: Final = Model(sizes=_HD, seconds=("4", "8", "12"))
+
+
+class NoSuchModel(ValueError):
+    """The dialect has no such model, or its model must be named. Says what to do."""
+
+
+def catalogue_of(dialect: Dialect, model: str) -> Catalogue:
+    """The catalogue of an upstream of which only the dialect and, or "", a model are known.
+
+    Raises NoSuchModel.
+    """
+    if dialect.name == "openai":
+        if model and model not in SORA.models:
+            raise NoSuchModel(f"{model!r} is none of its models: {', '.join(SORA.models)}")
+        return Catalogue(SORA.models, model or SORA.default)
+    if not model:
+        raise NoSuchModel("it must name the model that the server serves")
+    takes = frozenset(OPTIONAL_FIELDS) & set(dialect.fields)
+    offered = _AZURE_SORA_2 if dialect.name == "azure" else Model(AnySize(), AnyLength(), takes)
+    return Catalogue(MappingProxyType({model: offered}), model)
