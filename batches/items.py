@@ -13,7 +13,7 @@ from batches.api.serializers import BatchItem
 from upstreams.offer.fitting import fit
 from upstreams.offer.request import FittedRequest, VideoRequest
 from upstreams.registry import Upstream
-from videos.api.create_serializers import video_request_of
+from videos.api.serializers.create import video_request_of
 
 Problem = dict[str, Any]
 NOTHING_SENT: Final[Problem] = {

@@ -11,7 +11,7 @@ from django.db.models import Prefetch
 
 from accounts.budgets.reservations import dollars
 from api.moments import written
-from videos.api.job_serializers import JobView
+from videos.api.serializers.job import JobView
 from videos.models import Job, Submission
 
 COLUMNS: Final = (

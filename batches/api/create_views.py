@@ -24,7 +24,7 @@ from batches.models import Batch
 from batches.uploads import Upload, typed
 from upstreams.offer import pricing
 from upstreams.registry import configured
-from videos.api.create_serializers import CreateVideo
+from videos.api.serializers.create import CreateVideo
 from videos.lifecycle.create import price_of
 
 LOCATION: Final = header("Location", [201], "The batch's address.")

@@ -10,9 +10,9 @@ from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, S
 from api.moments import MomentField
 from batches.progress import BatchStatus
 from upstreams.offer.request import MAX_PROMPT_LENGTH
-from videos.api.create_serializers import Adjustment, BudgetLeft, CreateVideo, Sent
-from videos.api.job_serializers import Cost, JobView
-from videos.api.list_serializers import PageQuery, Pagination
+from videos.api.serializers.create import Adjustment, BudgetLeft, CreateVideo, Sent
+from videos.api.serializers.job import Cost, JobView
+from videos.api.serializers.listing import PageQuery, Pagination
 from videos.states import JobStatus
 
 # Jobs that are shown with their batch.

@@ -28,9 +28,9 @@ from batches.models import Batch
 from batches.progress import tallies
 from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
 from upstreams.registry import configured
-from videos.api.job_serializers import JobView
-from videos.api.list_serializers import JobPage, PageQuery
 from videos.api.queries import owned_jobs, paginate
+from videos.api.serializers.job import JobView
+from videos.api.serializers.listing import JobPage, PageQuery
 from videos.queue.position.estimates import queue_positions
 
 

@@ -14,8 +14,8 @@ from accounts.keys.authentication import key_of
 from accounts.models import User
 from api.fields import StrictSerializer
 from upstreams.offer import pricing
-from videos.api.create_serializers import BudgetLeft
 from videos.api.examples import USAGE
+from videos.api.serializers.create import BudgetLeft
 from videos.api.usage import GROUPS, MAX_DAYS, usage
 
 

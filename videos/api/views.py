@@ -24,10 +24,10 @@ from upstreams.registry import configured
 from videos.api import examples
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
-from videos.api.create_serializers import Accepted, Cancelled, CreateVideo, Estimate
-from videos.api.job_serializers import JobView
-from videos.api.list_serializers import ContentQuery, JobPage, ListQuery
 from videos.api.queries import filtered, owned_jobs, paginate
+from videos.api.serializers.create import Accepted, Cancelled, CreateVideo, Estimate
+from videos.api.serializers.job import JobView
+from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create

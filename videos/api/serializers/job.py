@@ -13,7 +13,7 @@ from api.error_codes import JOB_CODES
 from api.moments import MomentField, written
 from upstreams.offer import pricing
 from upstreams.offer.request import PRIORITIES
-from videos.api.create_serializers import Adjustment
+from videos.api.serializers.create import Adjustment
 from videos.models import Job, Submission
 from videos.queue.position.estimates import QueuePosition, queue_positions
 from videos.states import LIVE, JobStatus

@@ -7,8 +7,8 @@ from rest_framework import serializers
 from api.fields import StrictChoiceField, StrictSerializer
 from api.moments import MomentField
 from upstreams.offer.request import PRIORITIES
-from videos.api.job_serializers import JobView
 from videos.api.queries import MAX_COUNT
+from videos.api.serializers.job import JobView
 from videos.states import JobStatus
 
 MAX_PAGE_SIZE: Final = 100

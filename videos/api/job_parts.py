@@ -1,0 +1,57 @@
+"""The objects within a job, as callers see them."""
+
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from api.error_codes import JOB_CODES
+from api.moments import MomentField
+from videos.queue.position.reasons import Reason
+
+
+class Submitted(serializers.Serializer):  # type: ignore[type-arg]
+    """What was last sent upstream."""
+
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    seconds = serializers.CharField()
+    size = serializers.CharField()
+    attempt = serializers.IntegerField()
+
+
+class Cost(serializers.Serializer):  # type: ignore[type-arg]
+    """Dollars as decimal strings; null if a price is not listed."""
+
+    estimated = serializers.CharField(allow_null=True)
+    settled = serializers.CharField(allow_null=True, help_text="What counts as paid, over all attempts.")
+    currency = serializers.CharField()
+
+
+class Result(serializers.Serializer):  # type: ignore[type-arg]
+    """The finished video."""
+
+    videoUrl = serializers.URLField()
+    thumbnailUrl = serializers.URLField(allow_null=True)
+    duration = serializers.FloatField(help_text="Seconds.")
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    format = serializers.CharField()
+    fileSize = serializers.IntegerField(help_text="Bytes.")
+
+
+@extend_schema_serializer(component_name="Waiting")
+class WaitingView(serializers.Serializer):  # type: ignore[type-arg]
+    """Why a pending job is not rendered yet."""
+
+    reason = serializers.ChoiceField(choices=[(str(each), "") for each in Reason])
+    since = MomentField()
+    until = MomentField(allow_null=True, help_text="When that ends at the latest; null if it is not known.")
+    detail = serializers.CharField(allow_null=True, help_text="More about it, in words.")
+
+
+class Failure(serializers.Serializer):  # type: ignore[type-arg]
+    """Why a job failed."""
+
+    code = serializers.CharField(help_text=f"{', '.join(JOB_CODES)}, or a code of the upstream's own.")
+    message = serializers.CharField()
+    details = serializers.JSONField(allow_null=True)
+    timestamp = MomentField()
