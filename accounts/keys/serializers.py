@@ -18,13 +18,13 @@ _KEY: Final[dict[str, Any]] = {
     "prefix": "takeone_4fJ0",
     "scope": "write",
     "status": "active",
-    "createdAt": "2026-11-21T10:00:00.000000Z",
-    "expiresAt": "2027-02-19T10:00:00.000000Z",
+    "createdAt": "2026-11-21T10:00:00.000Z",
+    "expiresAt": "2027-02-19T10:00:00.000Z",
     "revokedAt": None,
-    "lastUsedAt": "2026-11-21T10:04:00.000000Z",
+    "lastUsedAt": "2026-11-21T10:04:00.000Z",
 }
 _MADE: Final = {**_KEY, "lastUsedAt": None, "secret": "takeone_4fJ0… (shown this once)"}
-_REVOKED: Final = {**_KEY, "status": "revoked", "revokedAt": "2026-11-21T11:00:00.000000Z"}
+_REVOKED: Final = {**_KEY, "status": "revoked", "revokedAt": "2026-11-21T11:00:00.000Z"}
 
 
 class NewKey(StrictSerializer):

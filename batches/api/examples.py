@@ -27,8 +27,8 @@ _SUMMARY: Final[dict[str, Any]] = {
     "metadata": {"createdBy": "ada"},
     "cost": {"estimated": "2.80", "settled": "0.40", "currency": "USD"},
     "overdue": False,
-    "createdAt": "2026-11-21T10:00:00.000000Z",
-    "updatedAt": "2026-11-21T10:00:40.000000Z",
+    "createdAt": "2026-11-21T10:00:00.000Z",
+    "updatedAt": "2026-11-21T10:00:40.000Z",
     "completedAt": None,
 }
 _ACCEPTED: Final = {

@@ -11,7 +11,8 @@ from api.moments import MomentField
 from batches.progress import BatchStatus
 from upstreams.offer.request import MAX_PROMPT_LENGTH
 from videos.api.serializers.create import Adjustment, BudgetLeft, CreateVideo, Sent
-from videos.api.serializers.job import Cost, JobView
+from videos.api.serializers.job import JobView
+from videos.api.serializers.job_parts import Cost
 from videos.api.serializers.listing import PageQuery, Pagination
 from videos.states import JobStatus
 

@@ -49,8 +49,9 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     assert set(shown) == {
         "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "fps",
         "seed", "style", "model", "priority", "metadata", "adjustments", "progress", "soraJobId", "submitted",
-        "cost", "result", "error", "overdue", "batchId", "ref", "queuePosition", "estimatedCompletionAt",
-        "estimatedCompletionBy", "createdAt", "updatedAt", "startedAt", "completedAt",
+        "cost", "result", "error", "overdue", "batchId", "ref", "waiting", "queuePosition",
+        "estimatedCompletionAt", "estimatedCompletionBy", "createdAt", "updatedAt", "startedAt",
+        "completedAt",
     }  # fmt: skip
     assert (shown["status"], shown["stage"], shown["submitted"], shown["soraJobId"]) == (
         "pending",
@@ -60,6 +61,7 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     )
     assert shown["cost"] == {"estimated": "0.40", "settled": "0.00", "currency": "USD"}
     assert shown["queuePosition"] == 1
+    assert shown["waiting"] == {"reason": "queue", "since": shown["createdAt"], "until": None, "detail": None}
     assert shown["estimatedCompletionAt"] is shown["estimatedCompletionBy"] is None
 
 

@@ -342,6 +342,24 @@ class Service(World):
         self.sora.jumble = lambda page: page
 
     @step
+    def an_unanswered_create_is_forgotten(self, pick: int) -> None:
+        """By an upstream that shows all else: the job is sent once more, and after that a person decides."""
+        here = sorted(self.sora.makers.keys() & self.sora.videos.keys() - self.sora.owned())
+        unknown = Submission.objects.filter(state="unknown").in_bulk(
+            [self.sora.makers[each].pk for each in here]
+        )
+        if here := [each for each in here if self.sora.makers[each].pk in unknown]:
+            video_id = here[pick % len(here)]
+            submission = unknown[self.sora.makers[video_id].pk]
+            self.sora.forget(video_id)
+            before = submission.job.submissions.filter(
+                pk__in=self.mistaken, created_at__gte=submission.job.asked_at
+            )
+            if not before.exists():
+                self.asked.add(submission.job_id)
+            self.mistaken.add(submission.pk)
+
+    @step
     def a_video_is_missing(self, pick: int) -> None:
         """For a moment; the second time for good. Only one that we own: another would be paid twice."""
         if here := sorted(self.sora.owned() & self.sora.videos.keys()):

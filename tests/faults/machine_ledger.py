@@ -172,6 +172,12 @@ class Ledger(ScriptedClient):
             self.missed.add(video_id)
             self.videos[video_id] = self.gone.pop(video_id)
 
+    def forget(self, video_id: str) -> None:
+        """The upstream renders a video, bills it, and then knows it no more."""
+        self.complete(video_id)
+        self.gone[video_id] = self.videos.pop(video_id)
+        self.forgotten.add(video_id)
+
     @contextmanager
     def another_account(self) -> Iterator[None]:
         """Another account answers, which has no videos."""
@@ -266,8 +272,9 @@ def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:
 
 
 def orphans(sora: Ledger, mistaken: Collection[int]) -> set[str]:
-    """The videos without an owner: given up before their ids were known, or called absent by mistake."""
-    found = set(sora.makers) - sora.owned()
+    """The videos that the upstream still has and nobody owns: given up before their ids were known, or called
+    absent by mistake."""
+    found = set(sora.makers) - sora.owned() - sora.forgotten
     for video_id in found:
         maker = Submission.objects.get(pk=sora.makers[video_id].pk)
         lost = maker.state == "given_up" or (maker.state == "absent" and maker.pk in mistaken)

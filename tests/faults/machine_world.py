@@ -62,7 +62,7 @@ class World(RuleBasedStateMachine):
         self.given: dict[UUID, str] = {}
         # Pending jobs for which nothing was paid since they were asked for.
         self.asked: set[UUID] = set()
-        # Submissions that an operator declared absent, and that had been paid.
+        # Submissions that had been paid, and that an operator declared absent or the upstream forgot.
         self.mistaken: set[int] = set()
         self.settled: set[int] = set()
         self.dead = False

@@ -43,12 +43,13 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "result": None,
     "error": None,
     "overdue": False,
+    "waiting": None,
     "queuePosition": None,
-    "estimatedCompletionAt": "2026-11-21T10:01:08.000000Z",
-    "estimatedCompletionBy": "2026-11-21T10:01:31.000000Z",
-    "createdAt": "2026-11-21T10:00:00.000000Z",
-    "updatedAt": "2026-11-21T10:00:04.000000Z",
-    "startedAt": "2026-11-21T10:00:01.000000Z",
+    "estimatedCompletionAt": "2026-11-21T10:01:08.000Z",
+    "estimatedCompletionBy": "2026-11-21T10:01:31.000Z",
+    "createdAt": "2026-11-21T10:00:00.000Z",
+    "updatedAt": "2026-11-21T10:00:04.000Z",
+    "startedAt": "2026-11-21T10:00:01.000Z",
     "completedAt": None,
 }
 _COMPLETED: Final = EXAMPLE_JOB | {
@@ -67,7 +68,7 @@ _COMPLETED: Final = EXAMPLE_JOB | {
     },
     "estimatedCompletionAt": None,
     "estimatedCompletionBy": None,
-    "completedAt": "2026-11-21T10:01:10.000000Z",
+    "completedAt": "2026-11-21T10:01:10.000Z",
 }
 _ACCEPTED: Final = {
     "jobId": _ID,

@@ -9,53 +9,14 @@ from rest_framework import serializers
 
 from accounts.budgets.reservations import dollars
 from api.bodies.json_field import JSONObjectField
-from api.error_codes import JOB_CODES
 from api.moments import MomentField, written
 from upstreams.offer import pricing
 from upstreams.offer.request import PRIORITIES
 from videos.api.serializers.create import Adjustment
+from videos.api.serializers.job_parts import Cost, Failure, Result, Submitted, WaitingView
 from videos.models import Job, Submission
 from videos.queue.position.estimates import QueuePosition, queue_positions
 from videos.states import LIVE, JobStatus
-
-
-class Submitted(serializers.Serializer):  # type: ignore[type-arg]
-    """What was last sent upstream."""
-
-    provider = serializers.CharField()
-    model = serializers.CharField()
-    seconds = serializers.CharField()
-    size = serializers.CharField()
-    attempt = serializers.IntegerField()
-
-
-class Cost(serializers.Serializer):  # type: ignore[type-arg]
-    """Dollars as decimal strings; null if a price is not listed."""
-
-    estimated = serializers.CharField(allow_null=True)
-    settled = serializers.CharField(allow_null=True, help_text="What counts as paid, over all attempts.")
-    currency = serializers.CharField()
-
-
-class Result(serializers.Serializer):  # type: ignore[type-arg]
-    """The finished video."""
-
-    videoUrl = serializers.URLField()
-    thumbnailUrl = serializers.URLField(allow_null=True)
-    duration = serializers.FloatField(help_text="Seconds.")
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
-    format = serializers.CharField()
-    fileSize = serializers.IntegerField(help_text="Bytes.")
-
-
-class Failure(serializers.Serializer):  # type: ignore[type-arg]
-    """Why a job failed."""
-
-    code = serializers.CharField(help_text=f"{', '.join(JOB_CODES)}, or a code of the upstream's own.")
-    message = serializers.CharField()
-    details = serializers.JSONField(allow_null=True)
-    timestamp = MomentField()
 
 
 @extend_schema_serializer(component_name="Job")
@@ -83,6 +44,7 @@ class JobView(serializers.ModelSerializer[Job]):
     overdue = serializers.SerializerMethodField()
     batchId = serializers.UUIDField(source="group_id", allow_null=True)
     ref = serializers.SerializerMethodField()
+    waiting = serializers.SerializerMethodField(help_text="Null once it is rendered, or has ended.")
     queuePosition = serializers.SerializerMethodField(
         help_text="1 is next; null once it is sent, and while its batch is paused."
     )
@@ -126,6 +88,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "result",
             "error",
             "overdue",
+            "waiting",
             "queuePosition",
             "estimatedCompletionAt",
             "estimatedCompletionBy",
@@ -232,6 +195,17 @@ class JobView(serializers.ModelSerializer[Job]):
             jobs = [together] if isinstance(together, Job) else together
             self._positions = queue_positions(jobs, self.context["upstream"])
         return self._positions.get(job.pk, QueuePosition())
+
+    @extend_schema_field(WaitingView(allow_null=True))
+    def get_waiting(self, job: Job) -> dict[str, Any] | None:
+        if (found := self._position(job).waiting) is None:
+            return None
+        return {
+            "reason": str(found.reason),
+            "since": written(found.since),
+            "until": _moment(found.until),
+            "detail": found.detail or None,
+        }
 
     @extend_schema_field({"type": "integer", "nullable": True})
     def get_queuePosition(self, job: Job) -> int | None:

@@ -18,7 +18,9 @@ from django.db.models import Q
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
+from videos.queue.position import reasons
 from videos.queue.position.backlog import Backlog, backlog, sent_jobs
+from videos.queue.position.reasons import Reason, Waiting
 from videos.queue.position.render_times import RenderTimes
 from videos.queue.selection import Lane, effective_priority
 from videos.states import LIVE, JobStatus
@@ -38,10 +40,13 @@ class QueuePosition:
     # By the median of the last renders of its kind, and by their 90th percentile.
     done_at: datetime | None = None
     done_by: datetime | None = None
+    # Of a pending job.
+    waiting: Waiting | None = None
 
 
 def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, QueuePosition]:
-    """The places of these jobs by id, without ended jobs. Their submissions are prefetched."""
+    """The places of these jobs by id, without ended jobs, and why they wait. Their submissions are
+    prefetched."""
     sent: list[tuple[Job, Submission]] = []
     waiting: list[Job] = []
     for job in jobs:
@@ -53,11 +58,17 @@ def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Queue
     if not sent and not waiting:
         return {}
     outlook = _Estimator(upstream)
-    found = {job.pk: outlook.of_sent(submission) for job, submission in sent}
-    waiting = [job for job in waiting if not job.is_held() and not outlook.is_deactivated(job)]
+    found = {job.pk: outlook.of_sent(job, submission) for job, submission in sent}
     groups = Group.objects.in_bulk({job.group_id for job in waiting if job.group_id})
-    waiting = [job for job in waiting if job.group_id is None or not groups[job.group_id].held]
-    for job, in_lane in _ahead_in_lanes(waiting):
+    queued = []
+    for job in waiting:
+        if job.is_held() or outlook.is_deactivated(job):
+            found[job.pk] = QueuePosition(waiting=reasons.held(job))
+        elif job.group_id is not None and groups[job.group_id].held:
+            found[job.pk] = QueuePosition(waiting=reasons.paused(job))
+        else:
+            queued.append(job)
+    for job, in_lane in _ahead_in_lanes(queued):
         found[job.pk] = outlook.of_waiting(job, in_lane, groups[job.group_id] if job.group_id else None)
     return found
 
@@ -81,19 +92,37 @@ class _Estimator:
         """Whether its account is deactivated, so that it is not sent."""
         return job.owner_id in self._backlog.deactivated
 
-    def of_sent(self, submission: Submission) -> QueuePosition:
+    def of_sent(self, job: Job, submission: Submission) -> QueuePosition:
         """The place of a job with this live submission."""
+        waiting = reasons.sent(submission) if job.status == JobStatus.PENDING else None
         if not self._is_worked:
-            return QueuePosition()
+            return QueuePosition(waiting=waiting)
         ends = self._renders.ends(submission.request, submission.created_at, 0)
-        return QueuePosition(None, *(end if end and end > self._now else None for end in ends))
+        done_at, done_by = (end if end and end > self._now else None for end in ends)
+        return QueuePosition(None, done_at, done_by, waiting)
 
     def of_waiting(self, job: Job, in_lane: int, group: Group | None) -> QueuePosition:
         """The place of a waiting job with so many jobs before it in its lane."""
         own, in_group = self._own_ahead(job, in_lane)
         position = 1 + own + self._others_ahead(job, own)
         wait = self._wait(job, position, own, in_group, group)
-        return QueuePosition(position, *self._renders.ends(job.fitted, self._now, wait))
+        done_at, done_by = self._renders.ends(job.fitted, self._now, wait)
+        return QueuePosition(position, done_at, done_by, self._why(job, group))
+
+    def _why(self, job: Job, group: Group | None) -> Waiting:
+        """Why a job is not sent now: what would keep it waiting longest is named first."""
+        if (found := reasons.of_upstream(self._provider, job, self._now)) is not None:
+            return found
+        if not self._is_worked:
+            return Waiting(Reason.NO_WORKER, job.asked_at)
+        if job.due_at > self._now:
+            return Waiting(Reason.RETRY, job.asked_at, job.due_at)
+        if group is not None and self._backlog.live_in_group.get(group.pk, 0) >= group.limit:
+            return Waiting(Reason.BATCH_LIMIT, job.asked_at)
+        most = settings.MAX_IN_FLIGHT_JOBS
+        if most and self._backlog.live_of.get(job.owner_id, 0) >= most:
+            return Waiting(Reason.OWNER_LIMIT, job.asked_at)
+        return Waiting(Reason.QUEUE, job.asked_at)
 
     def _own_ahead(self, job: Job, in_lane: int) -> tuple[int, int]:
         """How many jobs of its owner are taken before this one, and how many of its group."""
