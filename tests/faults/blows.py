@@ -181,12 +181,15 @@ class Blows:
         aside = media.with_name("media-aside")
         if not media.exists():
             return
+        begun = datetime.now(UTC)
         media.rename(aside)
         self._ends.wait(_FROZEN_SECONDS)
         # Whatever was written meanwhile was written to the wrong place.
         assert not media.exists() or not any(media.rglob("*.mp4")), "kept where nothing was mounted"
         shutil.rmtree(media, ignore_errors=True)
         aside.rename(media)
+        # Files that cannot be kept fill all places upstream.
+        self.outages.append((begun, datetime.now(UTC)))
 
     def blow_bodies_that_are_never_finished(self) -> None:
         address = urlsplit(self._stack.settings["TAKEONE_URL"])

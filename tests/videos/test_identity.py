@@ -117,6 +117,42 @@ def test_a_new_video_under_the_id_of_one_that_ended_is_told_by_its_date(
     assert len(sora.creates) == 2
 
 
+def without_date(submission: Submission) -> None:
+    """Its create was answered without a date that can be read."""
+    Submission.objects.filter(pk=submission.pk).update(upstream_created_at=None)
+
+
+@pytest.mark.parametrize(("after", "state"), [(60, "rendering"), (5, "unknown")])
+def test_a_later_video_under_the_id_of_one_without_a_date_is_told_by_when_that_was_accepted(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, after: float, state: str
+) -> None:
+    (first,) = accepted(upstream, make_job)
+    without_date(stored(upstream, sora, first))
+    answer_as(sora, str(first.upstream_id), later=0)
+    with shifted(timedelta(seconds=after)):
+        (second,) = accepted(upstream, make_job)
+    first.refresh_from_db()
+    assert (second.state, first.id_reused) == (state, state == "rendering")
+
+
+def test_of_an_id_without_a_date_an_operator_says_whose_it_is(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    (first,) = accepted(upstream, make_job)
+    without_date(stored(upstream, sora, first))
+    video_id = str(first.upstream_id)
+    answer_as(sora, video_id, later=0)
+    (second,) = accepted(upstream, make_job)
+    sora.complete(video_id)
+    with pytest.raises(decisions.Refused, match="belongs to"):
+        decisions.adopt(second, video_id, upstream)
+    assert decisions.adopt(second, video_id, upstream, force=True)
+    second.refresh_from_db()
+    first.refresh_from_db()
+    assert (second.upstream_id, first.id_reused, len(sora.creates)) == (video_id, True, 2)
+    stored(upstream, sora, second)
+
+
 def test_an_id_that_is_given_again_twice_stops_the_upstream(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
 ) -> None:

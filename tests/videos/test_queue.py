@@ -205,7 +205,8 @@ def test_nothing_is_foretold_while_nothing_is_sent(
     rendered(make_job(), upstream, sora, 100)
     job = make_job()
     Provider.objects.update(stopped_at=database_now())
-    assert queue_positions([job], upstream)[job.pk] == QueuePosition(1, None, None)
+    place = queue_positions([job], upstream)[job.pk]
+    assert (place.position, place.done_at, place.done_by) == (1, None, None)
 
 
 def test_a_render_past_its_time_is_not_foretold_to_have_ended(

@@ -123,10 +123,23 @@ def _is_another_video(
         # The next poll of that one shows whether its video is still there.
         return False
     if adopted:
-        return not before.owns(video)
-    dated = video.created_at is not None and before.upstream_created_at is not None
+        # Of one without a date, an operator knows better.
+        return before.upstream_created_at is None or not before.owns(video)
     fits = upstream.dialect.match_key(video) == submission.match_key
-    return dated and not before.owns(video) and fits and _dated_within(video, submission, now)
+    return _is_later(video, before, submission) and fits and _dated_within(video, submission, now)
+
+
+def _is_later(video: Video, before: Submission, submission: Submission) -> bool:
+    """Whether by its date the video is not the one that `before` was accepted as."""
+    if video.created_at is None:
+        return False
+    if before.upstream_created_at is not None:
+        return not before.owns(video)
+    if before.accepted_at is None:
+        return False
+    # Its own video had no date, and was there when it was accepted.
+    skew = timedelta(seconds=settings.SORA_CLOCK_SKEW + (submission.clock_high or 0))
+    return video.created_at > before.accepted_at + skew
 
 
 def record_unknown(

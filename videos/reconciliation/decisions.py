@@ -102,8 +102,8 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
     owner = Submission.objects.filter(
         provider=submission.provider_id, upstream_id=video.id, id_reused=False
     ).first()
-    # A video of another date is a new one under its id.
-    if owner is not None and owner.owns(video):
+    # A video of another date is a new one under its id. If the owner's has no date, an operator may say so.
+    if owner is not None and owner.owns(video) and not (force and owner.upstream_created_at is None):
         raise Refused(f"{video.id} belongs to {owner}.")
     if owner is not None and owner.state in LIVE:
         raise Refused(f"{video.id} is the id of {owner} as well, which has not ended; try again once it has.")

@@ -23,7 +23,7 @@ from videos.states import CostState, JobStatus, SubmissionState
 logger = logging.getLogger(__name__)
 
 # Between two tries while the media cannot be used.
-_MEDIA_SECONDS: Final = 10
+_MEDIA_SECONDS: Final = 5
 
 
 def store(submission: Submission, upstream: Upstream) -> None:

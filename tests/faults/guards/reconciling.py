@@ -116,7 +116,7 @@ GUARDS: Final = (
     Guard(
         "an operator gives no id that another submission has",
         "videos.reconciliation.decisions:_check_adoptable",
-        "owner is not None and owner.owns(video)",
+        "owner is not None and owner.owns(video) and not (force and owner.upstream_created_at is None)",
         "False",
         "tests/videos/test_decide.py",
     ),
