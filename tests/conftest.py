@@ -90,6 +90,7 @@ def sora(upstream: Upstream) -> ScriptedClient:
 def api(secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A caller with a key, before a service whose upstream is the scripted one."""
     for module in (
+        "videos.api.models_view",
         "videos.api.views",
         "videos.tasks",
         "batches.api.views",

@@ -129,6 +129,11 @@ class _Size:
         return min(self.width, self.height)
 
     @property
+    def resolution(self) -> str:
+        """The usual name of its lines."""
+        return next((name for name, each in RESOLUTIONS.items() if each == self.lines), f"{self.lines}p")
+
+    @property
     def ratio(self) -> float:
         return self.width / self.height
 
@@ -158,9 +163,9 @@ def _size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustments: 
         adjustments.note(
             "resolution",
             asked.resolution,
-            f"{chosen.lines}p",
+            chosen.resolution,
             "this upstream does not render that resolution with this model",
-            dict.fromkeys(f"{size.lines}p" for size in sizes),
+            dict.fromkeys(size.resolution for size in sizes),
         )
     if asked.aspect_ratio and abs(log(chosen.ratio / ratio)) > 0.01:
         adjustments.note(
@@ -189,3 +194,9 @@ def _shape(size: _Size) -> str:
         if abs(log(size.ratio / ratio)) <= 0.01:
             return name
     return f"{size.width}:{size.height}"
+
+
+def shapes_of(offered: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The resolutions and the shapes of these sizes, by their usual names."""
+    sizes = [_Size.parse(name) for name in offered]
+    return list(dict.fromkeys(size.resolution for size in sizes)), list(dict.fromkeys(map(_shape, sizes)))

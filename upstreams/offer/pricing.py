@@ -68,9 +68,14 @@ def _table(text: str) -> Mapping[str, Mapping[str, Decimal]]:
         raise ImproperlyConfigured(f"SORA_PRICES: {error}.") from None
 
 
+def of_model(model: str) -> Mapping[str, Decimal]:
+    """Dollars per second by size, as far as they are listed."""
+    return _table(settings.SORA_PRICES).get(model, {})
+
+
 def per_second(model: str, size: str) -> Decimal | None:
     """Dollars per second; None if the pair is not listed."""
-    return _table(settings.SORA_PRICES).get(model, {}).get(size)
+    return of_model(model).get(size)
 
 
 def cost(model: str, size: str, seconds: str) -> Decimal | None:

@@ -18,8 +18,19 @@ class Priority(models.IntegerChoices):
     HIGH = 2
 
 
-RESOLUTIONS: Final = {"480p": 480, "720p": 720, "1080p": 1080}
-ASPECT_RATIOS: Final = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0, "4:3": 4 / 3}
+# The pixels of the shorter side.
+RESOLUTIONS: Final = {"480p": 480, "720p": 720, "1080p": 1080, "1440p": 1440, "4k": 2160}
+ASPECT_RATIOS: Final = {
+    "16:9": 16 / 9,
+    "9:16": 9 / 16,
+    "1:1": 1.0,
+    "4:3": 4 / 3,
+    "3:4": 3 / 4,
+    "3:2": 3 / 2,
+    "2:3": 2 / 3,
+    "21:9": 21 / 9,
+    "9:21": 9 / 21,
+}
 
 # The protocol has no field for a style, so it goes with the prompt.
 STYLES: Final = {

@@ -3,9 +3,14 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from videos.api.models_view import ModelsView
 from videos.api.usage_views import UsageView
 from videos.api.views import VideoViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("videos", VideoViewSet, basename="video")
-urlpatterns = [*router.urls, path("usage", UsageView.as_view(), name="usage")]
+urlpatterns = [
+    *router.urls,
+    path("models", ModelsView.as_view(), name="models"),
+    path("usage", UsageView.as_view(), name="usage"),
+]

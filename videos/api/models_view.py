@@ -1,0 +1,116 @@
+"""The REST API of models: what may be asked for, and what it costs."""
+
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.budgets.reservations import dollars
+from upstreams.offer import pricing
+from upstreams.offer.catalogue import AnyLength, AnySize, Model
+from upstreams.offer.fitting import shapes_of
+from upstreams.offer.request import ASPECT_RATIOS, RESOLUTIONS
+from upstreams.registry import configured
+from videos.api.examples import answer
+
+_WIRE: Final = {"negative_prompt": "negativePrompt", "fps": "fps", "seed": "seed"}
+
+
+class Durations(serializers.Serializer):  # type: ignore[type-arg]
+    """Which lengths a model renders, in seconds."""
+
+    values = serializers.ListField(
+        child=serializers.FloatField(), allow_null=True, help_text="Null: every whole number from min to max."
+    )
+    min = serializers.FloatField()
+    max = serializers.FloatField()
+
+
+class ModelView(serializers.Serializer):  # type: ignore[type-arg]
+    """A model, and what it takes."""
+
+    id = serializers.CharField(help_text="The value of `model` in a request.")
+    default = serializers.BooleanField(help_text="Whether it is used if a request names no model.")
+    upstream = serializers.CharField()
+    resolutions = serializers.ListField(child=serializers.CharField())
+    aspectRatios = serializers.ListField(child=serializers.CharField())
+    sizes = serializers.ListField(
+        child=serializers.CharField(), allow_null=True, help_text="In pixels. Null: any size."
+    )
+    durations = Durations()
+    takes = serializers.ListField(
+        child=serializers.ChoiceField(choices=sorted(_WIRE.values())),
+        help_text="The optional fields that are sent. Others are named in `adjustments`.",
+    )
+    pricePerSecond = serializers.DictField(
+        child=serializers.CharField(), help_text="Dollars by size. A size that is missing has no known price."
+    )
+
+
+class Models(serializers.Serializer):  # type: ignore[type-arg]
+    """All models."""
+
+    models = ModelView(many=True)
+    currency = serializers.CharField()
+
+
+_EXAMPLE: Final = {
+    "id": "sora-2",
+    "default": True,
+    "upstream": "simulator",
+    "resolutions": ["720p"],
+    "aspectRatios": ["9:16", "16:9"],
+    "sizes": ["720x1280", "1280x720"],
+    "durations": {"values": [4.0, 8.0, 12.0, 16.0, 20.0], "min": 4.0, "max": 20.0},
+    "takes": [],
+    "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
+}
+
+
+class ModelsView(APIView):
+    """The models of the configured upstream."""
+
+    @extend_schema(
+        operation_id="getModels",
+        summary="What may be asked for",
+        tags=["models"],
+        responses={200: Models},
+        examples=[answer({"models": [_EXAMPLE], "currency": "USD"})],
+    )
+    def get(self, request: Request) -> Response:
+        """Models with their sizes, lengths and prices. Asks nothing of the upstream."""
+        upstream = configured()
+        models = [
+            {
+                "id": name,
+                "default": name == upstream.catalogue.default,
+                "upstream": upstream.name,
+                **_offer(name, model),
+            }
+            for name, model in upstream.catalogue.models.items()
+        ]
+        return Response({"success": True, "data": {"models": models, "currency": pricing.CURRENCY}})
+
+
+def _offer(name: str, model: Model) -> dict[str, Any]:
+    if isinstance(model.sizes, AnySize):
+        resolutions, ratios, sizes = list(RESOLUTIONS), list(ASPECT_RATIOS), None
+    else:
+        resolutions, ratios = shapes_of(model.sizes)
+        sizes = list(model.sizes)
+    if isinstance(model.seconds, AnyLength):
+        durations: dict[str, Any] = {"values": None, "min": model.seconds.least, "max": model.seconds.most}
+    else:
+        values = [float(each) for each in model.seconds]
+        durations = {"values": values, "min": min(values), "max": max(values)}
+    return {
+        "resolutions": resolutions,
+        "aspectRatios": ratios,
+        "sizes": sizes,
+        "durations": durations,
+        "takes": sorted(_WIRE[field] for field in model.takes),
+        "pricePerSecond": {size: dollars(price) for size, price in pricing.of_model(name).items()},
+    }
