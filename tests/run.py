@@ -1,8 +1,9 @@
 """`python -m tests.run [--quick] [pytest's arguments]`: every check and test, as `make test` and CI run them.
 
 The static checks come first, and tests run only if all of them pass. With --quick the tests are those that
-start no process of their own, up to the first failure. tests.services says which database and broker are
-used, and how to choose others. TAKEONE_COVERAGE=1 also measures coverage and holds it to its floors.
+start no process of their own and take no second each, up to the first failure. tests.services says which
+database and broker are used, and how to choose others. TAKEONE_COVERAGE=1 also measures coverage and holds it
+to its floors.
 """
 
 import os
@@ -26,8 +27,8 @@ _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
 _TWO = ["-n", "2", "--dist", "loadgroup"]
 _PARALLEL = [*_TWO, "-m", "not e2e"]
-# Those that failed last come first, and the first failure ends it.
-_QUICK = [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in ("simulator", "faults"))]
+# What starts threads, sockets or processes of its own, or waits for them.
+_NOT_QUICK = ("simulator", "faults", "deploy", "upgrades", "test_web_server.py", "test_databases.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> int:
         if any(not outcome.passed for outcome in outcomes):
             _say("The tests do not run before these are mended.")
         elif quick:
-            outcomes += _tests({"pytest": (_QUICK, without_redis)}, arguments)
+            outcomes += _tests({"pytest": (quick_options(), without_redis)}, arguments)
         else:
             outcomes += _all_tests(without_redis, with_redis, arguments, scratch)
     _say("")
@@ -80,6 +81,13 @@ def main(arguments: list[str]) -> int:
     failed = [outcome.name for outcome in outcomes if not outcome.passed]
     _say(f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}" if failed else "All passed.")
     return 1 if failed else 0
+
+
+def quick_options() -> list[str]:
+    """pytest's arguments for the quick tests: those that failed last come first, up to the first failure."""
+    lines = (services.ROOT / "tests" / "slow.txt").read_text().splitlines()
+    slow = [f"--deselect={line}" for line in lines if not line.startswith("#")]
+    return [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in _NOT_QUICK), *slow]
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

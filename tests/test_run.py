@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests import run, runtime
+from tests import run, runtime, services
 from tests.run import Outcome
 
 
@@ -76,3 +76,11 @@ def test_a_runtime_lock_that_cannot_be_installed_is_a_failure(
     assert run.main([]) == 1
     assert commands == []
     assert "no such version" in capsys.readouterr().out
+
+
+def test_each_slow_test_that_quick_leaves_out_is_there() -> None:
+    slow = [word.partition("=")[2] for word in run.quick_options() if word.startswith("--deselect=")]
+    assert slow
+    for each in slow:
+        path, *_, name = each.split("::")
+        assert f"def {name}(" in (services.ROOT / path).read_text(), f"tests/slow.txt: there is no {each}"
