@@ -187,6 +187,31 @@ def test_an_attempt_of_unknown_outcome_hides_no_video_of_a_waiting_job(
     assert "newer than our books (3" in upstream.provider().stop_reason
 
 
+@pytest.mark.parametrize(("state", "cost"), [("absent", "returned"), ("given_up", "settled")])
+def test_an_ended_attempt_of_a_waiting_job_explains_no_video_of_its_next_attempt(
+    state: str, cost: str, make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    """The backup has the first attempt, and not the second, which came within the time of the first."""
+    sent_before(make_job)
+    job = make_job()
+    tasks.submit()
+    restore([job])
+    now = database_now()
+    provider = upstream.provider()
+    Submission.objects.create(
+        job=job, number=1, provider=provider, match_key=job.match_key, state=state, cost_state=cost,
+        request=job.fitted, model="sora-2", seconds="4", lease_until=now + timedelta(seconds=70),
+        give_up_at=now + HOUR, created_at=now - timedelta(seconds=5), ended_at=now,
+    )  # fmt: skip
+    paid = len(sora.creates)
+    tasks.submit()
+    assert len(sora.creates) == paid
+    assert "newer than our books (1" in upstream.provider().stop_reason
+    assert "Given to their jobs: 1." in recover("--apply")
+    tasks.submit()
+    assert len(sora.creates) == paid
+
+
 def test_an_attempt_that_ended_long_before_the_backup_explains_no_newer_video(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

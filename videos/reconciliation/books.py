@@ -166,11 +166,13 @@ def _unexplained(
 
     It does by its fields. If this upstream echoes other fields than it was sent, or dates otherwise, it does
     by its time as well, but not for a video with the fields of a waiting job, which would be paid again.
-    An attempt that had ended before `begun` explains none.
+    An attempt that had ended before `begun` explains none, nor does one that has ended and whose job
+    waits: that job would be paid again.
     """
     attempts = list(
         Submission.objects.filter(
-            Q(state__in=[_S.SENDING, _S.UNKNOWN, _S.ABSENT]) | Q(state=_S.GIVEN_UP, upstream_id=None),
+            Q(state__in=[_S.SENDING, _S.UNKNOWN])
+            | (Q(state__in=[_S.ABSENT, _S.GIVEN_UP], upstream_id=None) & ~Q(job__status=JobStatus.PENDING)),
             Q(ended_at__isnull=True) | Q(ended_at__gte=begun),
             provider=provider,
         )
