@@ -6,5 +6,5 @@ from compat.views import FlatJobView, GenerateView
 
 urlpatterns = [
     path("generate", GenerateView.as_view(), name="generate"),
-    path("<uuid:jobId>", FlatJobView.as_view(), name="flat-job"),
+    path("<anyuuid:jobId>", FlatJobView.as_view(), name="flat-job"),
 ]

@@ -38,7 +38,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     """Batches of the caller."""
 
     serializer_class = wire.BatchView
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "anyuuid"
     pagination_class = None
     parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
 

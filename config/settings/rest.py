@@ -30,6 +30,7 @@ RATE_LIMIT_LOGINS_PER_MINUTE = env.integer("RATE_LIMIT_LOGINS_PER_MINUTE", 20, l
 RATE_LIMIT_REFUSALS_PER_MINUTE = env.integer("RATE_LIMIT_REFUSALS_PER_MINUTE", 60, least=0, most=1_000_000)
 
 SPECTACULAR_SETTINGS = {
+    "PATH_CONVERTER_OVERRIDES": {"anyuuid": {"type": "string", "format": "uuid"}},
     "TITLE": "Take One",
     "VERSION": VERSION,
     "DESCRIPTION": "Video generation jobs that are rendered once, paid once and never lost.",

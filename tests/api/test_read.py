@@ -387,3 +387,10 @@ def test_too_many_calls_are_429_with_the_wait(api: Client, settings: Settings) -
     response = api.get(URL)
     assert 1 <= int(response["Retry-After"]) <= 61
     assert problem(response)["code"] == "rate_limited"
+
+
+def test_an_id_in_capitals_is_the_same_id(api: Client, job: Job) -> None:
+    assert get(api, f"/{str(job.pk).upper()}")["data"]["id"] == str(job.pk)
+    answer = api.get(f"/api/videos/{str(job.pk).upper()}")
+    assert answer.status_code != 404
+    assert api.get(f"{URL}/{job.pk}0").status_code == 404

@@ -41,7 +41,7 @@ class VideoViewSet(GenericViewSet[Job]):
     """Jobs of the caller."""
 
     serializer_class = JobView
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "anyuuid"
     pagination_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
