@@ -52,7 +52,7 @@ def test_no_cache_may_answer_for_the_upstream(mock, make_client, each):
         {"status": 503, "body": "<html>"},
         {"status": 408},
         {"status": 429},
-        {"status": 307},
+        {"status": 302},
         {"body": requests.ConnectionError()},
         {"body": requests.ReadTimeout()},
         {"body": requests.exceptions.ChunkedEncodingError()},
@@ -84,6 +84,9 @@ def test_patience_ends(mock, make_client, naps, each, status, expected, retries)
     ("status", "expected"),
     [
         (400, Rejected),
+        (301, Misconfigured),
+        (307, Misconfigured),
+        (308, Misconfigured),
         (401, Misconfigured),
         (402, Misconfigured),
         (403, Misconfigured),

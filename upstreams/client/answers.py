@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
 from upstreams.client.exchange import Answer
@@ -16,6 +17,8 @@ from upstreams.client.redaction import Redactor
 from upstreams.client.types import Phase, Unreadable, Video, VideoPage, storable
 
 _CONFIGURATION = frozenset({401, 402, 403})
+# The same request is wanted at another address: it was not carried out. 302 and 303 may follow on a create.
+_MOVED = frozenset({301, 307, 308})
 _NO_QUOTA = "insufficient_quota"
 # A 4xx that may come from a proxy after the upstream took the request (460 is AWS's and 499 nginx's for a
 # client that went away), or that speaks of another copy of it.
@@ -204,9 +207,22 @@ def _refuse_common(answer: Answer, redactor: Redactor) -> None:
         raise Busy(summary, retry_after=retry_after(answer.headers))
     if answer.status in _CONFIGURATION:
         raise Misconfigured(summary, status=answer.status)
+    if answer.status in _MOVED:
+        raise Misconfigured(_where_to(answer), status=answer.status)
     if answer.status == 404:
         code, param = (complaint.code, complaint.param) if complaint else (None, None)
         raise NotFound(summary, code=code, param=param)
+
+
+def _where_to(answer: Answer) -> str:
+    """The origin that a redirect leads to. No more of it: an address may have a signature."""
+    parts = urlsplit(storable(answer.headers.get("Location", "")[:2000]) or "")
+    try:
+        origin = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        origin = ""
+    to = f" to {origin}" if parts.hostname and origin else ""
+    return f"HTTP {answer.status}: the upstream redirects{to}; the base URL must be where it answers itself"
 
 
 def _summary(answer: Answer, complaint: Complaint | None) -> str:
