@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sora.conftest import KEY
-from upstreams.client import answers, types
+from upstreams.client import answers, bodies, types
 from upstreams.client.dialects import OPENAI
 from upstreams.client.errors import SoraError
 from upstreams.client.exchange import Answer
@@ -77,7 +77,7 @@ def test_no_value_of_any_field_raises_anything_but_a_refusal(payload, headers, s
             assert wait is None or 0 <= wait <= answers.RETRY_AFTER_MAX_SECONDS
     for read in (Video.parse, VideoPage.parse):
         try:
-            found = read(answers.decoded(answer))
+            found = read(bodies.decoded(answer))
         except Unreadable:
             continue
         assert all(map(is_bounded, getattr(found, "videos", (found,))))
@@ -88,10 +88,10 @@ def test_no_value_of_any_field_raises_anything_but_a_refusal(payload, headers, s
 def test_no_body_raises_anything_but_unreadable(body):
     answer = Answer(200, {}, body)
     try:
-        answers.decoded(answer)
+        bodies.decoded(answer)
     except Unreadable:
         assert len(body) <= 200
-    answers.complaint_of(answer, REDACTOR)
+    bodies.complaint_of(answer, REDACTOR)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_a_moment_of_this_century_is_read(moment):
     ids=["deep", "deeper", "objects", "wide", "values"],
 )
 def test_a_body_is_bounded_before_it_is_built(body, monkeypatch):
-    monkeypatch.setattr(answers.json, "loads", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr(bodies.json, "loads", lambda *_: pytest.fail("built"))
     with pytest.raises(Unreadable):
-        answers.parsed(body)
+        bodies.parsed(body)
 
 
 def test_what_stands_in_texts_counts_for_nothing():
     prompt = '[{"\\' * 20_000 + ","
-    assert answers.parsed(json.dumps({"prompt": prompt}).encode()) == {"prompt": prompt}
+    assert bodies.parsed(json.dumps({"prompt": prompt}).encode()) == {"prompt": prompt}
 
 
 def test_a_page_of_the_longest_prompts_is_read():
@@ -138,4 +138,4 @@ def test_a_page_of_the_longest_prompts_is_read():
 
     body = json.dumps(page).encode()
     assert len(body) < MAX_PAGE_BODY_BYTES
-    assert len(VideoPage.parse(answers.parsed(body)).videos) == 100
+    assert len(VideoPage.parse(bodies.parsed(body)).videos) == 100

@@ -1,16 +1,15 @@
 """What an answer means: for a create, because a wrong guess costs a render, and for calls that may be
 repeated."""
 
-import json
 import math
-import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
+from upstreams.client.bodies import Complaint, complaint_of, decoded
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
 from upstreams.client.exchange import Answer
 from upstreams.client.redaction import Redactor
@@ -25,19 +24,6 @@ _NO_QUOTA = "insufficient_quota"
 _AMBIGUOUS = frozenset({408, 409, 425, 460, 499})
 # No wait is longer than a day, and a larger number may be no valid time.
 RETRY_AFTER_MAX_SECONDS = 86_400.0
-# A Video has three levels, and a page of a hundred some thousand values.
-MAX_DEPTH = 32
-MAX_VALUES = 50_000
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """The readable part of an error body."""
-
-    message: str
-    code: str | None = None
-    param: str | None = None
 
 
 def created(answer: Answer, redactor: Redactor) -> Video:
@@ -100,72 +86,6 @@ def require_success(answer: Answer, redactor: Redactor) -> None:
     if 400 <= status < 500 and status != 408:
         raise _rejected(answer, complaint)
     raise Unavailable(_summary(answer, complaint), retry_after=retry_after(answer.headers))
-
-
-def decoded(answer: Answer) -> object:
-    """The body as JSON. Raises Unreadable."""
-    return parsed(answer.body)
-
-
-def parsed(body: bytes) -> object:
-    """JSON of at most MAX_DEPTH levels and MAX_VALUES values, counted before it is built. Raises Unreadable.
-
-    As an object a value takes up to a hundred times its own bytes, so the length of a body does not bound
-    memory.
-    """
-    structure = _STRING.sub(b"", body)
-    values = structure.count(b",") + structure.count(b"[") + structure.count(b"{")
-    if values > MAX_VALUES:
-        raise Unreadable(f"its body of {len(body)} bytes has too many values")
-    depth = deepest = 0
-    for bracket in re.findall(rb"[\[\]{}]", structure):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise Unreadable(f"its body of {len(body)} bytes is nested too deep")
-    try:
-        # UTF-8 only, in which no byte of a character looks like a bracket or a quotation mark.
-        return json.loads(body.decode("utf-8-sig", "surrogatepass"))
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"its body of {len(body)} bytes is no JSON") from error
-
-
-def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
-    """The error in a body; None if it has none.
-
-    It reads the forms of OpenAI, of FastAPI, of TensorRT-LLM and older vLLM (the error at the top), and text.
-    """
-    try:
-        payload = decoded(answer)
-    except Unreadable:
-        return _plain_text(answer, redactor)
-    match payload:
-        case {"error": {} as error}:
-            message, code = error.get("message"), _label(error.get("code"))
-            if not isinstance(message, str) or not message:
-                message = code or _label(error.get("type"))
-            if message is None:
-                return None
-            return Complaint(redactor.text(message), code, _label(error.get("param")))
-        case {"error": str(message)} | {"detail": str(message)} if message:
-            return Complaint(redactor.text(message))
-        case {"detail": [{"msg": str(message), **rest}, *_]}:
-            place = rest.get("loc")
-            param = _label(place[-1]) if isinstance(place, list) and place else None
-            return Complaint(redactor.text(message), _label(rest.get("type")), param)
-        case {"detail": {} as detail} if detail:
-            return Complaint(redactor.text(json.dumps(detail)))
-        case {"message": str(message), **rest} if message:
-            return Complaint(redactor.text(message), _label(rest.get("code")), _label(rest.get("param")))
-    return None
-
-
-def _plain_text(answer: Answer, redactor: Redactor) -> Complaint | None:
-    """A short body that is text by its type. A page in HTML is written for people and says little."""
-    if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "text/plain":
-        return None
-    text = " ".join(answer.body[:4096].decode("utf-8", "replace").split())
-    return Complaint(redactor.text(text)) if text else None
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
@@ -235,9 +155,3 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None
-
-
-def _label(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        return str(value)
-    return (storable(value) or "")[:100] or None
