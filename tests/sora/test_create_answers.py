@@ -281,3 +281,18 @@ def test_errors_survive_pickling(error):
     assert type(copy) is type(error)
     assert vars(copy) == vars(error)
     assert str(copy) == "x"
+
+
+@pytest.mark.parametrize("status", [400, 429])
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Billing hard limit has been reached", "code": "billing_hard_limit_reached"},
+        {"message": "Your account is not active", "type": "billing_not_active", "code": None},
+        {"message": "Budget has been exceeded!", "type": "budget_exceeded", "param": None, "code": "400"},
+    ],
+)
+def test_without_money_nothing_is_wrong_with_the_request(create, status, error):
+    refused = create(status, json={"error": error})
+    assert type(refused) is Misconfigured
+    assert (refused.status, str(refused)) == (status, error["message"])

@@ -18,7 +18,10 @@ from upstreams.client.types import Phase, Unreadable, Video, VideoPage, storable
 _CONFIGURATION = frozenset({401, 402, 403})
 # The same request is wanted at another address: it was not carried out. 302 and 303 may follow on a create.
 _MOVED = frozenset({301, 307, 308})
-_NO_QUOTA = "insufficient_quota"
+# Codes and types by which OpenAI, Azure and LiteLLM say that there is no money left, with 400, 403 or 429.
+_NO_MONEY = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"}
+)
 # A 4xx that may come from a proxy after the upstream took the request (460 is AWS's and 499 nginx's for a
 # client that went away), or that speaks of another copy of it.
 _AMBIGUOUS = frozenset({408, 409, 425, 460, 499})
@@ -120,8 +123,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _refuse_common(answer: Answer, redactor: Redactor) -> None:
     complaint = complaint_of(answer, redactor)
     summary = _summary(answer, complaint)
-    if answer.status == 429 and complaint is not None and complaint.code == _NO_QUOTA:
-        # No waiting ends this one.
+    out_of_money = complaint is not None and {complaint.code, complaint.kind} & _NO_MONEY
+    if out_of_money and answer.status in {400, 429}:
+        # Neither waiting nor another request ends this one.
         raise Misconfigured(summary, status=answer.status)
     if answer.status == 429:
         raise Busy(summary, retry_after=retry_after(answer.headers))

@@ -21,6 +21,7 @@ class Complaint:
     message: str
     code: str | None = None
     param: str | None = None
+    kind: str | None = None
 
 
 def decoded(answer: Answer) -> object:
@@ -62,12 +63,12 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
         return _plain_text(answer, redactor)
     match payload:
         case {"error": {} as error}:
-            message, code = error.get("message"), _label(error.get("code"))
+            message, code, kind = error.get("message"), _label(error.get("code")), _label(error.get("type"))
             if not isinstance(message, str) or not message:
-                message = code or _label(error.get("type"))
+                message = code or kind
             if message is None:
                 return None
-            return Complaint(redactor.text(message), code, _label(error.get("param")))
+            return Complaint(redactor.text(message), code, _label(error.get("param")), kind)
         case {"error": str(message)} | {"detail": str(message)} if message:
             return Complaint(redactor.text(message))
         case {"detail": [{"msg": str(message), **rest}, *_]}:
