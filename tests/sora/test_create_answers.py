@@ -296,3 +296,12 @@ def test_without_money_nothing_is_wrong_with_the_request(create, status, error):
     refused = create(status, json={"error": error})
     assert type(refused) is Misconfigured
     assert (refused.status, str(refused)) == (status, error["message"])
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(501, None), (503, "model_not_found"), (500, "model_not_found")]
+)
+def test_what_a_server_cannot_do_is_refused_for_this_job_alone(create, status, code):
+    refused = create(status, json={"error": {"message": "No channel for this model", "code": code}})
+    assert type(refused) is Rejected
+    assert (refused.status, refused.code) == (status, code)

@@ -12,6 +12,7 @@ import responses
 from tests.sora.upstream import VIDEO, drip, refused_port, reply, silence, then_close, then_reset
 from tests.timeouts import TIMEOUT
 from upstreams.client.client import SoraClient
+from upstreams.client.dialects import DIALECTS
 from upstreams.client.errors import Busy, Misconfigured, NotFound, Rejected, Unavailable
 from upstreams.client.types import Phase
 
@@ -191,6 +192,17 @@ def test_a_list_that_does_not_move_on_has_not_ended(mock, make_client):
     mock.get(ROOT, json={"data": [VIDEO], "last_id": "video_1", "has_more": True})
     with pytest.raises(Unavailable):
         make_client().list(after="video_1")
+
+
+@pytest.mark.parametrize(("name", "path"), [("litellm", "models"), ("openrouter", "key")])
+def test_an_upstream_without_a_list_is_probed_where_it_asks_for_a_key(mock, make_client, name, path):
+    address = f"{ROOT.removesuffix('/videos')}/{path}"
+    mock.get(address, json={"data": []})
+    make_client(dialect=DIALECTS[name]).probe()
+    assert mock.calls[0].request.headers["Authorization"].startswith("Bearer ")
+    mock.get(address, status=401)
+    with pytest.raises(Misconfigured):
+        make_client(dialect=DIALECTS[name]).probe()
 
 
 def test_probe_asks_for_one(mock, make_client):

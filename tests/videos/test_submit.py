@@ -268,6 +268,33 @@ def test_a_busy_upstream_is_left_alone_as_long_as_it_asks(
         assert submit_next(upstream)
 
 
+@pytest.mark.parametrize("of_the_key", [True, False])
+def test_a_403_that_only_one_job_meets_is_about_that_job(
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, of_the_key: bool
+) -> None:
+    """Such as a model or a prompt that the key may not use. The others are sent, and only it fails."""
+
+    def refuse(request: CreateRequest) -> None:
+        if of_the_key or "forbidden" in request.prompt:
+            raise errors.Misconfigured("You may not use this model", status=403)
+
+    sora.before = refuse
+    job, other = make_job("forbidden"), make_job("allowed")
+    for after in range(0, 180, 6):
+        with shifted(timedelta(seconds=after)):
+            probe(upstream)
+            while submit_next(upstream):
+                pass
+    job.refresh_from_db()
+    other.refresh_from_db()
+    if of_the_key:
+        assert (job.status, other.status) == ("pending", "pending")
+    else:
+        assert (job.status, other.status) == ("failed", "processing")
+        assert "You may not use this model" in job.error_message
+        assert len(sora.creates) == 1
+
+
 def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -42,11 +42,16 @@ def created(answer: Answer, redactor: Redactor) -> Video:
     _refuse_common(answer, redactor)
     complaint = complaint_of(answer, redactor)
     # Whatever the body looks like: servers, frameworks and proxies refuse in many forms.
-    if 400 <= status < 500 and status not in _AMBIGUOUS:
+    if (400 <= status < 500 and status not in _AMBIGUOUS) or _cannot(status, complaint):
         raise _rejected(answer, complaint)
     raise OutcomeUnknown(
         _summary(answer, complaint), answered=status >= 300, retry_after=retry_after(answer.headers)
     )
+
+
+def _cannot(status: int, complaint: Complaint | None) -> bool:
+    """Whether a 5xx says that the server has no such function or model, and not that it failed."""
+    return status == 501 or (complaint is not None and complaint.code == "model_not_found")
 
 
 def _rejected(answer: Answer, complaint: Complaint | None) -> Rejected:

@@ -132,8 +132,12 @@ class SoraClient:
         self._repeat(self._request("DELETE", _path(video_id)), answers.require_success)
 
     def probe(self, *, deadline: float | None = None) -> None:
-        """Find out whether the upstream answers us: lists one video, as the protocol has no health path."""
-        self.list(limit=1, deadline=deadline)
+        """Find out whether the upstream answers us and takes our key: by its list, or as the dialect says."""
+        if not self.dialect.probe:
+            self.list(limit=1, deadline=deadline)
+            return
+        request = self._request("GET", self.dialect.probe)
+        self._repeat(request, answers.require_success, cap=MAX_PAGE_BODY_BYTES, deadline=deadline)
 
     @contextlib.contextmanager
     def download(

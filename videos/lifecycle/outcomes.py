@@ -200,13 +200,21 @@ def expire_leases() -> None:
             _enter_unknown(submission, "The sender did not come back.", answered=False)
 
 
-def record_unsent(submission: Submission, reason: str, *, wait: float) -> None:
+def record_unsent(submission: Submission, reason: str, *, wait: float, code: str = "") -> None:
+    """Records that it was not accepted. Its job is due again after `wait` seconds."""
     with locked(submission) as (job, submission):
-        if submission.move(SubmissionState.UNSENT, detail={"reason": reason}, cost_state=CostState.RETURNED):
+        if submission.move(
+            SubmissionState.UNSENT,
+            detail={"reason": reason},
+            cost_state=CostState.RETURNED,
+            error_code=code,
+            error_message=reason,
+        ):
             Job.objects.filter(pk=job.pk).update(due_at=in_database(wait))
 
 
 def record_rejected(submission: Submission, error: errors.Rejected) -> None:
+    """Records that it was refused for what it asks, and fails its job."""
     with locked(submission) as (job, submission):
         cause = {"status": error.status, "code": error.code, "message": error.message, "param": error.param}
         if submission.move(

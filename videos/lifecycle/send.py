@@ -24,6 +24,7 @@ from videos.states import JobStatus, SubmissionState
 logger = logging.getLogger(__name__)
 
 # Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
+_FORBIDDEN = "403"
 _MIN_SECONDS: Final = 1.0
 
 
@@ -53,7 +54,10 @@ def send(submission: Submission, upstream: Upstream) -> None:
     except errors.Busy as error:
         _back_off(submission, str(error), error.retry_after)
     except errors.Misconfigured as error:
-        _pause(submission, str(error))
+        if error.status == 403 and _others_were_accepted(submission):
+            record_rejected(submission, errors.Rejected(str(error), status=error.status))
+        else:
+            _pause(submission, str(error), error.status)
     except errors.NotFound as error:
         _not_found(submission, error, upstream)
     except errors.Rejected as error:
@@ -96,7 +100,20 @@ def _back_off(submission: Submission, reason: str, retry_after: float | None) ->
     record_unsent(submission, reason, wait=wait)
 
 
-def _pause(submission: Submission, reason: str) -> None:
+def _others_were_accepted(submission: Submission) -> bool:
+    """Whether other jobs were accepted after this one was answered with 403: then it is not about our key.
+
+    It may be a model, or a prompt, that this key may not use.
+    """
+    refused = submission.job.submissions.filter(state=SubmissionState.UNSENT, error_code=_FORBIDDEN)
+    since = refused.order_by("created_at").values_list("created_at", flat=True).first()
+    if since is None:
+        return False
+    others = Submission.objects.filter(provider=submission.provider_id, accepted_at__gt=since)
+    return others.exclude(job=submission.job_id).exists()
+
+
+def _pause(submission: Submission, reason: str, status: int | None = None) -> None:
     """Pauses the provider until a probe succeeds, because the upstream refuses us and not this job."""
     provider = submission.provider
     if Provider.objects.filter(pk=provider.pk, paused_at=None).exists():
@@ -110,7 +127,8 @@ def _pause(submission: Submission, reason: str) -> None:
     logger.error("%s is paused until a probe succeeds: %s", provider.name, reason)
     # If the upstream refuses only this job, others must be sent first.
     tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
-    record_unsent(submission, reason, wait=probe_after(provider) + backoff(tries + 3, most=3600))
+    wait = probe_after(provider) + backoff(tries + 3, most=3600)
+    record_unsent(submission, reason, wait=wait, code=str(status or ""))
 
 
 def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream) -> None:

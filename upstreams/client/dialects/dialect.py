@@ -18,6 +18,7 @@ class Dialect:
     `echoes`: our fields that its Video object shows again, just as they were sent.
     `lists`: it has a list that shows what we own. `proves_absence`: a video that this list does not show was
     never accepted. It is not so if the server forgets its videos when it restarts.
+    `probe`: what is asked to see whether it takes our key, below the base URL; "" for its list.
     `deletes`: it has a DELETE. `cancels`: that DELETE stops a running render.
     `contents`: for each file of a completed video, the query that asks for it.
     """
@@ -28,6 +29,7 @@ class Dialect:
     numbers: frozenset[str] = frozenset()
     echoes: frozenset[str]
     lists: bool
+    probe: str = ""
     proves_absence: bool
     deletes: bool
     cancels: bool

@@ -16,6 +16,7 @@ LITELLM: Final = Dialect(
     fields=FIELDS,
     echoes=frozenset(),
     lists=False,
+    probe="/models",
     proves_absence=False,
     deletes=False,
     cancels=False,

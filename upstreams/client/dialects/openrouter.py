@@ -17,6 +17,8 @@ OPENROUTER: Final = Dialect(
     numbers=frozenset({"seconds"}),
     echoes=frozenset(),
     lists=False,
+    # The limits of the key, and so only with one.
+    probe="/key",
     proves_absence=False,
     deletes=False,
     cancels=False,
