@@ -48,13 +48,13 @@ def test_accepted(create, status):
         b"<html>hello</html>",
         b"{}",
         b'{"id": ""}',
-        b'{"id": 5}',
+        b'{"id": 5.5}',
         b'{"id": "' + b"x" * 10_000 + b'"}',
         b"[" * 100_000,
         b"\xff\xfe",
         b'{"id": "video_1", "pad": "' + b"x" * 1024 * 1024 + b'"}',
     ],
-    ids=["empty", "html", "no id", "empty id", "integer id", "long id", "deep", "no utf-8", "oversized"],
+    ids=["empty", "html", "no id", "empty id", "broken number", "long id", "deep", "no utf-8", "oversized"],
 )
 def test_accepted_but_unreadable(create, body):
     error = create(200, body)
@@ -141,7 +141,7 @@ def test_an_error_with_an_id_of_something_else_is_no_video(create, json):
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"{}", b"[]", b'{"id": null}', b'{"id": "a/b"}', b'{"id": 7}']
+    "body", [b"", b"<html>", b"{}", b"[]", b'{"id": null}', b'{"id": "a/b"}', b'{"id": true}']
 )
 def test_a_2xx_without_a_usable_id_says_that_it_was_accepted(create, status, body):
     error = create(status, body)
@@ -305,3 +305,16 @@ def test_what_a_server_cannot_do_is_refused_for_this_job_alone(create, status, c
     refused = create(status, json={"error": {"message": "No channel for this model", "code": code}})
     assert type(refused) is Rejected
     assert (refused.status, refused.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": 7, "status": "queued"},
+        {"task_id": "7", "status": "NOT_START"},
+        {"code": "success", "data": {"id": "7", "status": "queued"}},
+        {"code": "success", "data": {"task_id": 7, "status": "SUBMITTED"}},
+    ],
+)
+def test_an_id_is_found_where_gateways_have_it(create, body):
+    assert create(200, json=body).id == "7"

@@ -107,13 +107,21 @@ def test_refusals_are_not_asked_again(mock, make_client, each, status, expected,
     assert len(mock.calls) == 1
 
 
-@pytest.mark.parametrize("body", ["", "<html>", "[]", '{"id": 5}', '{"data": 1}'])
+@pytest.mark.parametrize(
+    "body", ["", "<html>", "[]", '{"id": {}}', '{"error": {"message": "no"}}', '{"data": 1}']
+)
 @pytest.mark.parametrize("name", ["retrieve", "list", "probe"])
 def test_unreadable_answers(mock, make_client, name, body):
     method, url, call, _ = CALLS[name]
     mock.add(method, url, body=body)
     with pytest.raises(Unavailable):
         call(make_client())
+
+
+def test_an_answer_without_an_id_is_about_the_video_that_was_asked_for(mock, make_client):
+    mock.get(ONE, json={"status": "SUCCESS", "progress": "100%"})
+    video = make_client().retrieve("video_1")
+    assert (video.id, video.phase, video.progress) == ("video_1", Phase.COMPLETED, 100)
 
 
 def test_jitter_is_full_and_grows(mock, make_client, naps):

@@ -67,7 +67,8 @@ def test_usable_ids(video_id):
     [
         None,
         "",
-        7,
+        7.5,
+        10**18,
         True,
         ["v"],
         "x" * 2001,

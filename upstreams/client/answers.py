@@ -59,12 +59,12 @@ def _rejected(answer: Answer, complaint: Complaint | None) -> Rejected:
     return Rejected(_summary(answer, complaint), status=answer.status, code=code, param=param)
 
 
-def retrieved(answer: Answer, redactor: Redactor) -> Video:
-    """The video that a retrieve was answered with; raises as require_success, and Unreadable."""
+def retrieved(answer: Answer, redactor: Redactor, video_id: str | None = None) -> Video:
+    """The video that a retrieve of this id was answered with; raises as require_success, and Unreadable."""
     if (failed := _failed_video(answer)) is not None:
         return failed
     require_success(answer, redactor)
-    return Video.parse(decoded(answer))
+    return Video.parse(decoded(answer), video_id)
 
 
 def listed(answer: Answer, redactor: Redactor) -> VideoPage:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -102,7 +103,8 @@ class SoraClient:
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
         """The present video. Raises NotFound, Rejected, Misconfigured, Busy or Unavailable, as all reads."""
-        return self._repeat(self._request("GET", _path(video_id)), answers.retrieved, deadline=deadline)
+        meaning = partial(answers.retrieved, video_id=video_id)
+        return self._repeat(self._request("GET", _path(video_id)), meaning, deadline=deadline)
 
     def list(
         self,

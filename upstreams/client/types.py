@@ -42,8 +42,7 @@ class Phase(StrEnum):
     CANCELLED = "cancelled"
 
 
-# In lower case. The first of each are OpenAI's; the others are of gateways and of servers that almost speak
-# this protocol. `deleted` is what SGLang answers to a delete.
+# In lower case. The first of each are OpenAI's, `deleted` is SGLang's; the others are of gateways.
 _ENDED = {
     **dict.fromkeys(
         ("completed", "complete", "succeeded", "succeed", "success", "done", "finished"), Phase.COMPLETED
@@ -95,11 +94,15 @@ class Video:
     error: VideoError | None = None
 
     @classmethod
-    def parse(cls, payload: object) -> Self:
-        """Read a decoded `Video` object; absent keys are as null. Raises Unreadable without a usable id."""
+    def parse(cls, payload: object, asked_for: str | None = None) -> Self:
+        """Read a decoded `Video`, or one in `data`; absent keys are as null. Without an id it is the video that
+        was `asked_for`, if it has a status. Raises Unreadable without a usable id."""
+        if isinstance(payload, dict) and "id" not in payload and isinstance(payload.get("data"), dict):
+            payload = payload["data"]
         if not isinstance(payload, dict):
             raise Unreadable("a video must be an object")
-        if (video_id := usable_id(payload.get("id"))) is None:
+        named = payload.get("id", payload.get("task_id", asked_for if "status" in payload else None))
+        if (video_id := usable_id(_digits(named))) is None:
             raise Unreadable("a video must have an id")
         status = _stored(payload.get("status"), LABEL_MAX_LENGTH)
         return cls(
@@ -216,9 +219,8 @@ def _moment(value: object) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # Compared before it is converted: no integer is too large for that, and NaN is in no range.
-    if not EARLIEST.timestamp() <= value < LATEST.timestamp():
-        return None
-    return datetime.fromtimestamp(value, UTC)
+    is_possible = EARLIEST.timestamp() <= value < LATEST.timestamp()
+    return datetime.fromtimestamp(value, UTC) if is_possible else None
 
 
 def storable(value: object) -> str | None:
@@ -238,7 +240,11 @@ def _echoed(value: object, limit: int) -> str | None:
     return storable(value) if isinstance(value, str) and len(value) <= limit else None
 
 
+def _digits(value: object) -> object:
+    """A whole number of up to 18 digits as text; any other value as it is."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number and abs(value) < 10**18 else value  # type: ignore[arg-type]
+
+
 def _code(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        value = str(value)
-    return _stored(value, CODE_MAX_LENGTH) or NO_CODE
+    return _stored(_digits(value), CODE_MAX_LENGTH) or NO_CODE
