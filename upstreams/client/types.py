@@ -95,8 +95,8 @@ class Video:
 
     @classmethod
     def parse(cls, payload: object, asked_for: str | None = None) -> Self:
-        """Read a decoded `Video`, or one in `data`; absent keys are as null. Without an id it is the video that
-        was `asked_for`, if it has a status. Raises Unreadable without a usable id."""
+        """Read a decoded `Video`, or one in `data`; absent keys are as null. Without an id but with a status
+        it is the video that was `asked_for`. Raises Unreadable without a usable id."""
         if isinstance(payload, dict) and "id" not in payload and isinstance(payload.get("data"), dict):
             payload = payload["data"]
         if not isinstance(payload, dict):
