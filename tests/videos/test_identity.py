@@ -559,6 +559,42 @@ def test_nothing_is_dropped_at_another_account(make_job: MakeJob) -> None:
     assert sora.deleted == [one.upstream_id]
 
 
+def test_the_only_video_that_we_know_is_not_dropped_at_another_account(make_job: MakeJob) -> None:
+    """After that nothing would be known by which to tell the account, and an empty list proved absence."""
+    upstream = scripted(replace(OPENAI, cancels=True))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    (one,) = accepted(upstream, make_job, "one")
+    sora.after = dropped
+    paid = make_job("two")
+    submit_next(upstream)
+    sora.after = None
+    had = another_account(sora)
+    cancel(one.job, upstream)
+    until(upstream, 200)
+    assert (only(paid).state, len(sora.creates)) == ("unknown", 2)
+    assert provider().unrecognized_at is not None
+    sora.videos = had
+    until(upstream, 400)
+    one.refresh_from_db()
+    assert (one.state, sora.deleted) == ("dropped", [one.upstream_id])
+    assert only(paid).state == "rendering"
+
+
+def test_a_delete_whose_answer_was_lost_is_known_to_be_ours(make_job: MakeJob) -> None:
+    upstream = scripted(replace(OPENAI, cancels=True))
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    (one,) = accepted(upstream, make_job, "one")
+    cancel(one.job, upstream)
+    sora.delete_error = errors.Unavailable("502")
+    work(upstream, after=1)
+    sora.delete_error = None
+    sora.videos.clear()
+    until(upstream, 60)
+    one.refresh_from_db()
+    assert one.state == "dropped"
+    assert provider().unrecognized_at is None
+
+
 def test_a_retry_waits_until_the_upstream_is_itself_again(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:

@@ -11,19 +11,23 @@ from rest_framework.exceptions import APIException
 
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
-from upstreams.clock import database_now
+from upstreams.clock import database_now, in_database
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
+from videos.reconciliation.identity import confirms_loss
 from videos.states import LIVE, CostState, JobStatus
 from videos.states import SubmissionState as _S
 
 logger = logging.getLogger(__name__)
 
 _MAX_TRIES: Final = 10
+_ASK_AGAIN_SECONDS: Final = 5
+# Kept with a submission: its video may be gone because we deleted it.
+_DELETE_SENT: Final = "delete_sent"
 
 
 class NotCancellable(APIException):
@@ -92,25 +96,39 @@ def drop(submission: Submission, upstream: Upstream) -> None:
             due = database_now() + timedelta(seconds=upstream.lease)
             if not submission.move(_S.DROPPING, only_from=allowed, due_at=due, attempts=0):
                 return
-    assert submission.upstream_id is not None
     try:
         # By now its id may name the video of another job.
-        if upstream.dialect.deletes and not submission.id_reused:
-            with respecting_retry_after(upstream, Call.RETRIEVE):
-                video = upstream.client.retrieve(submission.upstream_id)
-            if submission.owns(video):
-                with respecting_retry_after(upstream, Call.DELETE):
-                    upstream.client.delete(submission.upstream_id)
-    except errors.NotFound:
-        pass
+        if upstream.dialect.deletes and not submission.id_reused and not _delete(submission, upstream):
+            _drop_later(submission, _ASK_AGAIN_SECONDS)
+            return
     except errors.SoraError as error:
         if submission.attempts + 1 < _MAX_TRIES:
             logger.warning("%s could not be dropped upstream: %s", submission, error)
-            due = database_now() + timedelta(seconds=backoff(submission.attempts + 1, most=600))
-            Submission.objects.filter(pk=submission.pk, state=_S.DROPPING).update(
-                attempts=submission.attempts + 1, due_at=due
-            )
+            _drop_later(submission, backoff(submission.attempts + 1, most=600))
             return
         logger.error("%s is left upstream, which will not drop it: %s", submission, error)
     with locked(submission) as (_, submission):
         submission.move(_S.DROPPED, only_from=[_S.DROPPING], cost_state=CostState.SETTLED)
+
+
+def _delete(submission: Submission, upstream: Upstream) -> bool:
+    """Deletes its video. False if the upstream does not know it, and is not the one that we know. Raises
+    SoraError."""
+    upstream_id = str(submission.upstream_id)
+    try:
+        with respecting_retry_after(upstream, Call.RETRIEVE):
+            video = upstream.client.retrieve(upstream_id)
+        if submission.owns(video):
+            # So that it is known who has deleted it if the answer gets lost.
+            submission.error_code = _DELETE_SENT
+            submission.save(update_fields=["error_code"])
+            with respecting_retry_after(upstream, Call.DELETE):
+                upstream.client.delete(upstream_id)
+    except errors.NotFound:
+        return submission.error_code == _DELETE_SENT or confirms_loss(submission, upstream)
+    return True
+
+
+def _drop_later(submission: Submission, seconds: float) -> None:
+    dropping = Submission.objects.filter(pk=submission.pk, state=_S.DROPPING)
+    dropping.update(attempts=submission.attempts + 1, due_at=in_database(seconds))

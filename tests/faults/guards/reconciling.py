@@ -267,4 +267,11 @@ GUARDS: Final = (
         "False",
         "tests/videos/test_renamed.py",
     ),
+    Guard(
+        "a render that another account does not know is not dropped",
+        "videos.lifecycle.cancel:_delete",
+        "confirms_loss(submission, upstream)",
+        "True",
+        "tests/videos/test_identity.py",
+    ),
 )
