@@ -3,6 +3,7 @@
 Run with the environment of `sglang`: `python -m tests.conformance.stand_ins.serve_sglang PORT FOLDER`.
 """
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,10 @@ stub(
 )
 bare("sglang")
 
-from sglang.multimodal_gen.configs.pipeline_configs.wan import WanT2V480PConfig  # noqa: E402
+from sglang.multimodal_gen.configs.pipeline_configs.wan import (  # noqa: E402
+    WanI2V480PConfig,
+    WanT2V480PConfig,
+)
 from sglang.multimodal_gen.runtime import scheduler_client  # noqa: E402
 from sglang.multimodal_gen.runtime.entrypoints.openai import video_api  # noqa: E402
 from sglang.multimodal_gen.runtime.entrypoints.openai.video_progress import apply_progress  # noqa: E402
@@ -30,6 +34,8 @@ from sglang.multimodal_gen.runtime.pipelines_core.schedule_batch import OutputBa
 from sglang.multimodal_gen.runtime.server_args import server_args  # noqa: E402
 
 MODEL = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+# A model that refuses a request without a picture.
+PICTURES_MODEL = "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers"
 
 
 class _Scheduler:
@@ -56,13 +62,13 @@ class _Scheduler:
         return OutputBatch(output_file_paths=[str(path)])
 
 
-def app(folder: Path) -> FastAPI:
+def app(folder: Path, model: str) -> FastAPI:
     """Their router, in an application of ours."""
-    pipeline = WanT2V480PConfig()
+    pipeline = WanI2V480PConfig() if model == PICTURES_MODEL else WanT2V480PConfig()
     server_args._global_server_args = SimpleNamespace(
-        model_path=MODEL,
+        model_path=model,
         model_id=None,
-        served_model_name=MODEL,
+        served_model_name=model,
         backend=None,
         pipeline_class_name=None,
         pipeline_config=pipeline,
@@ -81,4 +87,5 @@ def app(folder: Path) -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app(Path(sys.argv[2])), host="127.0.0.1", port=int(sys.argv[1]), log_level="info")
+    served = os.environ.get("CONFORMANCE_MODEL", MODEL)
+    uvicorn.run(app(Path(sys.argv[2]), served), host="127.0.0.1", port=int(sys.argv[1]), log_level="info")
