@@ -40,9 +40,7 @@ def merge(old: Iterable[Result], new: Sequence[Result]) -> list[Result]:
     for each in new:
         # After an update, what the old version did says nothing.
         found = {
-            key: one
-            for key, one in found.items()
-            if one.server != each.server or one.version == each.version
+            key: one for key, one in found.items() if one.server != each.server or one.version == each.version
         }
         found[each.server, each.case] = each
     return sorted(found.values(), key=lambda each: each.server)

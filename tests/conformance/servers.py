@@ -76,7 +76,9 @@ class Server:
         interpreter = str(installed(self.name))
         self.program = program = Program(arguments, settings, output, folder, interpreter)
         address = f"http://127.0.0.1:{self.port}{health}"
-        eventually(lambda: program.running() and _answers(address), self.name, within=START_SECONDS, every=0.3)
+        eventually(
+            lambda: program.running() and _answers(address), self.name, within=START_SECONDS, every=0.3
+        )
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """Take One as its users run it, with an upstream of our choice and short waits."""
 
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any, Final
 
 import requests
 
+from tests import runtime
 from tests.conformance.relay import Relay
 from tests.conformance.servers import KEY, Server
 from tests.e2e.caller import Caller, is_healthy, sourced
 from tests.e2e.processes import Program, eventually, run
-from tests.services import free_port
+from tests.services import ROOT, environment_without_settings, free_port
 
 PROVIDER: Final = "conformance"
 _START_SECONDS: Final = 60
@@ -63,7 +65,9 @@ class TakeOne:
         self.program = Program(command, self.settings, self.folder.with_suffix(".log"))
         address = f"http://127.0.0.1:{port}"
         eventually(
-            lambda: self.program.running() and is_healthy(address) and "Take One is up" in self.program.output,
+            lambda: (
+                self.program.running() and is_healthy(address) and "Take One is up" in self.program.output
+            ),
             "Take One",
             within=_START_SECONDS,
         )
@@ -114,6 +118,19 @@ class TakeOne:
     def command(self, *arguments: str) -> str:
         """What `manage.py` with these arguments prints."""
         return run(["manage.py", *arguments], self.settings)
+
+    def audit(self) -> tuple[int, str]:
+        """The exit status of `manage.py audit`, and what it prints."""
+        done = subprocess.run(
+            [runtime.interpreter(), "manage.py", "audit"],
+            cwd=ROOT,
+            env=runtime.environment(environment_without_settings()) | self.settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, (done.stdout + done.stderr).strip()
 
     def undecided(self, prompt: str) -> tuple[str, list[str]]:
         """The submission of this prompt that waits for a person, or "", and the videos that may be its own."""

@@ -15,7 +15,16 @@ from tests.conformance.stand_ins.engine import record, render
 from tests.conformance.stand_ins.missing import bare, stub
 
 stub(
-    *("jinja2", "omegaconf", "openai", "prettytable", "prometheus_client", "soundfile", "torch", "torchaudio"),
+    *(
+        "jinja2",
+        "omegaconf",
+        "openai",
+        "prettytable",
+        "prometheus_client",
+        "soundfile",
+        "torch",
+        "torchaudio",
+    ),
     *("transformers", "vllm"),
     *(f"vllm_omni.{part}" for part in ("core", "data_entry_keys", "diffusion", "distributed", "engine")),
     *(f"vllm_omni.{part}" for part in ("model_executor", "platforms", "worker")),
