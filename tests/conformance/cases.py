@@ -29,8 +29,8 @@ def deliver(trial: Trial) -> str:
     job = trial.ask("A paper boat on a river")
     trial.takeone.caller.follow(job, within=60)
     content = trial.takeone.content(job)
-    with av.open(io.BytesIO(content)) as container:
-        frames = sum(1 for _ in container.decode(video=0))
+    with av.open(io.BytesIO(content), "r") as container:
+        frames = len(list(container.decode(video=0)))
     assert frames > 0, "the file has no picture"
     trial.paid_once("A paper boat on a river")
     return f"a playable mp4 of {frames} frames; paid once"
@@ -77,7 +77,7 @@ def cancel(trial: Trial) -> str:
 
 
 def lost_answer(trial: Trial) -> str:
-    """The answer to a create is lost. The render is found on the list, or left to a person; never paid again."""
+    """The answer to a create is lost. The render is found on the list, or left to a person."""
     # In each form of a body these must arrive as they are, or the list shows another prompt.
     prompt = 'A "lantern" in 雾; 100% calm'
     trial.takeone.relay.lose_next_answer()

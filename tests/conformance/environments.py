@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _FOLDER: Final = ROOT / ".venv-conformance"
 _LOCKS: Final = ROOT / "requirements"
 _INSTALL_SECONDS: Final = 900
-# For each server, its locks. The wheel of a server that needs a GPU is installed alone, without what it requires.
+# For each server, its locks. If its wheel requires a GPU's packages, it is installed without them.
 LOCKS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "litellm": (("conformance-litellm.txt",),),
     "sglang": (("conformance-stand-ins.txt",), ("conformance-sglang.txt", "--no-deps")),
@@ -26,7 +26,7 @@ class NotInstalled(Exception):
 
 
 def installed(server: str) -> Path:
-    """The Python of this server's environment, which is made if its locks have changed. Raises NotInstalled."""
+    """The Python of this server's environment; made anew if its locks changed. Raises NotInstalled."""
     folder = _FOLDER / server
     folder.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"

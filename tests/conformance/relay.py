@@ -1,4 +1,4 @@
-"""Passes bytes between Take One and a server. It can lose the answer to a create that the server has accepted."""
+"""Passes bytes between Take One and a server, and can lose the answer to a create that was accepted."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ _CHUNK = 65536
 
 
 class Relay:
-    """Listens on a port of 127.0.0.1 in a thread. A create is recognised because it has its own connection."""
+    """Listens on a port of 127.0.0.1, in a thread. A create has a connection of its own."""
 
     def __init__(self, port: int, target: int) -> None:
         self.posts = 0

@@ -133,7 +133,7 @@ class TakeOne:
         return done.returncode, (done.stdout + done.stderr).strip()
 
     def undecided(self, prompt: str) -> tuple[str, list[str]]:
-        """The submission of this prompt that waits for a person, or "", and the videos that may be its own."""
+        """The submission of this prompt that waits for a person, or "", and the videos that may be its."""
         found, videos, ours = "", [], False
         for line in self.command("undecided").splitlines():
             if match := re.match(r"(\S+/\d+)\s", line):

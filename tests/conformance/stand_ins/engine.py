@@ -1,4 +1,4 @@
-"""The engine of a server under test: it waits, draws a small clip, and keeps a ledger of what it was paid for."""
+"""The engine of a server under test: it waits, draws a small clip, and keeps a ledger of its creates."""
 
 import asyncio
 import io
