@@ -35,13 +35,15 @@ def load(path: Path = RESULTS) -> list[Result]:
 
 
 def merge(old: Iterable[Result], new: Sequence[Result]) -> list[Result]:
-    """The new results, and those of the old ones that no new one replaces, in the order of the cases."""
+    """The old results that no new one replaces, then the new ones, server by server."""
     found = {(each.server, each.case): each for each in old}
     for each in new:
         # After an update, what the old version did says nothing.
         found = {
             key: one for key, one in found.items() if one.server != each.server or one.version == each.version
         }
+        # At the end, so that a whole run is kept in the order of its cases.
+        found.pop((each.server, each.case), None)
         found[each.server, each.case] = each
     return sorted(found.values(), key=lambda each: each.server)
 

@@ -26,7 +26,7 @@ def test_a_new_result_replaces_the_old_one_of_its_case_alone() -> None:
     cancel, other = replace(OLD, case="cancel"), replace(OLD, server="other")
     new = replace(OLD, outcome="FAILED")
 
-    assert results.merge([OLD, cancel, other], [new]) == [new, cancel, other]
+    assert results.merge([OLD, cancel, other], [new]) == [cancel, new, other]
 
 
 def test_what_an_older_version_did_is_dropped() -> None:
