@@ -15,7 +15,8 @@ class Relay:
         self._target = target
         self._loses = 0
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         listening = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._pass, "127.0.0.1", port), self._loop
         )
@@ -26,9 +27,20 @@ class Relay:
         self._loses += 1
 
     def close(self) -> None:
-        """Stop listening."""
-        self._loop.call_soon_threadsafe(self._server.close)
+        """Stop listening, and cut what is open."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        open_now = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in open_now:
+            task.cancel()
+        await asyncio.gather(*open_now, return_exceptions=True)
+        # Its sockets close in the next turns of the loop.
+        await asyncio.sleep(0.05)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -47,13 +59,18 @@ class Relay:
                 return
             theirs.write(first)
             sending = asyncio.ensure_future(_copy(reader, theirs))
-            if loses:
-                await ours.read(1)
-                writer.transport.abort()
-            else:
-                await _copy(ours, writer)
-            sending.cancel()
-            theirs.close()
+            try:
+                if loses:
+                    await ours.read(1)
+                else:
+                    await _copy(ours, writer)
+            finally:
+                sending.cancel()
+                theirs.transport.abort()
+                if loses:
+                    writer.transport.abort()
+                else:
+                    writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
