@@ -60,7 +60,7 @@ def table(results: Iterable[Result]) -> str:
     by_server: dict[str, list[Result]] = {}
     for each in results:
         by_server.setdefault(each.server, []).append(each)
-    lines = ["| server | version | delivered | what it cannot promise |", "|---|---|---|---|"]
+    lines = ["| server | version | delivered | if something goes wrong |", "|---|---|---|---|"]
     for server, found in by_server.items():
         seen = {each.case: _shown(each) for each in found}
         limits = "; ".join(f"*{case}*: {seen[case]}" for case in _LIMITS if case in seen)
