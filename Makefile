@@ -11,13 +11,16 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inp
 # Extras are kept: pip calls a package unpinned if another asks for it with an extra that the lock does not name.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	--no-strip-extras --extra simulator
+# The servers that conformance runs against. What needs a GPU is installed without what it requires.
+COMPILE_SERVER := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
+	--no-strip-extras
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help up test quick lint fmt lock mutants mutation soak bench
+.PHONY: help up test quick lint fmt lock mutants mutation soak bench conformance
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 up: .venv/runtime.installed ## Start everything on PORT (8000), until Ctrl-C.
 	@exec $(BIN)/python -m config.embedded.up --port $(PORT)
@@ -43,6 +46,9 @@ bench: .venv/dev.installed ## Measure claims, reads and uploads, against a basel
 	@$(BIN)/python -m bench.claim
 	@$(BIN)/python -m bench.upload
 
+conformance: .venv/dev.installed ## Try it against the code of LiteLLM, SGLang and vLLM-Omni. ARGS="--only SERVER".
+	@exec $(BIN)/python -m tests.conformance.run $(ARGS)
+
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
 lint: .venv/dev.installed ## Run the linter and the type checker.
 	$(BIN)/ruff check .
@@ -57,6 +63,10 @@ fmt: .venv/dev.installed ## Format the code and fix what ruff can fix.
 lock: .venv/dev.installed ## Pin what pyproject.toml asks for, with hashes.
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
+	for server in litellm stand-ins; do $(COMPILE_SERVER) requirements/conformance-$$server.in \
+		-o requirements/conformance-$$server.txt || exit; done
+	for server in sglang vllm-omni; do $(COMPILE_SERVER) --no-deps requirements/conformance-$$server.in \
+		-o requirements/conformance-$$server.txt || exit; done
 
 # A stamp is written after its install has ended, so an interrupted one is done again.
 .venv/runtime.installed: requirements/runtime.txt $(BIN)/python

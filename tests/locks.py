@@ -79,6 +79,8 @@ def main() -> int:
     # What runs is tested, and make relies on it: an install for tests serves `make up` as well.
     problems += [f"dev.txt: {' '.join(pin)} of runtime.txt is missing" for pin in sorted(runtime - dev)]
     problems += missing_extras(dev)
+    for lock in sorted(_FOLDER.glob("conformance-*.txt")):
+        problems += pins(lock)[1]
     print("\n".join(problems), end="\n" if problems else "")
     return 1 if problems else 0
 

@@ -161,7 +161,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"duration": "8"}, "duration"),
     ({"duration": True}, "duration"),
     ({"duration": None}, "duration"),
-    ({"aspectRatio": "21:9"}, "aspectRatio"),
+    ({"aspectRatio": "20:9"}, "aspectRatio"),
     ({"aspectRatio": "16x9"}, "aspectRatio"),
     ({"aspectRatio": 1}, "aspectRatio"),
     ({"aspectRatio": None}, "aspectRatio"),

@@ -56,6 +56,7 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "resumeBatch": ROW_WRITTEN,
     "retryBatch": ROW_WRITTEN,
     "getUsage": OWN,
+    "getModels": OWN,
     "createKey": (201, 201, 403, 401, 401),
     "listKeys": (200, 200, 403, 401, 401),
     "getKey": (200, 404, 403, 401, 401),

@@ -63,13 +63,18 @@ class Program:
     """A started program and all that it starts, which share its session."""
 
     def __init__(
-        self, arguments: Sequence[str], settings: Mapping[str, str], output: Path, folder: Path = ROOT
+        self,
+        arguments: Sequence[str],
+        settings: Mapping[str, str],
+        output: Path,
+        folder: Path = ROOT,
+        interpreter: str = "",
     ) -> None:
         self.name = " ".join(arguments)
         self._output = output
         with output.open("wb") as file:
             self.process = subprocess.Popen(
-                [runtime.interpreter(), *arguments],
+                [interpreter or runtime.interpreter(), *arguments],
                 cwd=folder,
                 env=runtime.environment(environment_without_settings())
                 | {"PYTHONUNBUFFERED": "1"}

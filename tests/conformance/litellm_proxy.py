@@ -1,0 +1,97 @@
+"""LiteLLM's proxy as it is, in front of Take One's simulator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.conformance.environments import installed
+from tests.conformance.servers import FAULT, KEY, START_SECONDS, Server
+from tests.e2e.caller import ledger
+from tests.e2e.processes import Program, eventually
+from tests.services import ROOT, free_port
+
+_RENDER_SECONDS = 3
+_CONFIGURATION = """\
+model_list:
+  - model_name: sora-2
+    litellm_params:
+      model: openai/sora-2
+      api_base: {upstream}
+      api_key: a-key
+general_settings:
+  master_key: {key}
+"""
+_NO_RETRIES = """\
+litellm_settings:
+  num_retries: 0
+router_settings:
+  num_retries: 0
+"""
+
+
+@dataclass(kw_only=True)
+class Simulator:
+    """The simulator behind the proxy; its ledger says what was paid."""
+
+    folder: Path
+    program: Program | None = None
+    url: str = ""
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        ready = self.folder / "simulator.url"
+        command = ["-m", "simulator", "--port", str(free_port()), "--tiny", "--ready-file", str(ready)]
+        command += ["--render-seconds", str(_RENDER_SECONDS), "--state", str(self.folder / "state.sqlite3")]
+        self.program = program = Program(command, {}, self.folder / "simulator.log", ROOT)
+        eventually(lambda: program.running() and ready.exists(), "the simulator", within=START_SECONDS)
+        self.url = ready.read_text().strip()
+
+    def arm(self, **fault: object) -> None:
+        """Arm one of its faults."""
+        self._ask("POST", json=fault)
+
+    def disarm(self) -> None:
+        """Clear its faults."""
+        self._ask("DELETE")
+
+    def _ask(self, method: str, **content: Any) -> None:
+        address = f"{self.url.removesuffix('/v1')}/_simulator/faults"
+        requests.request(method, address, timeout=10, **content).raise_for_status()
+
+
+@dataclass(kw_only=True)
+class LiteLLM(Server):
+    """The proxy. `retries` leaves its own setting as it is, so that it repeats what fails."""
+
+    simulator: Simulator
+    retries: bool = False
+
+    def start(self) -> None:
+        """Start the proxy and wait until it answers."""
+        if self.simulator.program is None:
+            self.simulator.start()
+        configuration = self.folder / ("retries.yaml" if self.retries else "proxy.yaml")
+        text = _CONFIGURATION.format(upstream=self.simulator.url, key=KEY)
+        configuration.write_text(text if self.retries else text + _NO_RETRIES)
+        script = str(installed(self.name).parent / "litellm")
+        arguments = [script, "--config", str(configuration), "--host", "127.0.0.1", "--port", str(self.port)]
+        settings = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+        self._run(arguments, settings, "/health/liveliness", self.folder)
+
+    def end(self) -> None:
+        """End the proxy and the simulator."""
+        self.stop()
+        if self.simulator.program is not None:
+            self.simulator.program.end()
+
+    def failing(self, prompt: str) -> str:
+        """The simulator fails the next render."""
+        error = {"code": "server_error", "message": FAULT}
+        self.simulator.arm(operation="create", fault="failed", times=1, error=error)
+        return prompt
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The simulator's ledger."""
+        return [entry | {"fate": entry["status"]} for entry in ledger(self.simulator.url)]

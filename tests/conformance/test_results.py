@@ -1,0 +1,57 @@
+"""What the conformance run keeps, and the table in the docs that is made from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.conformance import results
+from tests.conformance.environments import LOCKS
+from tests.conformance.results import Result
+from tests.locks import pins
+from tests.services import ROOT
+
+OLD = Result("box", "1.0", "deliver", "ok", "a playable mp4")
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "results.json"
+    found = [OLD, replace(OLD, case="cancel", outcome="FAILED", detail='it said "no"')]
+
+    results.save(found, path)
+
+    assert results.load(path) == found
+    assert results.load(tmp_path / "none") == []
+
+
+def test_a_new_result_replaces_the_old_one_of_its_case_alone() -> None:
+    cancel, other = replace(OLD, case="cancel"), replace(OLD, server="other")
+    new = replace(OLD, outcome="FAILED")
+
+    assert results.merge([OLD, cancel, other], [new]) == [cancel, new, other]
+
+
+def test_what_an_older_version_did_is_dropped() -> None:
+    new = replace(OLD, version="1.1", case="cancel")
+
+    assert results.merge([OLD], [new]) == [new]
+
+
+def test_the_table_says_what_failed_and_what_was_not_tried() -> None:
+    lines = results.table([OLD, replace(OLD, case="cancel", outcome="FAILED", detail="no")]).splitlines()
+
+    assert lines[2] == "| box | 1.0 | a playable mp4 | *cancel*: FAILED |"
+    assert [line for line in lines if "OpenRouter" in line] == ["| OpenRouter | | not tried | |"]
+
+
+def test_the_docs_have_the_table_of_the_last_results() -> None:
+    assert results.load()
+    assert results.table(results.load()) in (ROOT / "docs" / "upstreams.md").read_text()
+
+
+def test_each_lock_of_a_server_pins_its_packages_with_hashes() -> None:
+    for server, locks in LOCKS.items():
+        names = set()
+        for lock, *_ in locks:
+            found, problems = pins(ROOT / "requirements" / lock)
+            assert not problems
+            names |= {name for name, *_ in found}
+        assert server in names
