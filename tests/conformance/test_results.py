@@ -55,3 +55,12 @@ def test_each_lock_of_a_server_pins_its_packages_with_hashes() -> None:
             assert not problems
             names |= {name for name, *_ in found}
         assert server in names
+
+
+def test_the_readme_names_the_versions_that_were_tried() -> None:
+    readme = (ROOT / "README.md").read_text()
+    names = {"litellm": "LiteLLM's proxy", "sglang": "SGLang Diffusion", "vllm-omni": "vLLM-Omni"}
+    tried = {(each.server, each.version) for each in results.load()}
+    assert {server for server, _ in tried} == set(names)
+    for server, version in tried:
+        assert f"{names[server]} {version}" in readme
