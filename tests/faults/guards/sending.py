@@ -158,7 +158,7 @@ GUARDS: Final = (
         "videos.lifecycle.outcomes:accept",
         "before is not None",
         "False",
-        "tests/videos/test_submit.py",
+        "tests/videos/test_identity.py",
     ),
     Guard(
         "no second live submission of a job in a claim",
