@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -47,9 +46,9 @@ def installed(server: str) -> Path:
 
 def version_of(server: str) -> str:
     """The version of the server's own package, as it is installed."""
-    ask = f"import importlib.metadata, json; print(json.dumps(importlib.metadata.version({server!r})))"
-    done = subprocess.run([str(installed(server)), "-c", ask], capture_output=True, text=True, timeout=60)
-    return str(json.loads(done.stdout))
+    ask = f"import importlib.metadata; print(importlib.metadata.version({server!r}))"
+    command = [str(installed(server)), "-c", ask]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 def _uv(*arguments: str) -> None:

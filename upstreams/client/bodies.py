@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from upstreams.client.exchange import Answer
 from upstreams.client.redaction import Redactor
-from upstreams.client.types import Unreadable, storable
+from upstreams.client.types import Unreadable, digits, storable
 
 # A Video has three levels, and a page of a hundred some thousand values.
 MAX_DEPTH = 32
@@ -91,6 +91,4 @@ def _plain_text(answer: Answer, redactor: Redactor) -> Complaint | None:
 
 
 def _label(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        return str(value)
-    return (storable(value) or "")[:100] or None
+    return (storable(digits(value)) or "")[:100] or None

@@ -102,7 +102,7 @@ class Video:
         if not isinstance(payload, dict):
             raise Unreadable("a video must be an object")
         named = payload.get("id", payload.get("task_id", asked_for if "status" in payload else None))
-        if (video_id := usable_id(_digits(named))) is None:
+        if (video_id := usable_id(digits(named))) is None:
             raise Unreadable("a video must have an id")
         status = _stored(payload.get("status"), LABEL_MAX_LENGTH)
         return cls(
@@ -240,11 +240,11 @@ def _echoed(value: object, limit: int) -> str | None:
     return storable(value) if isinstance(value, str) and len(value) <= limit else None
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     """A whole number of up to 18 digits as text; any other value as it is."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if is_number and abs(value) < 10**18 else value  # type: ignore[arg-type]
 
 
 def _code(value: object) -> str:
-    return _stored(_digits(value), CODE_MAX_LENGTH) or NO_CODE
+    return _stored(digits(value), CODE_MAX_LENGTH) or NO_CODE

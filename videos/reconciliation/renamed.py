@@ -17,11 +17,11 @@ from videos.states import UNDECIDED, SubmissionState
 logger = logging.getLogger(__name__)
 
 
-def may_be_renamed(submission: Submission, upstream: Upstream) -> bool:
-    """Whether the list shows a video that this render may be, under an id that nobody owns.
+def take_listed_id(submission: Submission, upstream: Upstream) -> bool:
+    """Gives a render that was never seen under its id that of its video on the list, if nobody owns it.
 
-    Called before a render counts as lost. If it was never seen under its id, it takes that of the video, so
-    that what was paid is followed. Raises SoraError.
+    Called before it counts as lost. False if the list shows no such video. True as well if another attempt
+    may own it, which is settled first. Raises SoraError.
     """
     if not upstream.dialect.lists or submission.seen_at != submission.accepted_at:
         return False

@@ -263,7 +263,7 @@ GUARDS: Final = (
     Guard(
         "a render is not lost while the list has its video under another id",
         "videos.lifecycle.following.poll:ask",
-        "may_be_renamed(submission, upstream)",
+        "take_listed_id(submission, upstream)",
         "False",
         "tests/videos/test_renamed.py",
     ),

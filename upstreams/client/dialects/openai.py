@@ -6,6 +6,10 @@ from typing import Final
 from upstreams.client.dialects.dialect import Dialect
 
 FIELDS: Final = MappingProxyType({"prompt": "prompt", "model": "model", "seconds": "seconds", "size": "size"})
+# Of servers that take more than OpenAI did.
+MORE_FIELDS: Final = MappingProxyType(
+    {**FIELDS, "negative_prompt": "negative_prompt", "fps": "fps", "seed": "seed"}
+)
 
 OPENAI: Final = Dialect(
     name="openai",

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import FIELDS
+from upstreams.client.dialects.openai import MORE_FIELDS
 
 TRTLLM: Final = Dialect(
     name="trtllm",
     body="json",
-    fields=MappingProxyType({**FIELDS, "negative_prompt": "negative_prompt", "fps": "fps", "seed": "seed"}),
+    fields=MORE_FIELDS,
     numbers=frozenset({"seconds"}),
     echoes=frozenset(),
     lists=True,

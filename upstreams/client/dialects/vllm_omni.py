@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import FIELDS
+from upstreams.client.dialects.openai import FIELDS, MORE_FIELDS
 
 VLLM_OMNI: Final = Dialect(
     name="vllm-omni",
     # JSON is refused with 422.
     body="multipart",
-    fields=MappingProxyType({**FIELDS, "negative_prompt": "negative_prompt", "fps": "fps", "seed": "seed"}),
+    fields=MORE_FIELDS,
     echoes=frozenset(FIELDS),
     lists=True,
     proves_absence=False,

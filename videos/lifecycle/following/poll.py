@@ -22,7 +22,7 @@ from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.identity import confirms_loss
-from videos.reconciliation.renamed import may_be_renamed
+from videos.reconciliation.renamed import take_listed_id
 from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 
@@ -41,7 +41,7 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
     if video is None:
         # A caller waits for no more than one answer.
         if is_lost(submission) and (
-            is_awaited or may_be_renamed(submission, upstream) or not confirms_loss(submission, upstream)
+            is_awaited or take_listed_id(submission, upstream) or not confirms_loss(submission, upstream)
         ):
             return
         with locked(submission) as (job, submission):

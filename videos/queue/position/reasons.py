@@ -1,6 +1,5 @@
 """Why a pending job is not rendered yet."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -79,18 +78,15 @@ def paused(job: Job) -> Waiting:
 
 def of_upstream(provider: Provider, job: Job, now: datetime) -> Waiting | None:
     """What of the upstream keeps the job waiting; None if nothing does."""
-    return next(_of_upstream(provider, job, now), None)
-
-
-def _of_upstream(provider: Provider, job: Job, now: datetime) -> Iterator[Waiting]:
     if provider.stopped_at is not None:
-        yield Waiting(Reason.UPSTREAM_STOPPED, provider.stopped_at, None, provider.stop_reason)
+        return Waiting(Reason.UPSTREAM_STOPPED, provider.stopped_at, None, provider.stop_reason)
     if provider.unrecognized_at is not None:
         detail = "It does not know the videos that we made there."
-        yield Waiting(Reason.UPSTREAM_STOPPED, provider.unrecognized_at, None, detail)
+        return Waiting(Reason.UPSTREAM_STOPPED, provider.unrecognized_at, None, detail)
     if provider.paused_at is not None:
-        yield Waiting(Reason.UPSTREAM_PAUSED, provider.paused_at, None, provider.pause_reason)
+        return Waiting(Reason.UPSTREAM_PAUSED, provider.paused_at, None, provider.pause_reason)
     until = provider.sending_backoff_until
     if until is not None and until > now:
         reason = Reason.CIRCUIT_BREAKER if is_tripped(provider) else Reason.UPSTREAM_BACKOFF
-        yield Waiting(reason, job.asked_at, until, provider.sending_backoff_reason)
+        return Waiting(reason, job.asked_at, until, provider.sending_backoff_reason)
+    return None
