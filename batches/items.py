@@ -10,9 +10,8 @@ from rest_framework.exceptions import APIException, ValidationError
 
 from api.problems import problems_of
 from batches.api.serializers import BatchItem
-from upstreams.offer.fitting import fit
+from upstreams import registry
 from upstreams.offer.request import FittedRequest, VideoRequest
-from upstreams.registry import Upstream
 from videos.api.serializers.create import video_request_of
 
 Problem = dict[str, Any]
@@ -99,12 +98,13 @@ class Item:
 
 
 class Items:
-    """The items of a batch, each with the batch's defaults, validated and fitted to the upstream."""
+    """The items of a batch, each with the batch's defaults, validated and fitted to an upstream."""
 
-    def __init__(self, source: Source, defaults: Mapping[str, Any], upstream: Upstream) -> None:
+    def __init__(self, source: Source, defaults: Mapping[str, Any]) -> None:
         self._source = source
         self._defaults = defaults
-        self._upstream = upstream
+        # The same for all of them.
+        self._upstreams = registry.configured()
         # One for all items: making it costs more than using it.
         self._reader = BatchItem()
 
@@ -156,7 +156,7 @@ class Items:
             given = self._reader.run_validation({**self._defaults, **raw.fields})
             ref = given.pop("ref", "")
             asked = video_request_of(given)
-            return Item(asked, fit(asked, self._upstream.catalogue), ref)
+            return Item(asked, self._upstreams.fit(asked), ref)
         except ValidationError as error:
             return [
                 _problem(raw, each["field"], each["code"], each["message"])

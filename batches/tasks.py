@@ -14,7 +14,6 @@ from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
 from batches.models import Batch
 from upstreams.clock import in_database
-from upstreams.registry import configured
 from videos.queue.isolation import fault_text, wait_seconds
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ def sweep(**_: Any) -> None:
     """Finishes what a crash left: cancels that were begun, and ends that were not recorded."""
     for batch in unfinished():
         with _isolated(batch):
-            cancel_jobs(batch, configured())
+            cancel_jobs(batch)
     for batch in seemingly_completed():
         with _isolated(batch):
             complete(batch.pk)

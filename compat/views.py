@@ -16,7 +16,6 @@ from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, Str
 from api.headers import IDEMPOTENCY_KEY
 from api.moments import MomentField, written
 from upstreams.offer.request import ASPECT_RATIOS, STYLES, VideoRequest
-from upstreams.registry import configured
 from videos.lifecycle.create import create
 from videos.models import Job
 from videos.states import JobStatus
@@ -113,7 +112,6 @@ class GenerateView(_StrictView):
             VideoRequest(**serializer.validated_data),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
-            upstream=configured(),
         )
         answer = {"jobId": str(job.pk), "status": _STATUS[JobStatus(job.status)]}
         location = request.build_absolute_uri(f"/api/videos/{job.pk}")

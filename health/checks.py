@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from health.readiness import migrations_applied
 from health.readiness.probe import CheckFailed
 from health.readiness.work import Work, read_work
-from upstreams.registry import configured
+from upstreams import registry
 from videos.results.media import media_problem
 
 HEALTHY: Final = "healthy"
@@ -34,7 +34,7 @@ def repository() -> Work:
     """
     with _own_connection():
         migrations_applied.require()
-        return read_work(configured().name)
+        return read_work([upstream.name for upstream in registry.configured()])
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, User
+from tests.configured import configure
 from tests.log_lines import Lines, json_lines
 from tests.videos.scripted import ScriptedClient, scripted
 from upstreams import registry
@@ -61,7 +62,7 @@ def _own_media(settings: Settings, tmp_path: Path) -> Iterator[None]:
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
     yield
-    registry.configured.cache_clear()
+    registry._read.cache_clear()
 
 
 @pytest.fixture
@@ -75,8 +76,11 @@ def secret(owner: User) -> str:
 
 
 @pytest.fixture
-def upstream() -> Upstream:
-    return scripted()
+def upstream(monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    """The only configured upstream."""
+    only = scripted()
+    configure(monkeypatch, only)
+    return only
 
 
 @pytest.fixture
@@ -87,18 +91,8 @@ def sora(upstream: Upstream) -> ScriptedClient:
 
 
 @pytest.fixture
-def api(secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Client:
+def api(secret: str, upstream: Upstream) -> Client:
     """A caller with a key, before a service whose upstream is the scripted one."""
-    for module in (
-        "videos.api.models_view",
-        "videos.api.views",
-        "videos.tasks",
-        "batches.api.views",
-        "batches.api.create_views",
-        "batches.tasks",
-        "health.checks",
-    ):
-        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
     return Client(headers={"x-api-key": secret})
 
 
@@ -111,7 +105,7 @@ def make_job(owner: User, upstream: Upstream) -> Callable[..., Job]:
         nonlocal made
         made += 1
         request = VideoRequest(prompt=prompt or f"a paper boat, number {made}", **asked)
-        return create(request, owner=by or owner, api_key=None, upstream=upstream)
+        return create(request, owner=by or owner, api_key=None)
 
     return make
 

@@ -11,6 +11,7 @@ from django.core.management import call_command, get_commands, load_command_clas
 
 from api.escaping import EscapingCommand, escaped
 from config.logs import FORMS, line
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -112,7 +113,7 @@ def test_a_prompt_and_a_reason_reach_the_terminal_harmless(
     Job.objects.update(prompt=HOSTILE.replace("\x00", ""))
     Submission.objects.update(state="unknown", due_at=None, upstream_id=None)
     Provider.objects.update(stopped_at="2026-01-01T00:00:00Z", stop_reason=HOSTILE.replace("\x00", ""))
-    monkeypatch.setattr("videos.management.commands.undecided.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     out = StringIO()
     call_command("undecided", stdout=out)
     lines = out.getvalue().split("\n")

@@ -24,24 +24,24 @@ _LONGEST_BREAK_SECONDS = 300.0
 _MAX_BACKOFF_SECONDS = 3600.0
 
 
-def has_capacity(provider: Provider, now: datetime, *, sending: bool) -> bool:
+def has_capacity(upstream: Upstream, provider: Provider, now: datetime, *, sending: bool) -> bool:
     """Whether a create may be sent now. `sending`: another one is being sent. Called under the provider's
     lock."""
     if is_tripped(provider) and sending:
         # One at a time shows whether the upstream is healthy again.
         return False
-    if not settings.SORA_REQUESTS_PER_MINUTE or provider.next_token_at is None:
+    if not upstream.requests_per_minute or provider.next_token_at is None:
         return True
     return provider.next_token_at - timedelta(seconds=_AHEAD_SECONDS) <= now
 
 
-def consume_token(provider: Provider, now: datetime) -> None:
-    """Counts a create against SORA_REQUESTS_PER_MINUTE. Called under the provider's lock.
+def consume_token(upstream: Upstream, provider: Provider, now: datetime) -> None:
+    """Counts a create against the requests per minute. Called under the provider's lock.
 
     The spacing keeps every minute within the limit, including creates that were sent ahead.
     """
-    if settings.SORA_REQUESTS_PER_MINUTE:
-        apart = timedelta(seconds=(60 + _AHEAD_SECONDS) / settings.SORA_REQUESTS_PER_MINUTE)
+    if upstream.requests_per_minute:
+        apart = timedelta(seconds=(60 + _AHEAD_SECONDS) / upstream.requests_per_minute)
         Provider.objects.filter(pk=provider.pk).update(
             next_token_at=max(provider.next_token_at or now, now) + apart
         )

@@ -8,13 +8,51 @@ from django.core.checks import CheckMessage, Error, register
 
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.redirects import ContentHosts
+from upstreams.configuration import toml_file
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import NoSuchModel, catalogue_of
 
 
 @register("settings")
 def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
-    """Checks that the upstream has a name, a known dialect and usable prices."""
+    """Checks that each upstream has a name, a known dialect and usable prices."""
+    found: list[CheckMessage] = []
+    if settings.UPSTREAMS_FILE:
+        found += _of_file()
+    else:
+        found += _of_environment()
+    if settings.SORA_SYNC_SECONDS_MIN > settings.SORA_SYNC_SECONDS_MAX:
+        found.append(Error("SORA_SYNC_SECONDS_MIN exceeds SORA_SYNC_SECONDS_MAX.", id="videos.E006"))
+    undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]
+    if undecided >= settings.JOB_GIVE_UP_AFTER:
+        found.append(
+            Error(
+                f"JOB_GIVE_UP_AFTER is {settings.JOB_GIVE_UP_AFTER:g} s.",
+                hint=f"It must exceed {undecided:g} s: the lease of a create and the search for a lost one.",
+                id="videos.E007",
+            )
+        )
+    return found
+
+
+def _of_file() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.SORA_BASE_URL_CHOSEN:
+        found.append(
+            Error(
+                "UPSTREAMS_FILE and SORA_BASE_URL are both set.",
+                hint="Describe that upstream in the file as well, and unset SORA_BASE_URL.",
+                id="videos.E009",
+            )
+        )
+    try:
+        toml_file.read(settings.UPSTREAMS_FILE)
+    except toml_file.Mistakes as mistakes:
+        found += [Error(line, id="videos.E010") for line in mistakes.lines]
+    return found
+
+
+def _of_environment() -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not settings.SORA_PROVIDER:
         found.append(
@@ -56,15 +94,4 @@ def upstream_is_configured(app_configs: Sequence[Any] | None, **_: Any) -> list[
         ContentHosts(settings.SORA_CONTENT_HOSTS)
     except ValueError as error:
         found.append(Error(f"SORA_CONTENT_HOSTS: {error}.", id="videos.E008"))
-    if settings.SORA_SYNC_SECONDS_MIN > settings.SORA_SYNC_SECONDS_MAX:
-        found.append(Error("SORA_SYNC_SECONDS_MIN exceeds SORA_SYNC_SECONDS_MAX.", id="videos.E006"))
-    undecided = 2 * settings.SORA_TIMEOUT + 2 + settings.SORA_RECONCILE_SECONDS[-1]
-    if undecided >= settings.JOB_GIVE_UP_AFTER:
-        found.append(
-            Error(
-                f"JOB_GIVE_UP_AFTER is {settings.JOB_GIVE_UP_AFTER:g} s.",
-                hint=f"It must exceed {undecided:g} s: the lease of a create and the search for a lost one.",
-                id="videos.E007",
-            )
-        )
     return found

@@ -37,7 +37,7 @@ class Provider(models.Model):
     retrieve_backoff_until = models.DateTimeField(null=True)
     download_backoff_until = models.DateTimeField(null=True)
     delete_backoff_until = models.DateTimeField(null=True)
-    # When the next create may be sent, at SORA_REQUESTS_PER_MINUTE.
+    # When the next create may be sent, at its requests per minute.
     next_token_at = models.DateTimeField(null=True)
     # Nothing is sent until an operator says so.
     stopped_at = models.DateTimeField(null=True)

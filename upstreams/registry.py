@@ -1,20 +1,26 @@
-"""The configured upstream: its name, its dialect and the client that talks to it."""
+"""The configured upstreams: their names, dialects, catalogues, and the clients that talk to them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 from django.conf import settings
+from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from upstreams.calls.contact import ObservedClient
 from upstreams.client.client import SoraClient
-from upstreams.client.dialects import DIALECTS, Dialect
+from upstreams.client.dialects import Dialect
+from upstreams.configuration import environment, toml_file
+from upstreams.configuration.entry import Entry
 from upstreams.models import Provider
-from upstreams.offer.catalogue import Catalogue, catalogue_of
+from upstreams.offer.catalogue import Catalogue
+from upstreams.offer.fitting import fit
+from upstreams.offer.request import FittedRequest, VideoRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One provider's name with what is needed to use it."""
+    """One provider's name with what is needed to use it. `Entry` explains the fields that it has as well."""
 
     name: str
     client: SoraClient
@@ -24,33 +30,116 @@ class Upstream:
     # The wall clock of one call, in seconds, and the lease under which it is made.
     deadline: float
     lease: float
+    order: int = 1
+    requests_per_minute: int = 0
+    bills_failed: bool = False
+    webhook_secrets: tuple[str, ...] = ()
 
     def provider(self) -> Provider:
         """The provider's row; the first call creates it."""
         return Provider.objects.get_or_create(name=self.name)[0]
 
+    def fit(self, asked: VideoRequest) -> FittedRequest:
+        """The nearest request that it renders. Raises ValidationError as `upstreams.offer.fitting.fit`."""
+        fitted = fit(asked, self.catalogue)
+        key = self.dialect.match_key(fitted.request) or ""
+        return replace(fitted, upstream=self.name, match_key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """All configured upstreams, the preferred ones first. At least one."""
+
+    all: tuple[Upstream, ...]
+    default_model: str
+
+    @classmethod
+    def only(cls, upstream: Upstream) -> "Upstreams":
+        """Just this one."""
+        return cls((upstream,), upstream.catalogue.default)
+
+    def __iter__(self) -> Iterator[Upstream]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def get(self, name: str) -> Upstream | None:
+        """The upstream of this name; None if it is not configured."""
+        return next((each for each in self.all if each.name == name), None)
+
+    def models(self) -> dict[str, list[Upstream]]:
+        """Every model that may be asked for, and the upstreams that render it."""
+        found: dict[str, list[Upstream]] = {}
+        for upstream in self.all:
+            for name in upstream.catalogue.models:
+                found.setdefault(name, []).append(upstream)
+        return found
+
+    def fit(self, asked: VideoRequest) -> FittedRequest:
+        """The request as the upstream renders it that changes least of it; of equal ones the preferred.
+
+        Raises ValidationError if none renders the model, or if `asked.strict` and all would change
+        something.
+        """
+        asked = replace(asked, model=asked.model or self.default_model)
+        candidates = self.models().get(asked.model)
+        if candidates is None:
+            # Never replaced by another one: nobody pays for what was not asked for.
+            message = f"There is no such model (allowed: {', '.join(self.models())})."
+            raise ValidationError({"model": [ErrorDetail(message, code="not_offered")]})
+        fitted: list[tuple[tuple[int, int, float], FittedRequest]] = []
+        refusal: ValidationError | None = None
+        for upstream in candidates:
+            try:
+                found = upstream.fit(asked)
+            except ValidationError as error:
+                refusal = refusal or error
+            else:
+                price = float("inf") if found.price is None else float(found.price)
+                fitted.append(((len(found.adjustments), upstream.order, price), found))
+        if not fitted:
+            assert refusal is not None
+            raise refusal
+        return min(fitted, key=lambda each: each[0])[1]
+
+
+def configured() -> Upstreams:
+    """The upstreams of the settings, the same for the life of the process."""
+    return _read()
+
 
 @cache
-def configured() -> Upstream:
-    """The upstream of the settings, one per process."""
-    dialect = DIALECTS[settings.SORA_DIALECT]
+def _read() -> Upstreams:
+    if settings.UPSTREAMS_FILE:
+        read = toml_file.read(settings.UPSTREAMS_FILE)
+        return Upstreams(tuple(_built(entry) for entry in read.entries), read.default_model)
+    return Upstreams.only(_built(environment.entry()))
+
+
+def _built(entry: Entry) -> Upstream:
     client = ObservedClient(
-        settings.SORA_BASE_URL,
-        settings.SORA_API_KEY,
-        dialect=dialect,
+        entry.base_url,
+        entry.api_key,
+        name=entry.name,
+        dialect=entry.dialect,
         timeout=settings.SORA_TIMEOUT,
         retries=settings.SORA_MAX_RETRIES,
         retry_delay=settings.SORA_RETRY_DELAY,
         deadline=settings.SORA_TIMEOUT,
-        content_hosts=settings.SORA_CONTENT_HOSTS,
+        content_hosts=entry.content_hosts,
     )
     return Upstream(
-        name=settings.SORA_PROVIDER,
+        name=entry.name,
         client=client,
-        dialect=dialect,
-        catalogue=catalogue_of(dialect, settings.SORA_MODEL),
-        concurrency=settings.SORA_CONCURRENCY,
+        dialect=entry.dialect,
+        catalogue=entry.catalogue,
+        concurrency=entry.concurrency,
         deadline=settings.SORA_TIMEOUT,
         # Twice the call: what is left between the claim and the last check is its own deadline's length.
         lease=2 * settings.SORA_TIMEOUT + 2,
+        order=entry.order,
+        requests_per_minute=entry.requests_per_minute,
+        bills_failed=entry.bills_failed,
+        webhook_secrets=entry.webhook_secrets,
     )

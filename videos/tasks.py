@@ -1,10 +1,12 @@
 """Celery tasks of jobs. If one is lost, doubled or late, only the delay changes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery import shared_task
 
-from upstreams.registry import configured
+from upstreams import registry
+from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
 from videos.lifecycle.send import submit_next
 from videos.models import Submission
@@ -21,24 +23,28 @@ _MAX_SUBMITS = 50
 @shared_task(name="videos.dispatch")
 def dispatch(**_: Any) -> None:
     """Finds what is due and hands it out."""
-    for work in dispatching.due_work(configured()):
+    for work in dispatching.all_due_work():
         publish(work.task, **work.arguments)
 
 
 @shared_task(name="videos.submit")
-def submit(**_: Any) -> None:
-    """Submits pending jobs until none may be submitted."""
+def submit(*, provider: str = "", **_: Any) -> None:
+    """Submits pending jobs until none may be submitted, to one provider or, the preferred first, to all."""
     with slot(Kind.SEND) as free:
-        may_send = free and may_create(configured())
-        for _number in range(_MAX_SUBMITS if may_send else 0):
-            if not submit_next(configured()):
+        left = _MAX_SUBMITS if free else 0
+        for upstream in _upstreams(provider):
+            if not left:
                 break
+            may_send = may_create(upstream)
+            while left and may_send and submit_next(upstream):
+                left -= 1
 
 
 @shared_task(name="videos.sweep")
-def sweep(**_: Any) -> None:
+def sweep(*, provider: str = "", **_: Any) -> None:
     """Polls the renders that are due."""
-    sweep_provider(configured())
+    for upstream in _upstreams(provider):
+        sweep_provider(upstream)
 
 
 @shared_task(name="videos.advance")
@@ -47,21 +53,34 @@ def advance(*, submission_id: int, **_: Any) -> None:
     submission = Submission.objects.select_related("job", "provider").filter(pk=submission_id).first()
     if submission is None:
         return
+    upstream = registry.configured().get(submission.provider.name)
+    if upstream is None:
+        return
     kind = Kind.DOWNLOAD if dispatching.is_fetch(submission) else Kind.CALL
     with slot(kind, repeated=submission.attempts > 0) as free:
         if free:
-            dispatching.advance(submission, configured())
+            dispatching.advance(submission, upstream)
 
 
 @shared_task(name="videos.probe")
-def probe(**_: Any) -> None:
+def probe(*, provider: str = "", **_: Any) -> None:
     """Probes a paused provider."""
-    dispatching.probe(configured())
+    for upstream in _upstreams(provider):
+        dispatching.probe(upstream)
 
 
 @shared_task(name="videos.audit")
-def audit(**_: Any) -> None:
+def audit(*, provider: str = "", **_: Any) -> None:
     """Compares the upstream's list with our rows, if that is due."""
     with slot(Kind.CALL) as free:
-        if free:
-            audit_if_due(configured())
+        for upstream in _upstreams(provider) if free else ():
+            audit_if_due(upstream)
+
+
+def _upstreams(provider: str) -> Iterable[Upstream]:
+    """The one of this name, or all if a message of an older version names none."""
+    found = registry.configured()
+    if not provider:
+        return found
+    named = found.get(provider)
+    return () if named is None else (named,)

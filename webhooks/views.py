@@ -3,7 +3,6 @@
 import logging
 from typing import Any, Final
 
-from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -14,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from structlog.contextvars import bind_contextvars
 
+from upstreams import registry
 from videos.lifecycle.notification import apply_notification
 from webhooks import seen
 from webhooks.signatures import Refused, verify
@@ -66,7 +66,7 @@ class SoraHookView(APIView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answers 404 to any method if no secret is set."""
-        if not settings.SORA_WEBHOOK_SECRET:
+        if not any(upstream.webhook_secrets for upstream in registry.configured()):
             raise Http404
         return super().dispatch(request, *args, **kwargs)
 
@@ -85,7 +85,7 @@ class SoraHookView(APIView):
             204: OpenApiResponse(description="Taken; or taken before, or of a type that is ignored."),
             400: OpenApiResponse(description="`malformed_body` or `validation_failed`."),
             401: OpenApiResponse(description="`invalid_signature`: forged, replayed, or the clocks differ."),
-            404: OpenApiResponse(description="`not_found`: SORA_WEBHOOK_SECRET is not set."),
+            404: OpenApiResponse(description="`not_found`: no secret of an upstream's webhooks is set."),
             411: OpenApiResponse(description="`length_required`."),
             413: OpenApiResponse(description="`payload_too_large`: more than 65536 bytes."),
             415: OpenApiResponse(description="`unsupported_media_type`: not JSON."),
@@ -112,7 +112,7 @@ class SoraHookView(APIView):
         if len(body) > _BODY_MAX_BYTES:
             raise TooLarge(f"The body has {len(body)} bytes; at most {_BODY_MAX_BYTES} are taken.")
         try:
-            webhook_id = verify(request.headers, body, settings.SORA_WEBHOOK_SECRET)
+            provider, webhook_id = _verify(request, body)
         except Refused as refusal:
             logger.warning("A webhook of the upstream was refused: %s", refusal)
             raise Forged(str(refusal)) from refusal
@@ -126,15 +126,28 @@ class SoraHookView(APIView):
             event.is_valid(raise_exception=True)
             upstream_id = event.validated_data["data"]["id"]
             # Until the request ends: its own line has them as well.
-            bind_contextvars(provider=settings.SORA_PROVIDER, upstream_id=upstream_id[:255])
-            _take(webhook_id, upstream_id)
+            bind_contextvars(provider=provider, upstream_id=upstream_id[:255])
+            _take(webhook_id, upstream_id, provider)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _take(webhook_id: str, upstream_id: str) -> None:
+def _verify(request: Request, body: bytes) -> tuple[str, str]:
+    """The upstream whose secret has signed it, and the webhook's id. Raises Refused."""
+    refusal: Refused | None = None
+    for upstream in registry.configured():
+        if not upstream.webhook_secrets:
+            continue
+        try:
+            return upstream.name, verify(request.headers, body, upstream.webhook_secrets)
+        except Refused as refused:
+            refusal = refused
+    raise refusal or Refused("No upstream has a secret.")
+
+
+def _take(webhook_id: str, upstream_id: str, provider: str) -> None:
     if seen.was_taken(webhook_id):
         return
     # Only after it was of use: a create that was still being sent may be known at the next delivery, and the
     # database may take then what it does not take now.
-    if apply_notification(upstream_id, provider=settings.SORA_PROVIDER):
+    if apply_notification(upstream_id, provider=provider):
         seen.remember(webhook_id)

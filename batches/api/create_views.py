@@ -23,9 +23,7 @@ from batches.lifecycle.create import Plan, create_batch
 from batches.models import Batch
 from batches.uploads import Upload, typed
 from upstreams.offer import pricing
-from upstreams.registry import configured
 from videos.api.serializers.create import CreateVideo
-from videos.lifecycle.create import price_of
 
 LOCATION: Final = header("Location", [201], "The batch's address.")
 
@@ -34,12 +32,10 @@ def accept(
     request: Request, source: Source, asked: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> Response:
     """Creates a batch and answers with what was accepted."""
-    upstream = configured()
     accepted = create_batch(
-        Items(source, defaults, upstream),
+        Items(source, defaults),
         owner=request.user,  # type: ignore[arg-type]
         api_key=key_of(request),
-        upstream=upstream,
         **{name: asked[name] for name in ("name", "metadata", "concurrency") if name in asked},
     )
     answer = {
@@ -60,7 +56,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
     """Answers with what a create would send and cost."""
     plan = Plan()
     first: list[dict[str, Any]] = []
-    for item in Items(source, defaults, configured()).check():
+    for item in Items(source, defaults).check():
         plan.add(item)
         if len(first) < wire.INLINED_MAX:
             sent = item.fitted.request
@@ -69,7 +65,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
                     "ref": item.ref or None,
                     "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
                     "adjustments": item.fitted.adjustments,
-                    "estimatedCost": dollars(price_of(item.fitted)),
+                    "estimatedCost": dollars(item.fitted.price),
                 }
             )
     answer = {

@@ -27,7 +27,6 @@ from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import tallies
 from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
-from upstreams.registry import configured
 from videos.api.queries import owned_jobs, paginate
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import JobPage, PageQuery
@@ -60,9 +59,6 @@ class BatchViewSet(GenericViewSet[Batch]):
         owner: Any = self.request.user
         return get_owned(Batch.objects.select_related("group"), owner, self.kwargs["pk"], through="group__")
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "upstream": configured()}
-
     def _jobs(self, batch: Batch) -> Any:
         return owned_jobs(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
 
@@ -70,7 +66,7 @@ class BatchViewSet(GenericViewSet[Batch]):
         jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
         shown = shown_batch(batch, tallies([batch.pk])[batch.pk])
         shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
-        context = self.get_serializer_context() | {"positions": queue_positions(jobs, configured())}
+        context = dict(self.get_serializer_context()) | {"positions": queue_positions(jobs)}
         return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
 
     @extend_schema(
@@ -145,7 +141,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     def destroy(self, request: Request, pk: str) -> Response:
         """Cancels all its jobs that have not ended, and says what happens upstream."""
         batch = self.get_object()
-        done = cancel_batch(batch, configured())
+        done = cancel_batch(batch)
         message = (
             "This upstream cannot stop what it renders: it runs on there and is paid if it completes."
             if done.not_stopped
@@ -220,7 +216,7 @@ class BatchViewSet(GenericViewSet[Batch]):
 
     def _retry(self) -> Response:
         batch = self.get_object()
-        retried = retry_failed(batch, configured(), api_key=key_of(self.request))
+        retried = retry_failed(batch, api_key=key_of(self.request))
         now = tallies([batch.pk])[batch.pk].status(cancelled=False)
         answer = {"batchId": str(batch.pk), "status": now, "retried": retried}
         return Response({"success": True, "data": answer})

@@ -6,14 +6,14 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from structlog.contextvars import bound_contextvars
 
 from batches.models import Batch, BatchEvent
+from upstreams import registry
 from upstreams.clock import database_now, in_database
-from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.models import Group, Job, Submission
 from videos.states import JOB_OPEN, JobStatus, SubmissionState
@@ -44,7 +44,7 @@ class Summary:
     not_stopped: int
 
 
-def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
+def cancel_batch(batch: Batch) -> Summary:
     """Cancels all jobs that have not ended. Raises BatchNotCancellable.
 
     The cancel is committed first, so none of its jobs is sent from then on. If a crash leaves jobs open, the
@@ -61,29 +61,29 @@ def cancel_batch(batch: Batch, upstream: Upstream) -> Summary:
             locked.save(update_fields=["cancelled_at"])
             Group.objects.filter(pk=batch.pk).update(held=True)
             BatchEvent.record(locked, BatchEvent.Kind.CANCELLED, at=locked.cancelled_at)
-    cancel_jobs(locked, upstream)
-    return _summed_up(locked, upstream)
+    cancel_jobs(locked)
+    return _summed_up(locked)
 
 
-def cancel_jobs(batch: Batch, upstream: Upstream) -> None:
+def cancel_jobs(batch: Batch) -> None:
     """Cancels the open jobs of a batch that is marked as cancelled."""
     with bound_contextvars(batch_id=str(batch.pk)):
         _cancel_pending(batch.pk)
         # Those that render, which are as many as may run at a time.
         for job in Job.objects.filter(group=batch.pk, status__in=JOB_OPEN).order_by("id"):
             with suppress(NotCancellable):
-                cancel(job, upstream)
+                cancel(job)
 
 
-def _summed_up(batch: Batch, upstream: Upstream) -> Summary:
+def _summed_up(batch: Batch) -> Summary:
     """Sums up the rows, whether this call, an earlier one or the sweep cancelled them."""
     cancelled = Job.objects.filter(
         group=batch.pk, status=JobStatus.CANCELLED, cancelled_at__gte=batch.cancelled_at
     )
-    unstopped = [SubmissionState.SENDING, SubmissionState.UNKNOWN]
-    if not upstream.dialect.cancels:
-        unstopped.append(SubmissionState.RENDERING)
-    running = Submission.objects.filter(job__in=cancelled, state__in=unstopped).count()
+    stopping = [upstream.name for upstream in registry.configured() if upstream.dialect.cancels]
+    perhaps = Q(state__in=[SubmissionState.SENDING, SubmissionState.UNKNOWN])
+    perhaps |= Q(state=SubmissionState.RENDERING) & ~Q(provider__name__in=stopping)
+    running = Submission.objects.filter(perhaps, job__in=cancelled).count()
     count = cancelled.count()
     return Summary(batch.total, count - running, batch.total - count, running)
 

@@ -15,8 +15,7 @@ from accounts.models import ApiKey, Reservation, User
 from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
 from upstreams.clock import database_now
-from upstreams.registry import Upstream
-from videos.lifecycle.create import ReservedRequest, accept_all, ensure_queue_capacity, price_of
+from videos.lifecycle.create import ReservedRequest, accept_all, ensure_queue_capacity
 from videos.models import Group
 from videos.queue.wake import wake
 
@@ -42,7 +41,7 @@ class Plan:
 
     def add(self, item: Item) -> None:
         """Counts one more."""
-        self.prices.append(price_of(item.fitted))
+        self.prices.append(item.fitted.price)
         self.adjusted += bool(item.fitted.adjustments)
 
 
@@ -60,7 +59,6 @@ def create_batch(
     *,
     owner: User,
     api_key: ApiKey | None,
-    upstream: Upstream,
     name: str = "",
     metadata: dict[str, Any] | None = None,
     concurrency: int | None = None,
@@ -91,7 +89,7 @@ def create_batch(
         requests = _reserved_requests(items, iter(reservations))
         job_ids: list[UUID] = []
         while some := list(islice(requests, _TOGETHER)):
-            jobs = accept_all(some, owner=owner, api_key=api_key, upstream=upstream, group=group)
+            jobs = accept_all(some, owner=owner, api_key=api_key, group=group)
             job_ids += [job.pk for job in jobs]
         # Last, because the owner's counters are taken with it: no other of its jobs waits for this file.
         count(owner, api_key, reservations, priced=not plan.unpriced)

@@ -12,10 +12,9 @@ from rest_framework.exceptions import APIException
 from accounts.budgets.reservations import reserve_all
 from accounts.models import ApiKey
 from batches.models import Batch
-from upstreams.registry import Upstream
 from videos.lifecycle.create import ensure_queue_capacity
 from videos.lifecycle.retry import price_today, reopened_fields, retry
-from videos.models import Job
+from videos.models import Exclusion, Job
 from videos.queue.wake import wake
 from videos.states import LIVE, JobStatus, SubmissionState
 
@@ -30,7 +29,7 @@ class NothingFailed(APIException):
     default_detail = "Nothing of this batch has failed; only what failed is retried."
 
 
-def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = None) -> int:
+def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
     """Retries the failed jobs of a batch, all or none, and returns how many.
 
     Raises NothingFailed, and what videos.lifecycle.retry raises.
@@ -52,7 +51,7 @@ def retry_failed(batch: Batch, upstream: Upstream, *, api_key: ApiKey | None = N
         )
         for job in jobs:
             if job.pk in begun:
-                retry(job, upstream, api_key=api_key)
+                retry(job, api_key=api_key)
         _retry_anew([job for job in jobs if job.pk not in begun], api_key)
         wake("submit")
     return len(jobs)
@@ -80,4 +79,5 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
                 api_key=api_key,
                 **reopened_fields(),
             )
+    Exclusion.objects.filter(job__in=jobs).delete()
     Job.objects.bulk_update(jobs, ["reservation"], batch_size=_TOGETHER)

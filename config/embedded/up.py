@@ -1,6 +1,6 @@
 """`make up`: runs everything in the foreground, on one machine, with nothing else installed.
 
-Prepares the database, starts the simulator unless SORA_BASE_URL names another upstream, and becomes the
+Prepares the database, starts the simulator unless the settings name another upstream, and becomes the
 web server, which runs the Celery worker and beat as threads.
 """
 
@@ -57,6 +57,8 @@ def main() -> None:
 
 
 def _wants_simulator() -> bool:
+    if os.environ.get("UPSTREAMS_FILE", "").strip():
+        return False
     chosen = os.environ.get("SORA_BASE_URL", "").strip().rstrip("/")
     # A shell that has sourced var/takeone.env carries the address of an earlier simulator.
     return not chosen or chosen == os.environ.get("TAKEONE_SIMULATOR_URL", "").strip().rstrip("/")

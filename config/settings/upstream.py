@@ -2,12 +2,14 @@
 
 from config import env
 
+# A file with several upstreams (upstreams.configuration.toml_file). Then no SORA_* setting names one.
+UPSTREAMS_FILE = env.text("UPSTREAMS_FILE")
 _SIMULATOR_URL = env.url("TAKEONE_SIMULATOR_URL")
 SORA_BASE_URL = env.url("SORA_BASE_URL", _SIMULATOR_URL or "http://127.0.0.1:9000/v1")
 # The simulator's own address in the environment (`make up` writes it there) is no choice of an upstream.
 SORA_BASE_URL_CHOSEN = bool(env.url("SORA_BASE_URL")) and SORA_BASE_URL != _SIMULATOR_URL
 SORA_PROVIDER = env.text("SORA_PROVIDER", "" if SORA_BASE_URL_CHOSEN else "simulator")
-_SIMULATED = SORA_PROVIDER == "simulator"
+_SIMULATED = SORA_PROVIDER == "simulator" and not UPSTREAMS_FILE
 SORA_API_KEY = env.text("SORA_API_KEY", "simulator" if _SIMULATED else "")
 SORA_DIALECT = env.text("SORA_DIALECT", "openai")
 SORA_MODEL = env.text("SORA_MODEL")

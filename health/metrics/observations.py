@@ -4,7 +4,6 @@ import logging
 import threading
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import connections
 
 from health.metrics.counters import counters
@@ -59,7 +58,7 @@ def _stage(stage: str, begun: Any, ended: Any) -> None:
 def keep() -> None:
     """Writes the counts and the last contact of this process to the database. Loses nothing if it is down."""
     counters.flush_if_due()
-    contact.write_down(settings.SORA_PROVIDER)
+    contact.write_down()
 
 
 def keep_regularly() -> None:

@@ -59,8 +59,8 @@ class Checker:
         unknown = {name for name, finding in found.items() if finding is None}
         said = {
             name: self._say(name, finding)
-            for name in checks.NAMES
-            if (finding := found.get(name)) is not None
+            for name in sorted(found, key=lambda name: checks.NAMES.index(name.partition(":")[0]))
+            if (finding := found[name]) is not None
         }
         ready = all(
             name not in unknown and said.get(name, checks.HEALTHY) == checks.HEALTHY
@@ -78,7 +78,7 @@ class Checker:
         # Workers and beat could not report while the database was down: nothing is known until they could
         # again.
         could_report = repository.well_for > STALE_AFTER.total_seconds()
-        found["soraClient"] = work.sora_client()
+        found |= _of_upstreams(work.sora_clients())
         found["worker"] = work.worker(broker_is_fine=not broker.problem) if could_report else FINE
         if "beat" in found:
             found["beat"] = work.beat(broker_well_for=broker.well_for) if could_report else FINE
@@ -96,6 +96,18 @@ class Checker:
                 return checks.HEALTHY
             since = finding.since or self._first_seen.setdefault(name, datetime.now(UTC))
         return f"unhealthy since {timestamp(since)}: {finding.problem}"
+
+
+def _of_upstreams(found: dict[str, Finding]) -> dict[str, Finding]:
+    """soraClient for all upstreams; and if there are several, one more for each by name.
+
+    While one of several is healthy, jobs go there.
+    """
+    well = not found or FINE in found.values()
+    together = {"soraClient": FINE if well else next(iter(found.values()))}
+    if len(found) > 1:
+        together |= {f"soraClient:{name}": finding for name, finding in found.items()}
+    return together
 
 
 def _finding(outcome: Outcome[Any]) -> Finding:

@@ -38,7 +38,8 @@ class Work:
 
     now: datetime
     heartbeats: dict[str, Heartbeat]
-    provider: Provider | None
+    # Of each configured upstream that has one, in their order.
+    providers: Sequence[Provider]
 
     def worker(self, *, broker_is_fine: bool) -> Finding:
         """Whether a worker does tasks.
@@ -73,14 +74,14 @@ class Work:
             return Finding("beat publishes nothing", beat.worked_at)
         return FINE
 
-    def sora_client(self) -> Finding:
-        """Whether jobs are sent and the upstream answers.
+    def sora_clients(self) -> dict[str, Finding]:
+        """For each upstream, whether jobs are sent to it and it answers.
 
         Silence counts only while a worker is known to run, and not while the upstream has asked us to wait.
         """
-        provider = self.provider
-        if provider is None:
-            return FINE
+        return {provider.name: self._sora_client(provider) for provider in self.providers}
+
+    def _sora_client(self, provider: Provider) -> Finding:
         if provider.stopped_at is not None:
             behind = provider.stop_reason.startswith(BEHIND)
             return Finding(f"stopped: {BEHIND}" if behind else "stopped by an operator", provider.stopped_at)
@@ -141,7 +142,8 @@ class Work:
         return [self.heartbeats[role] for role in roles if role in self.heartbeats]
 
 
-def read_work(provider: str) -> Work:
+def read_work(names: Sequence[str]) -> Work:
     """Reads the rows, in three statements however many jobs there are."""
     heartbeats = {row.role: row for row in Heartbeat.objects.all()}
-    return Work(database_now(), heartbeats, Provider.objects.filter(name=provider).first())
+    rows = {row.name: row for row in Provider.objects.filter(name__in=names)}
+    return Work(database_now(), heartbeats, [rows[name] for name in names if name in rows])

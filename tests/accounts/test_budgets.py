@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -25,6 +26,7 @@ from accounts.budgets.reservations import (
     settle,
 )
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
+from tests.configured import configure, priced
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
@@ -233,11 +235,11 @@ def test_many_small_amounts_add_up_exactly(owner: User) -> None:
 
 
 def test_a_price_finer_than_what_is_kept_is_counted_as_it_is_kept(
-    make_job: Callable[..., Job], owner: User, upstream: Upstream, settings: Settings
+    make_job: Callable[..., Job], owner: User, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_PRICES = '{"sora-2": {"1280x720": "0.0000125"}}'
+    configure(monkeypatch, priced(upstream, {"sora-2": {"1280x720": Decimal("0.0000125")}}))
     for _ in range(3):
-        cancel(make_job(duration=4), upstream)
+        cancel(make_job(duration=4))
     assert counted(owner) == (0, 0)
     agree()
 
@@ -299,11 +301,11 @@ def test_a_failed_render_is_settled_where_it_is_billed(
     owner: User,
     upstream: Upstream,
     sora: ScriptedClient,
-    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
     bills: bool,
     settled: Decimal,
 ) -> None:
-    settings.SORA_BILLS_FAILED = bills
+    configure(monkeypatch, replace(upstream, bills_failed=bills))
     sora.fail(str(submitted(job, upstream).upstream_id))
     sweep(upstream)
     assert counted(owner) == (0, settled)
@@ -319,7 +321,7 @@ def test_what_was_not_sent_goes_back_to_its_job_and_with_its_cancel_to_the_budge
     job.refresh_from_db()
     assert job.reservation == held
     assert counted(owner) == (ONE, 0)
-    cancel(job, upstream)
+    cancel(job)
     assert counted(owner) == (0, 0)
     agree()
 
@@ -358,7 +360,7 @@ def test_an_absent_create_of_a_cancelled_job_gives_its_price_back(
 ) -> None:
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
-    cancel(job, upstream)
+    cancel(job)
     assert counted(owner) == (ONE, 0), "it may have to be paid"
     assert through_the_window(job, upstream).state == "absent"
     assert counted(owner) == (0, 0)
@@ -385,23 +387,23 @@ def test_a_retry_reserves_anew_and_may_be_refused(
     sweep(upstream)
     budget = limit(owner, "0.39")
     with pytest.raises(BudgetExceeded):
-        retry(job, upstream)
+        retry(job)
     job.refresh_from_db()
     assert job.status == "failed"
     budget.limit = ONE
     budget.save()
-    retry(job, upstream)
+    retry(job)
     assert counted(owner) == (ONE, 0)
-    cancel(job, upstream)
+    cancel(job)
     assert counted(owner) == (0, 0)
     agree()
 
 
 def test_a_price_that_rises_while_a_job_waits_goes_past_no_budget(
-    job: Job, owner: User, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    job: Job, owner: User, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit(owner, "0.40")
-    settings.SORA_PRICES = '{"sora-2": {"1280x720": "5"}}'
+    configure(monkeypatch, priced(upstream, {"sora-2": {"1280x720": Decimal(5)}}))
     sora.complete(str(submitted(job, upstream).upstream_id))
     sweep(upstream)
     assert only(job).price == ONE
@@ -410,17 +412,22 @@ def test_a_price_that_rises_while_a_job_waits_goes_past_no_budget(
 
 
 def test_a_retry_costs_what_is_listed_then_and_counts_for_the_key_that_asks(
-    job: Job, owner: User, key: ApiKey, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    job: Job,
+    owner: User,
+    key: ApiKey,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sora.fail(str(submitted(job, upstream).upstream_id))
     sweep(upstream)
-    settings.SORA_PRICES = '{"sora-2": {"1280x720": "5"}}'
+    configure(monkeypatch, priced(upstream, {"sora-2": {"1280x720": Decimal(5)}}))
     budget = limit(owner, "19.99", key=key)
     with pytest.raises(BudgetExceeded):
-        retry(Job.objects.get(), upstream, api_key=key)
+        retry(Job.objects.get(), api_key=key)
     budget.limit = Decimal(20)
     budget.save()
-    retry(Job.objects.get(), upstream, api_key=key)
+    retry(Job.objects.get(), api_key=key)
     job.refresh_from_db()
     assert (job.estimated_cost, job.api_key) == (20, key)
     assert counted(owner, key) == (20, 0)
@@ -433,8 +440,8 @@ def test_a_retry_uses_the_reservation_of_a_create_that_is_undecided(
     limit(owner, "0.40")
     sora.after = dropped
     submit_next(upstream)
-    cancel(job, upstream)
-    retry(job, upstream)
+    cancel(job)
+    retry(job)
     assert counted(owner) == (ONE, 0)
     assert search_at(job, upstream, 2.5).state == "rendering"
     sora.complete(str(only(job).upstream_id))
@@ -448,8 +455,8 @@ def test_a_retry_that_goes_on_with_its_render_reserves_nothing(
 ) -> None:
     limit(owner, "0.40")
     submit_next(upstream)
-    cancel(job, upstream)
-    retry(job, upstream)
+    cancel(job)
+    retry(job)
     job.refresh_from_db()
     assert job.status == "processing"
     assert counted(owner) == (ONE, 0)
@@ -480,7 +487,7 @@ def test_what_was_accepted_after_its_reservation_had_gone_is_charged(
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
     absent = through_the_window(job, upstream)
-    cancel(job, upstream)
+    cancel(job)
     assert counted(owner) == (0, 0)
     with locked(absent) as (locked_job, submission):
         video = sora.add(CreateRequest(**submission.request))
@@ -499,7 +506,7 @@ def test_what_is_given_up_counts_as_spent_once(
     assert only(job).state == "given_up"
     assert counted(owner) == (0, ONE)
     job.refresh_from_db()
-    retry(job, upstream)
+    retry(job)
     sora.set(str(submission.upstream_id), Phase.FAILED)
     sweep(upstream)
     assert counted(owner) == (0, ONE), "a cost once settled stays"
@@ -527,7 +534,7 @@ def test_a_caller_over_budget_gets_402_and_no_job(api: Client, owner: User) -> N
 def test_a_budget_for_ten_videos_is_one_for_ten_under_concurrency(
     owner: User, secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     limit(owner, "4.10")
 
     def ask(number: int) -> int:

@@ -6,8 +6,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests.configured import configure, priced
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import eventually
+from upstreams.registry import Upstream
 from videos.models import Job
 from videos.queue import wake
 
@@ -219,9 +221,9 @@ def test_json_with_a_charset_is_json(api: Client) -> None:
 
 
 def test_a_job_that_is_accepted_has_no_price_limit_where_none_is_listed(
-    api: Client, settings: Settings
+    api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_PRICES = '{"other": {"1280x720": "1"}}'
+    configure(monkeypatch, priced(upstream, {}))
     assert post(api, {"prompt": "boat"}).json()["data"]["estimatedCost"] is None
 
 

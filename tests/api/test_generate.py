@@ -14,6 +14,7 @@ from tests.accounts.browser import PASSWORD, Browser
 from tests.api.test_create import problem
 from tests.api.test_read import completed
 from tests.api.test_schema import check, schema
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip
 from upstreams.client.types import Phase
 from upstreams.registry import Upstream
@@ -33,7 +34,7 @@ NONE = "0195f8a2-c3d4-7e1f-8a2b-000000000000"
 
 @pytest.fixture(autouse=True)
 def _scripted(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr("compat.views.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -123,7 +124,7 @@ def test_a_cancelled_job_is_failed_and_says_why(
     caller: Browser, make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
 ) -> None:
     mine = make_job()
-    cancel(mine, upstream)
+    cancel(mine)
     data = shown(caller, mine)
     assert (data["status"], data["errorMessage"]) == ("failed", "It was cancelled by its caller.")
     theirs = make_job()
@@ -260,7 +261,7 @@ def test_a_key_that_may_only_read_asks_for_nothing(owner: User, job: Job) -> Non
 
 
 def test_a_cookie_opens_the_other_face_too(browser: Browser, monkeypatch: Any, upstream: Upstream) -> None:
-    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     response = browser.post("/api/v1/videos", {"prompt": "boat"})
     assert response.status_code == 201
     assert Job.objects.get().api_key is None

@@ -1,12 +1,13 @@
 """GET /api/v1/models: what may be asked for."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django import Settings
 
+from tests.configured import configure
 from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.registry import Upstream
 
@@ -25,7 +26,7 @@ def models(api: Client) -> dict[str, Any]:
 def test_each_model_is_shown_with_what_it_takes_and_costs(api: Client) -> None:
     found = models(api)
     assert [name for name, each in found.items() if each["default"]] == ["sora-2"]
-    pro = found["sora-2-pro"]
+    (pro,) = found["sora-2-pro"]["offers"]
     assert pro["upstream"] == "scripted"
     assert pro["resolutions"] == ["720p", "1024p", "1080p"]
     assert "1920x1080" in pro["sizes"]
@@ -36,20 +37,20 @@ def test_each_model_is_shown_with_what_it_takes_and_costs(api: Client) -> None:
 
 def test_what_is_shown_is_taken_without_an_adjustment(api: Client) -> None:
     for name, model in models(api).items():
-        for seconds in model["durations"]["values"]:
+        for seconds in model["offers"][0]["durations"]["values"]:
             body = {"prompt": "x", "model": name, "duration": seconds, "resolution": "720p", "fit": "strict"}
             answer = api.post("/api/v1/videos/estimate", body, content_type="application/json")
             assert answer.status_code == 200, answer.content
 
 
 def test_a_model_of_any_size_and_length_says_so(
-    api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_PRICES = '{"wan": {"1280x720": "0.01"}}'
-    wan = Model(AnySize(), AnyLength(1, 60), frozenset({"seed", "negative_prompt"}))
+    takes, prices = frozenset({"seed", "negative_prompt"}), {"1280x720": Decimal("0.01")}
+    wan = Model(AnySize(), AnyLength(1, 60), takes, prices)
     other = replace(upstream, catalogue=Catalogue({"wan": wan}, "wan"))
-    monkeypatch.setattr("videos.api.models_view.configured", lambda: other)
-    shown = models(api)["wan"]
+    configure(monkeypatch, other)
+    (shown,) = models(api)["wan"]["offers"]
     assert (shown["sizes"], shown["durations"]) == (None, {"values": None, "min": 1, "max": 60})
     assert {"480p", "4k"} <= set(shown["resolutions"])
     assert {"3:4", "21:9"} <= set(shown["aspectRatios"])

@@ -1,6 +1,6 @@
 """Every operation of the schema, asked by everybody, held against a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from accounts.models import ApiKey, Session, User
 from batches.items import Items, Listed
 from batches.lifecycle.create import create_batch
 from tests.accounts.browser import PASSWORD
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
@@ -112,8 +113,8 @@ def operations() -> dict[str, Operation]:
 @pytest.fixture
 def job(owner: User, upstream: Upstream, sora: ScriptedClient) -> Job:
     """A completed job of ada's, the only one of its batch."""
-    items = Items(Listed([{"prompt": "a paper boat"}]), {}, upstream)
-    create_batch(items, owner=owner, api_key=None, upstream=upstream)
+    items = Items(Listed([{"prompt": "a paper boat"}]), {})
+    create_batch(items, owner=owner, api_key=None)
     made = Job.objects.get()
     submit_next(upstream)
     sora.complete(str(made.submissions.get().upstream_id))
@@ -171,15 +172,7 @@ def test_an_operation_answers_each_caller_as_the_table_says(
     monkeypatch: pytest.MonkeyPatch,
     settings: Settings,
 ) -> None:
-    settings.SORA_WEBHOOK_SECRET = ["whsec_YQ=="]
-    for module in (
-        "videos.api.views",
-        "compat.views",
-        "batches.api.views",
-        "batches.api.create_views",
-        "health.checks",
-    ):
-        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+    configure(monkeypatch, replace(upstream, webhook_secrets=("whsec_YQ==",)))
     operation = operations()[name]
     # As each needs it in order to succeed.
     status = {
@@ -226,7 +219,7 @@ def test_a_list_shows_ones_own_rows_only(name: str, callers: dict[str, Client], 
 def test_an_idempotency_key_is_ones_own(
     callers: dict[str, Client], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.api.views.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
 
     def ask(name: str) -> str:
         headers = {"Idempotency-Key": "one"}

@@ -1,6 +1,7 @@
 """What an account's jobs came to, what one more would cost, and how many it may have."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from pytest_django import Settings
 from accounts.budgets.reservations import left_of
 from accounts.models import ApiKey, Budget, User
 from tests.api.test_create import post, problem
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.models import Provider
@@ -24,7 +26,7 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
 from videos.models import Job
-from videos.queue.dispatch import due_work
+from videos.queue.dispatch import all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -66,13 +68,13 @@ def test_usage_is_counted_by_day_key_model_and_status(
 
 
 def test_usage_is_grouped_as_asked_and_adds_up_over_attempts(
-    api: Client, job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    api: Client, job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_BILLS_FAILED = True
+    configure(monkeypatch, replace(upstream, bills_failed=True))
     submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
-    retry(Job.objects.get(), upstream)
+    retry(Job.objects.get())
     rendered(upstream, sora)
     post(api, {"prompt": "another"})
     assert usage(api, by="model")["rows"] == [
@@ -83,11 +85,11 @@ def test_usage_is_grouped_as_asked_and_adds_up_over_attempts(
 
 
 def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
-    owner: User, upstream: Upstream, sora: ScriptedClient, settings: Settings, api: Client
+    owner: User, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch, api: Client
 ) -> None:
-    settings.SORA_BILLS_FAILED = True
+    configure(monkeypatch, replace(upstream, bills_failed=True))
     first, second = (ApiKey.issue(owner, name)[0] for name in ("first", "second"))
-    job = create(VideoRequest(prompt="boat"), owner=owner, api_key=first, upstream=upstream)
+    job = create(VideoRequest(prompt="boat"), owner=owner, api_key=first)
     submit_next(upstream)
     sora.fail(str(job.submissions.get().upstream_id))
     sweep(upstream)
@@ -102,7 +104,7 @@ def test_usage_by_key_agrees_with_the_keys_budgets_after_a_retry_with_another(
         left = left_of(Budget(owner=owner, api_key=key, period="day", limit=Decimal(9)))
         return left["settled"], left["reserved"]
 
-    retry(Job.objects.get(), upstream, api_key=second)
+    retry(Job.objects.get(), api_key=second)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
     submit_next(upstream)
     assert by_key() == {"first": (0, "0.40", "0.00"), "second": (1, "0.00", "0.40")}
@@ -116,8 +118,8 @@ def test_what_a_person_had_retried_is_no_keys_money(
     owner: User, upstream: Upstream, api: Client, sora: ScriptedClient
 ) -> None:
     key = ApiKey.issue(owner, "first")[0]
-    cancel(create(VideoRequest(prompt="boat"), owner=owner, api_key=key, upstream=upstream), upstream)
-    retry(Job.objects.get(), upstream)
+    cancel(create(VideoRequest(prompt="boat"), owner=owner, api_key=key))
+    retry(Job.objects.get())
     Job.objects.update(api_key=key)
 
     def rows() -> list[tuple[Any, ...]]:
@@ -202,10 +204,10 @@ def test_an_owner_may_have_so_many_waiting_jobs(
     refused = post(api, {"prompt": "boat"})
     assert problem(refused)["code"] == "queue_full"
     assert int(refused["Retry-After"]) > 0
-    cancel(Job.objects.filter(owner__username="ada")[0], upstream)
+    cancel(Job.objects.filter(owner__username="ada")[0])
     assert post(api, {"prompt": "boat"}).status_code == 201
     with pytest.raises(QueueFull):
-        retry(Job.objects.get(status="cancelled"), upstream)
+        retry(Job.objects.get(status="cancelled"))
 
 
 def test_an_owner_may_have_so_many_jobs_upstream(
@@ -232,7 +234,7 @@ def test_an_operator_stops_all_new_submissions_and_nothing_else(
     waiting = make_job()
     call_command("stop_provider", "--reason", "a wrong price", verbosity=0)
     assert not submit_next(upstream)
-    assert "submit" not in [work.task for work in due_work(upstream)]
+    assert "submit" not in [work.task for work in all_due_work()]
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     assert job.submissions.get().state == "rendered"

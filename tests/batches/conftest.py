@@ -27,8 +27,8 @@ def make_batch(owner: User, upstream: Upstream) -> MakeBatch:
 
     def make(count: int = 3, *, by: User | None = None, **settings: Any) -> Batch:
         videos = [{"prompt": f"boat {number + 1}"} for number in range(count)]
-        items = Items(Listed(videos), {}, upstream)
-        return create_batch(items, owner=by or owner, api_key=None, upstream=upstream, **settings).batch
+        items = Items(Listed(videos), {})
+        return create_batch(items, owner=by or owner, api_key=None, **settings).batch
 
     return make
 

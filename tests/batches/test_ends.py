@@ -19,6 +19,7 @@ from batches.lifecycle.retry import NothingFailed, retry_failed
 from batches.models import Batch, BatchEvent
 from batches.progress import BatchStatus, Tally
 from tests.batches.conftest import MakeBatch, Renders, statuses
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_races import at_once
 from tests.videos.working import worked
@@ -150,12 +151,11 @@ def test_an_end_that_nobody_recorded_is_found_by_the_sweep(
     make_batch: MakeBatch, renders: Renders, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, going_on = make_batch(1), make_batch(2)
-    monkeypatch.setattr(tasks, "configured", lambda: upstream)
     with monkeypatch.context() as crashing:
         crashing.setattr(finish, "complete", lambda batch_id: False)
         renders.send()
         renders.end("boat 2")
-        cancel(Job.objects.get(group=batch.pk), upstream)
+        cancel(Job.objects.get(group=batch.pk))
     batch.refresh_from_db()
     assert batch.completed_at is None
     tasks.sweep()
@@ -171,11 +171,10 @@ def test_a_batch_that_cannot_be_seen_to_hinders_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stuck, other = make_batch(1), make_batch(1)
-    monkeypatch.setattr(tasks, "configured", lambda: upstream)
     Batch.objects.filter(pk=stuck.pk).update(cancelled_at=database_now() - timedelta(hours=1))
     with monkeypatch.context() as unseen:
         unseen.setattr(finish, "complete", lambda batch_id: False)
-        cancel(Job.objects.get(group=other.pk), upstream)
+        cancel(Job.objects.get(group=other.pk))
 
     def fail(*args: Any) -> None:
         raise ZeroDivisionError("a bug")
@@ -193,7 +192,6 @@ def test_a_batch_that_cannot_be_seen_to_is_tried_at_growing_distances(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     batch = make_batch(1)
-    monkeypatch.setattr(tasks, "configured", lambda: upstream)
     Batch.objects.filter(pk=batch.pk).update(cancelled_at=database_now() - timedelta(hours=1))
     tried = 0
 
@@ -242,13 +240,16 @@ def test_a_batch_cancelled_while_it_renders_says_what_could_not_be_stopped(
     assert renders.send() == 0
 
 
-def test_what_an_upstream_can_stop_is_stopped(make_batch: MakeBatch, sora: ScriptedClient) -> None:
+def test_what_an_upstream_can_stop_is_stopped(
+    make_batch: MakeBatch, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = make_batch(2)
     stopping = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, stopping)
     stopping.client.videos = sora.videos  # type: ignore[attr-defined]
     while submit_next(stopping):
         pass
-    summary = cancel_batch(batch, stopping)
+    summary = cancel_batch(batch)
     assert (summary.stopped, summary.not_stopped) == (2, 0)
 
 
@@ -257,7 +258,7 @@ def test_a_cancel_gives_back_the_money_of_what_was_not_sent(
 ) -> None:
     batch = make_batch(4)
     assert set(Spending.objects.values_list("reserved", flat=True)) == {16_000}
-    cancel_batch(batch, upstream)
+    cancel_batch(batch)
     assert set(Spending.objects.values_list("reserved", flat=True)) == {0}
     assert set(Reservation.objects.values_list("state", flat=True)) == {"released"}
     assert not Job.objects.exclude(reservation=None).exists()
@@ -270,7 +271,6 @@ def test_a_cancel_that_a_crash_cut_short_is_finished_by_the_sweep(
 ) -> None:
     batch = make_batch(3, concurrency=1)
     renders.send()
-    monkeypatch.setattr(tasks, "configured", lambda: upstream)
     with monkeypatch.context() as crashing:
 
         def crash(*args: Any, **kwargs: Any) -> None:
@@ -278,7 +278,7 @@ def test_a_cancel_that_a_crash_cut_short_is_finished_by_the_sweep(
 
         crashing.setattr(Job, "move_together", crash)
         with pytest.raises(SystemExit):
-            cancel_batch(batch, upstream)
+            cancel_batch(batch)
     assert statuses(batch.pk) == ["processing", "pending", "pending"]
     # None is sent any more, although a place is free.
     Group.objects.update(limit=3)
@@ -297,7 +297,7 @@ def test_a_cancel_that_is_asked_for_again_goes_on_and_sums_up_the_whole(
 ) -> None:
     batch = make_batch(4, concurrency=1)
     renders.send()
-    cancel(Job.objects.get(prompt="boat 4"), upstream)
+    cancel(Job.objects.get(prompt="boat 4"))
     with monkeypatch.context() as crashing:
 
         def crash(*args: Any, **kwargs: Any) -> None:
@@ -305,9 +305,9 @@ def test_a_cancel_that_is_asked_for_again_goes_on_and_sums_up_the_whole(
 
         crashing.setattr("batches.lifecycle.cancel.cancel", crash)
         with pytest.raises(SystemExit):
-            cancel_batch(batch, upstream)
+            cancel_batch(batch)
     assert statuses(batch.pk) == ["processing", "cancelled", "cancelled", "cancelled"]
-    assert cancel_batch(batch, upstream) == Summary(4, stopped=2, already_finished=1, not_stopped=1)
+    assert cancel_batch(batch) == Summary(4, stopped=2, already_finished=1, not_stopped=1)
 
 
 def test_a_batch_that_has_ended_is_not_cancelled(
@@ -318,7 +318,7 @@ def test_a_batch_that_has_ended_is_not_cancelled(
     answer = api.delete(f"/api/v1/batches/{batch.pk}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "batch_not_cancellable")
     with pytest.raises(BatchNotCancellable):
-        cancel_batch(batch, upstream)
+        cancel_batch(batch)
 
 
 @pytest.mark.postgres
@@ -328,7 +328,7 @@ def test_a_cancel_against_claims_leaves_one_story(
 ) -> None:
     batch = make_batch(6)
     upstream.provider()
-    calls: list[Callable[[], Any]] = [lambda: cancel_batch(batch, upstream)]
+    calls: list[Callable[[], Any]] = [lambda: cancel_batch(batch)]
     calls += [lambda: submit_next(upstream)] * 3
     found = at_once(*calls)
     assert not [each for each in found if isinstance(each, Exception)]
@@ -375,7 +375,7 @@ def test_a_job_claimed_before_the_pause_is_not_posted_after_it(
 def test_a_paused_batch_can_be_cancelled(make_batch: MakeBatch, upstream: Upstream) -> None:
     batch = make_batch(2)
     pause(batch)
-    assert cancel_batch(batch, upstream).stopped == 2
+    assert cancel_batch(batch).stopped == 2
     assert statuses(batch.pk) == ["cancelled"] * 2
 
 
@@ -383,7 +383,7 @@ def test_a_batch_that_has_ended_is_neither_paused_nor_resumed(
     api: Client, make_batch: MakeBatch, upstream: Upstream
 ) -> None:
     batch = make_batch(1)
-    cancel_batch(batch, upstream)
+    cancel_batch(batch)
     for call in (pause, resume):
         with pytest.raises(NotPausable):
             call(batch)
@@ -396,7 +396,7 @@ def test_only_what_failed_is_retried_and_opens_another_round(
     batch = make_batch(4)
     cancelled = Job.objects.get(prompt="boat 4")
     renders.send()
-    cancel(cancelled, scripted())
+    cancel(cancelled)
     for prompt, well in (("boat 1", True), ("boat 2", False), ("boat 3", False)):
         renders.end(prompt, well=well)
     assert shown(api, batch)["status"] == "partial"
@@ -419,7 +419,7 @@ def test_a_retry_costs_what_is_listed_and_reserves_it_for_the_key_that_asks(
     batch = make_batch(2)
     renders.run(batch, failing=("boat 1", "boat 2"))
     key, _ = ApiKey.issue(owner, "another")
-    assert retry_failed(batch, upstream, api_key=key) == 2
+    assert retry_failed(batch, api_key=key) == 2
     assert Reservation.objects.filter(state="held", api_key=key).count() == 2
     assert set(Job.objects.values_list("api_key", "reservation__api_key")) == {(key.pk, key.pk)}
 
@@ -430,7 +430,7 @@ def test_a_retry_in_several_statements_opens_one_round(
     batch = make_batch(5)
     renders.run(batch, failing=tuple(f"boat {number}" for number in range(1, 6)))
     monkeypatch.setattr("batches.lifecycle.retry._TOGETHER", 2)
-    assert retry_failed(batch, upstream) == 5
+    assert retry_failed(batch) == 5
     assert statuses(batch.pk) == ["pending"] * 5
     assert kinds(batch) == ["created", "completed", "reopened"]
     assert Job.objects.exclude(reservation=None).count() == 5
@@ -459,7 +459,7 @@ def test_a_retry_goes_on_with_what_still_renders(
         Submission.objects.filter(job__prompt="boat 2").update(give_up_at=database_now() + timedelta(days=1))
         sweep(upstream)
         assert statuses(batch.pk) == ["failed", "processing"]
-        assert retry_failed(batch, upstream) == 1
+        assert retry_failed(batch) == 1
         assert statuses(batch.pk) == ["processing", "processing"]
     # Nothing is set aside but for the other one, whose submission holds it.
     assert Reservation.objects.filter(state="held").count() == 1
@@ -476,10 +476,10 @@ def test_what_is_retried_of_a_batch_that_ended_paused_is_sent(
     renders.send()
     pause(batch)
     renders.end("boat 1", well=False)
-    cancel(Job.objects.get(prompt="boat 2"), upstream)
+    cancel(Job.objects.get(prompt="boat 2"))
     batch.refresh_from_db()
     assert batch.completed_at is not None
-    assert retry_failed(batch, upstream) == 1
+    assert retry_failed(batch) == 1
     assert renders.send() == 1
 
 
@@ -490,9 +490,9 @@ def test_a_batch_of_which_nothing_failed_is_not_retried(
     batch = make_batch(1)
     renders.run(batch, failing=failing)
     if failing:
-        retry_failed(batch, upstream)
+        retry_failed(batch)
     with pytest.raises(NothingFailed):
-        retry_failed(batch, upstream)
+        retry_failed(batch)
     answer = post(api, f"/api/v1/batches/{batch.pk}/retry")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "batch_not_retryable")
 
@@ -501,7 +501,7 @@ def test_a_retry_of_one_job_opens_a_round_too_also_of_a_cancelled_batch(
     api: Client, make_batch: MakeBatch, upstream: Upstream, renders: Renders
 ) -> None:
     batch = make_batch(2)
-    cancel_batch(batch, upstream)
+    cancel_batch(batch)
     job = Job.objects.get(prompt="boat 1")
     assert post(api, f"/api/v1/videos/{job.pk}/retry").status_code == 200
     after = shown(api, batch)
@@ -516,7 +516,7 @@ def test_nothing_is_retried_while_its_batch_is_being_cancelled(
 ) -> None:
     batch = make_batch(2)
     job = Job.objects.get(prompt="boat 1")
-    cancel(job, upstream)
+    cancel(job)
     Batch.objects.update(cancelled_at=database_now())
     answer = post(api, f"/api/v1/videos/{job.pk}/retry")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "batch_being_cancelled")
@@ -540,6 +540,6 @@ def test_jobs_without_a_batch_are_none_of_its_business(job: Job, upstream: Upstr
     group = Group.objects.create(owner=job.owner, limit=1)
     Job.objects.update(group=group)
     job.refresh_from_db()
-    cancel(job, upstream)
-    retry(job, upstream)
+    cancel(job)
+    retry(job)
     assert not BatchEvent.objects.exists()

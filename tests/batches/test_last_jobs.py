@@ -73,8 +73,8 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
     """Both take the batch before any money, so that neither holds what the other waits for."""
     batch = make_batch(2)
     failed, cancelled = Job.objects.filter(group=batch.pk).order_by("id")
-    cancel(cancelled, upstream)
-    cancel(failed, upstream)
+    cancel(cancelled)
+    cancel(failed)
     Job.objects.filter(pk=failed.pk).update(status="failed", error_code="x")
     about = threading.Barrier(2)
     of_batch: set[int] = set()
@@ -94,10 +94,10 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
 
     def retry_batch() -> int:
         of_batch.add(threading.get_ident())
-        return retry_failed(batch, upstream)
+        return retry_failed(batch)
 
     monkeypatch.setattr(reservations, "_counters", slowly)
-    found = at_once(retry_batch, lambda: retry(cancelled, upstream).status)
+    found = at_once(retry_batch, lambda: retry(cancelled).status)
     assert found == [1, "pending"]
     assert statuses(batch.pk) == ["pending", "pending"]
 
@@ -108,14 +108,14 @@ def test_a_retry_against_the_end_of_its_batch_leaves_one_story(
 ) -> None:
     batch = make_batch(2)
     first, second = Job.objects.filter(group=batch.pk).order_by("id")
-    cancel(first, upstream)
-    calls: list[Callable[[], Any]] = [lambda: cancel(second, upstream), lambda: retry(first, upstream)]
+    cancel(first)
+    calls: list[Callable[[], Any]] = [lambda: cancel(second), lambda: retry(first)]
     assert not [each for each in at_once(*calls) if isinstance(each, Exception)]
     assert statuses(batch.pk) == ["pending", "cancelled"]
     batch.refresh_from_db()
     assert batch.completed_at is None
     # Completed in between, or not: the first round is told of once at most, and this one not yet.
     assert kinds(batch) in (["created"], ["created", "completed", "reopened"])
-    cancel(first, upstream)
+    cancel(first)
     assert kinds(batch)[-1] == "completed"
     assert kinds(batch).count("completed") == batch.round

@@ -54,9 +54,9 @@ def test_each_field_of_a_line_is_on_the_page(
     providers.stop("scripted", "too dear")
     Probe("storage", lambda: None)._judge("no room")
     with Server(reply(500)) as server, pytest.raises(Exception, match="500"):
-        ObservedClient(server.url, "k" * 9, dialect=OPENAI, timeout=2, retries=0, retry_delay=1).create(
-            REQUEST
-        )
+        ObservedClient(
+            server.url, "k" * 9, name="simulator", dialect=OPENAI, timeout=2, retries=0, retry_delay=1
+        ).create(REQUEST)
     found = {(line["event"], name) for line in lines() for name in line}
     assert {event for event, _ in found} >= set(LogEvent)
     assert {

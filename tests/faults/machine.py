@@ -115,7 +115,7 @@ class Service(World):
     def ask(self, prompt: str) -> None:
         if len(self.given) < _MAX_JOBS:
             request = VideoRequest(prompt, duration=_DURATIONS[prompt])
-            self._note(create(request, owner=self.owner, api_key=None, upstream=self.upstream).pk, prompt)
+            self._note(create(request, owner=self.owner, api_key=None).pk, prompt)
 
     @step
     def ask_under_a_key(self, key: str, prompt: str, dies: bool) -> None:
@@ -153,7 +153,7 @@ class Service(World):
     @step
     def ask_after_it_now(self, pick: int) -> None:
         with suppress(NotSyncable, UpstreamUnavailable):
-            ask_now(self._job(pick), self.upstream)
+            ask_now(self._job(pick))
 
     @step
     def adopt(self, pick: int, other: int) -> None:
@@ -172,7 +172,7 @@ class Service(World):
         # Of an upstream that does not know us nothing is taken.
         right = right and self.upstream.provider().unrecognized_at is None
         try:
-            adopted = decisions.adopt(submission, video_id, self.upstream)
+            adopted = decisions.adopt(submission, video_id)
         except decisions.Refused:
             adopted = False
         assert adopted == right, f"{submission} and {video_id}"

@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts.budgets.reservations import begins
 from accounts.models import Reservation, Spending
 from tests.videos.scripted import ScriptedClient
@@ -19,7 +17,7 @@ from upstreams.client.dialects import OPENAI, Dialect
 from upstreams.client.downloads import Content
 from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now
-from upstreams.offer.pricing import cost
+from upstreams.offer.catalogue import SORA
 from videos.models import Job, JobEvent, Submission
 from videos.states import JOB_ENTERED_FROM, SUBMISSION_ENTERED_FROM
 
@@ -218,8 +216,8 @@ class Ledger(ScriptedClient):
             case Phase.COMPLETED | Phase.EXPIRED:
                 charged = True
             case _:
-                charged = settings.SORA_BILLS_FAILED
-        price = cost(str(video.model), str(video.size), str(video.seconds))
+                charged = self.terms.bills_failed
+        price = SORA.cost_of_sent(str(video.model), str(video.size), str(video.seconds))
         assert price is not None
         return price if charged else Decimal(0)
 

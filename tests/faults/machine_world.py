@@ -20,7 +20,7 @@ from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now
 from upstreams.models import Call, Provider
 from upstreams.offer.catalogue import SORA
-from upstreams.registry import Upstream
+from upstreams.registry import Upstream, Upstreams
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
@@ -28,7 +28,7 @@ from videos.lifecycle.send import send
 from videos.models import Job, Submission
 from videos.queue import providers
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work, probe
+from videos.queue.dispatch import advance, all_due_work, probe
 from videos.reconciliation import decisions
 from videos.reconciliation.audit import audit, audit_if_due
 from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
@@ -52,12 +52,23 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.sora = Ledger(terms, self._judge)
         client: Any = self.sora
-        self.upstream = Upstream("scripted", client, terms.dialect, SORA, 3, deadline=10, lease=LEASE_SECONDS)
+        self.upstream = Upstream(
+            "scripted",
+            client,
+            terms.dialect,
+            SORA,
+            3,
+            deadline=10,
+            lease=LEASE_SECONDS,
+            bills_failed=terms.bills_failed,
+        )
         self.owner, _ = User.objects.get_or_create(username="ada")
         self.api = Client(headers={"x-api-key": ApiKey.issue(self.owner, "machine")[1]})
         # The clock, and what stands in for the configured upstream.
         self.stack = ExitStack()
-        self.stack.enter_context(patch("videos.api.views.configured", lambda: self.upstream))
+        self.stack.enter_context(
+            patch("upstreams.registry.configured", lambda: Upstreams.only(self.upstream))
+        )
         # What each job is to show.
         self.given: dict[UUID, str] = {}
         # Pending jobs for which nothing was paid since they were asked for.
@@ -97,7 +108,7 @@ class World(RuleBasedStateMachine):
 
     def _cancel(self, job: Job) -> None:
         try:
-            cancel(job, self.upstream)
+            cancel(job)
         except NotCancellable:
             job.refresh_from_db()
             assert job.status not in JOB_OPEN, job
@@ -108,7 +119,7 @@ class World(RuleBasedStateMachine):
         given_up = last is not None and last.state == "given_up" and last.upstream_id is not None
         goes_on = live.state in {"rendering", "rendered"} if live else given_up
         try:
-            status = retry(job, self.upstream).status
+            status = retry(job).status
         except NotRetryable:
             assert job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}, job
             return
@@ -138,7 +149,7 @@ class World(RuleBasedStateMachine):
 
     def _work(self) -> None:
         """What a look finds, but for sending."""
-        for due in due_work(self.upstream):
+        for due in all_due_work():
             match due.task:
                 case "sweep":
                     sweep(self.upstream)
@@ -252,7 +263,7 @@ class World(RuleBasedStateMachine):
         self._come_to_rest()
         for video_id in books.orphans(self.sora, self.mistaken):
             maker, odd = self.sora.makers[video_id], video_id in self.sora.odd
-            assert decisions.adopt(maker, video_id, self.upstream, force=odd), f"{maker} is denied {video_id}"
+            assert decisions.adopt(maker, video_id, force=odd), f"{maker} is denied {video_id}"
         # Each may find that the attempt with which it goes on has failed; then there is one less.
         while again := list(Job.objects.exclude(status=JobStatus.COMPLETED)):
             attempts = Submission.objects.filter(state=SubmissionState.GIVEN_UP).count()

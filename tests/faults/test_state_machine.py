@@ -41,7 +41,6 @@ def _small_windows(settings: Settings) -> None:
 @pytest.mark.parametrize("upstream", sorted(TERMS))
 def test_no_order_of_events_pays_twice_or_loses_a_job(upstream: str, settings: Settings) -> None:
     """FAULT_EXAMPLES sets how many runs there are; by hand and nightly there are more."""
-    settings.SORA_BILLS_FAILED = TERMS[upstream].bills_failed
     run_state_machine_as_test(
         lambda: Service(TERMS[upstream]),  # type: ignore[arg-type]
         settings=examples(
@@ -59,7 +58,6 @@ def test_no_order_of_events_pays_twice_or_loses_a_job(upstream: str, settings: S
 def test_no_long_walk_pays_twice_or_loses_a_job(seed: int, settings: Settings) -> None:
     """Hypothesis prefers short runs; these are long ones. FAULT_WALKS sets how many there are."""
     terms = list(TERMS.values())[seed % len(TERMS)]
-    settings.SORA_BILLS_FAILED = terms.bills_failed
     # What waits at random draws from the same.
     random.seed(seed)
     steps = [step for step in STEPS for _ in range(_OFTEN.get(step.__name__, 1))]

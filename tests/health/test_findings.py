@@ -32,7 +32,7 @@ def work(*rows: Heartbeat, **provider: Any) -> Work:
     kept = Provider(
         **{"name": "simulator", "created_at": NOW, "worked_at": NOW, "answered_at": ago(1), **provider}
     )
-    return Work(NOW, {each.role: each for each in rows}, kept)
+    return Work(NOW, {each.role: each for each in rows}, [kept])
 
 
 def named(found: Work, *, broker_well_for: float = 3600) -> dict[str, str]:
@@ -40,7 +40,7 @@ def named(found: Work, *, broker_well_for: float = 3600) -> dict[str, str]:
     findings = {
         "worker": found.worker(broker_is_fine=broker_well_for > 0),
         "beat": found.beat(broker_well_for=broker_well_for),
-        "soraClient": found.sora_client(),
+        "soraClient": found.sora_clients()["simulator"],
     }
     return {name: finding.problem for name, finding in findings.items() if finding != FINE}
 
@@ -114,7 +114,7 @@ def test_a_silent_upstream_is_named(settings: Settings) -> None:
     silent = work(*rows, answered_at=ago(11))
     assert named(work(row("work"), answered_at=ago(11))) == named(silent)
     assert named(silent) == {"soraClient": "the upstream gives no usable answer"}
-    assert silent.sora_client().since == ago(11)
+    assert silent.sora_clients()["simulator"].since == ago(11)
     assert named(work(*rows, answered_at=None)) == {"soraClient": "the upstream gives no usable answer"}
     settings.SORA_CONTACT_SECONDS = 60
     assert named(silent) == {}

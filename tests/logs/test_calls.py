@@ -21,6 +21,7 @@ def client_of(upstream: Upstream, key: str = "sk-4711", **options: object) -> Ob
     return ObservedClient(
         upstream.url,
         key,
+        name="simulator",
         dialect=OPENAI,
         timeout=2,
         retries=0,

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from api.logs.events import LogEvent
 from batches.lifecycle.cancel import BatchNotCancellable, cancel_batch, cancel_jobs
 from batches.lifecycle.pause import pause, resume
 from tests.batches.conftest import MakeBatch, Renders
+from tests.configured import configure
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient
 from tests.webhooks.signing import SECRET, event, send
@@ -224,8 +226,8 @@ def test_while_a_caller_waits_its_own_request_is_named(
 
 def test_a_cancel_and_a_retry_are_lines(make_job: MakeJob, upstream: Upstream, lines: Lines) -> None:
     job = make_job()
-    cancel(job, upstream)
-    retry(job, upstream)
+    cancel(job)
+    retry(job)
     assert moves(lines, LogEvent.JOB) == [("", "pending"), ("pending", "cancelled"), ("cancelled", "pending")]
     assert [line.get("by") for line in lines(LogEvent.JOB)] == [None, "caller", "caller"]
 
@@ -234,7 +236,7 @@ def test_a_drop_is_two_lines(job: Job, upstream: Upstream, sora: ScriptedClient,
     assert submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
-    cancel(job, upstream)
+    cancel(job)
     drop(only(job), upstream)
     assert moves(lines, LogEvent.SUBMISSION)[-2:] == [("rendered", "dropping"), ("dropping", "dropped")]
 
@@ -262,7 +264,7 @@ def test_jobs_that_are_cancelled_together_are_a_line_each(
     make_batch: MakeBatch, upstream: Upstream, lines: Lines
 ) -> None:
     batch = make_batch(3)
-    cancel_batch(batch, upstream)
+    cancel_batch(batch)
     cancelled = [line for line in lines(LogEvent.JOB) if line["to_state"] == "cancelled"]
     assert {line["job_id"] for line in cancelled} == {
         str(pk) for pk in Job.objects.values_list("pk", flat=True)
@@ -401,7 +403,7 @@ def test_what_is_logged_while_a_batch_is_seen_to_is_about_it(
 
     monkeypatch.setattr("batches.lifecycle.cancel._cancel_pending", bug)
     with batches.tasks._isolated(batch):
-        cancel_jobs(batch, upstream)
+        cancel_jobs(batch)
     (line,) = [line for line in lines() if line["level"] == "error"]
     assert line["batch_id"] == str(batch.pk)
 
@@ -410,15 +412,15 @@ def test_what_is_logged_while_a_batch_is_seen_to_is_about_it(
 
     monkeypatch.setattr("batches.lifecycle.cancel._cancel_pending", say)
     with suppress(BatchNotCancellable):
-        cancel_batch(batch, upstream)
+        cancel_batch(batch)
     assert lines("within")[0]["batch_id"] == str(batch.pk)
     assert get_contextvars() == {}
 
 
 def test_an_event_of_the_upstream_is_a_line_with_its_video(
-    client: Client, upstream: Upstream, lines: Lines, settings: Any
+    client: Client, upstream: Upstream, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_WEBHOOK_SECRET, settings.SORA_PROVIDER = [SECRET], "scripted"
+    configure(monkeypatch, replace(upstream, webhook_secrets=(SECRET,)))
     assert send(client, event("video_1")).status_code == 204
     (line,) = lines(LogEvent.REQUEST)
     assert (line["provider"], line["upstream_id"]) == ("scripted", "video_1")

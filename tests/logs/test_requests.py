@@ -11,6 +11,7 @@ from structlog.contextvars import bind_contextvars, get_contextvars
 from accounts.models import User
 from api.logs.events import LogEvent
 from tests.batches.conftest import MakeBatch, Renders
+from tests.configured import configure
 from tests.log_lines import Lines
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
@@ -125,14 +126,14 @@ def test_a_session_says_whose_it_is(client: Client, lines: Lines, db: None) -> N
 def test_a_job_keeps_the_id_of_the_request_that_asked_for_it(
     api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, path: str, body: str, kind: str
 ) -> None:
-    monkeypatch.setattr("compat.views.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     answer = api.post(path, body, kind, headers={"x-request-id": "mine-3"})
     assert answer.status_code in {200, 201}, answer.content
     assert Job.objects.get().request_id == "mine-3"
 
 
 def test_a_retry_brings_its_own_id(api: Client, job: Job, upstream: Upstream) -> None:
-    cancel(job, upstream)
+    cancel(job)
     assert Job.objects.get().request_id == ""
     answer = api.post(
         f"/api/v1/videos/{job.pk}/retry", "", "application/json", headers={"x-request-id": "mine-5"}

@@ -32,7 +32,7 @@ from upstreams.models import Provider  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
 from videos.lifecycle.send import submit_next  # noqa: E402
 from videos.models import Job, Submission  # noqa: E402
-from videos.queue.dispatch import advance, due_work  # noqa: E402
+from videos.queue.dispatch import advance, all_due_work  # noqa: E402
 from videos.results.media import accept_media  # noqa: E402
 from videos.states import SubmissionState  # noqa: E402
 
@@ -99,7 +99,7 @@ def go_on(release: str) -> None:
                 if video.phase == Phase.RUNNING:
                     client.complete(video.id)
             Provider.objects.filter(name=upstream.name).update(sweep_due_at=database_now())
-            for due in due_work(upstream):
+            for due in all_due_work():
                 if due.task == "sweep":
                     sweep(upstream)
                 elif due.submission_id is not None:

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -21,7 +22,6 @@ os.environ |= {
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
-from django.test import override_settings  # noqa: E402
 
 from accounts.models import ApiKey, Budget, IdempotencyKey, LoginAttempts, Session, User  # noqa: E402
 from batches.items import Items, Listed  # noqa: E402
@@ -34,12 +34,13 @@ from batches.progress import BatchStatus  # noqa: E402
 from health.models import Counter, Snapshot  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402
 from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
+from upstreams import registry  # noqa: E402
 from upstreams.client import errors  # noqa: E402
 from upstreams.client.types import CreateRequest, Video  # noqa: E402
 from upstreams.clock import database_now  # noqa: E402
 from upstreams.models import ForeignVideo, Provider  # noqa: E402
 from upstreams.offer.request import VideoRequest  # noqa: E402
-from upstreams.registry import Upstream  # noqa: E402
+from upstreams.registry import Upstream, Upstreams  # noqa: E402
 from videos.lifecycle.cancel import cancel  # noqa: E402
 from videos.lifecycle.create import create  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
@@ -63,11 +64,18 @@ class Rows:
 
     def __init__(self) -> None:
         self.upstream: Upstream = scripted(concurrency=1000)
+        self.configure(self.upstream)
         client: object = self.upstream.client
         assert isinstance(client, ScriptedClient)
         self.client = client
         self.owner = User.objects.create_user("ada", email="ada@example.org")
         self.key, _ = ApiKey.issue(self.owner, "a program")
+
+    @staticmethod
+    def configure(upstream: Upstream) -> None:
+        """Makes it the configured upstream."""
+        found = Upstreams.only(upstream)
+        registry.configured = lambda: found
 
     def job(
         self,
@@ -80,12 +88,12 @@ class Rows:
         """A pending job."""
         asked = VideoRequest(prompt=prompt, metadata={"was": prompt}, priority=priority)
         key = key or (None if owner else self.key)
-        return create(asked, owner=owner or self.owner, api_key=key, upstream=self.upstream)
+        return create(asked, owner=owner or self.owner, api_key=key)
 
     def batch(self, name: str, *prompts: str) -> Batch:
         """A batch of pending jobs."""
-        items = Items(Listed([{"prompt": prompt} for prompt in prompts]), {}, self.upstream)
-        made = create_batch(items, owner=self.owner, api_key=self.key, upstream=self.upstream, name=name)
+        items = Items(Listed([{"prompt": prompt} for prompt in prompts]), {})
+        made = create_batch(items, owner=self.owner, api_key=self.key, name=name)
         return made.batch
 
     def sent(self, prompt: str) -> Submission:
@@ -167,16 +175,17 @@ class Rows:
     def _ends(self) -> None:
         store(self.rendered("stored"), self.upstream)
         self.failed(self.sent("failed"))
-        with override_settings(SORA_BILLS_FAILED=True):
-            self.failed(self.sent("failed at a price"))
+        self.configure(replace(self.upstream, bills_failed=True))
+        self.failed(self.sent("failed at a price"))
+        self.configure(self.upstream)
         self.ended(self.sent("lost"), SubmissionState.LOST, "upstream_lost")
         self.ended(self.sent("given up"), SubmissionState.GIVEN_UP, "gave_up")
         unknown = self.answered_with("given up without an id", errors.OutcomeUnknown("no answer"))
         self.ended(unknown, SubmissionState.GIVEN_UP, "gave_up")
         self.answered_with("rejected", errors.Rejected("no such size"))
-        cancel(self.job("cancelled"), self.upstream)
+        cancel(self.job("cancelled"))
         dropped = self.rendered("dropped")
-        cancel(dropped.job, self.upstream)
+        cancel(dropped.job)
         with locked(dropped) as (_, dropped):
             assert dropped.move(SubmissionState.DROPPING)
             assert dropped.move(SubmissionState.DROPPED)
@@ -187,7 +196,7 @@ class Rows:
     def stopping(self, prompt: str) -> Submission:
         """A render that is being stopped, and may not have to be paid."""
         submission = self.sent(prompt)
-        cancel(submission.job, self.upstream)
+        cancel(submission.job)
         with locked(submission) as (_, submission):
             assert submission.move(SubmissionState.DROPPING, due_at=database_now())
         return submission
@@ -196,17 +205,17 @@ class Rows:
         self.sent("rendering")
         self.rendered("rendered")
         dropping = self.rendered("dropping")
-        cancel(dropping.job, self.upstream)
+        cancel(dropping.job)
         with locked(dropping) as (_, dropping):
             assert dropping.move(SubmissionState.DROPPING, due_at=database_now())
         self.stopping("stopping")
         given_up = self.sent("given up and asked for again")
         self.ended(given_up, SubmissionState.GIVEN_UP, "gave_up")
-        retry(given_up.job, self.upstream)
+        retry(given_up.job)
         self.accepted_without_an_answer("unknown")
 
     def _batches(self) -> None:
-        cancel_batch(self.batch("cancelled", "cancelled in a batch"), self.upstream)
+        cancel_batch(self.batch("cancelled", "cancelled in a batch"))
         self.batch("completed", "stored in a batch")
         self.stored(self.of_a_batch("stored in a batch"))
         self.batch("failed", "failed in a batch")
@@ -264,7 +273,7 @@ class Rows:
         resumed = self.batch("pending", "pending in a batch")
         pause(resumed)
         resume(resumed)
-        assert retry_failed(Batch.objects.get(name="reopened"), self.upstream, api_key=self.key)
+        assert retry_failed(Batch.objects.get(name="reopened"), api_key=self.key)
         self._held()
 
     def _held(self) -> None:

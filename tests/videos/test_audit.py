@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped
@@ -22,7 +23,7 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
-from videos.queue.dispatch import due_work
+from videos.queue.dispatch import all_due_work
 from videos.reconciliation import audit as auditing
 from videos.reconciliation.audit import Audit, audit, audit_if_due
 
@@ -38,8 +39,7 @@ def _window(settings: Settings, upstream: Upstream, monkeypatch: pytest.MonkeyPa
     settings.SORA_RECONCILE_SECONDS = [2, 5, 15]
     settings.SORA_CLOCK_SKEW = 10
     settings.AUDIT_SECONDS = 3600
-    for module in ("videos.tasks", "videos.management.commands.audit"):
-        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
 
 
 def stranger(sora: ScriptedClient, age: float, prompt: str = "a stranger") -> Video:
@@ -69,7 +69,7 @@ def test_a_video_that_nobody_owns_is_an_orphan_with_its_price(
     orphan = stranger(sora, age=MARGIN + 5)
     found = audit(upstream)
     assert ids(found) == ([orphan.id], [])
-    assert auditing.price(orphan) == Decimal("0.80")
+    assert auditing.price(orphan, upstream.catalogue) == Decimal("0.80")
     assert f"orphan {orphan.id}" in next(found.findings())
     assert "0.8000 USD" in next(found.findings())
 
@@ -332,10 +332,10 @@ def test_doubled_messages_audit_once_an_hour(
     tasks.audit(from_a_newer_release=True)
     assert sora.lists == 0, "a provider's first audit comes an hour after its first use"
     with shifted(timedelta(hours=1, seconds=1)):
-        assert "audit" in [work.task for work in due_work(upstream)]
+        assert "audit" in [work.task for work in all_due_work()]
         tasks.audit()
         tasks.audit()
-        assert "audit" not in [work.task for work in due_work(upstream)]
+        assert "audit" not in [work.task for work in all_due_work()]
     assert sora.lists == 1
     said = [record for record in caplog.records if record.name == auditing.__name__]
     assert [record.levelname for record in said] == ["ERROR", "INFO"]
@@ -360,7 +360,7 @@ def test_without_audit_seconds_there_is_no_audit(
 ) -> None:
     settings.AUDIT_SECONDS = 0
     with shifted(LONG_AFTER):
-        assert "audit" not in [work.task for work in due_work(upstream)]
+        assert "audit" not in [work.task for work in all_due_work()]
         audit_if_due(upstream)
     assert sora.lists == 0
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only, raising
 from upstreams.breaker import respecting_retry_after
@@ -20,7 +21,7 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work, probe
+from videos.queue.dispatch import advance, all_due_work, probe
 from videos.queue.providers import resume
 from videos.reconciliation.audit import audit_if_due
 
@@ -30,15 +31,23 @@ MakeJob = Callable[..., Job]
 
 
 @pytest.fixture
-def upstream(upstream: Upstream) -> Upstream:
-    return replace(upstream, concurrency=1000)
+def upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    wide = replace(upstream, concurrency=1000)
+    configure(monkeypatch, wide)
+    return wide
 
 
 @pytest.mark.parametrize("limit", [1, 2, 12])
 def test_no_minute_holds_more_creates_than_the_limit(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings, limit: int
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.SORA_REQUESTS_PER_MINUTE = limit
+    upstream = replace(upstream, requests_per_minute=limit)
+    configure(monkeypatch, upstream)
     for _ in range(limit + 3):
         make_job()
     for seconds in range(130):
@@ -54,9 +63,14 @@ def test_no_minute_holds_more_creates_than_the_limit(
 
 
 def test_the_limit_is_used(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.SORA_REQUESTS_PER_MINUTE = 12
+    upstream = replace(upstream, requests_per_minute=12)
+    configure(monkeypatch, upstream)
     for _ in range(20):
         make_job()
     for seconds in range(60):
@@ -67,9 +81,14 @@ def test_the_limit_is_used(
 
 
 def test_turns_that_were_not_used_are_not_saved_up(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.SORA_REQUESTS_PER_MINUTE = 3
+    upstream = replace(upstream, requests_per_minute=3)
+    configure(monkeypatch, upstream)
     for _ in range(6):
         make_job()
     assert submit_next(upstream)
@@ -80,9 +99,10 @@ def test_turns_that_were_not_used_are_not_saved_up(
 
 
 def test_a_claim_that_finds_no_job_consumes_no_token(
-    make_job: MakeJob, upstream: Upstream, settings: Settings
+    make_job: MakeJob, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_REQUESTS_PER_MINUTE = 1
+    upstream = replace(upstream, requests_per_minute=1)
+    configure(monkeypatch, upstream)
     for _ in range(3):
         assert claim(upstream) is None
     make_job()
@@ -162,7 +182,7 @@ def test_an_open_breaker_stops_neither_reconciling_nor_sweeping(
     submit_next(upstream)
     failing(make_job, upstream, sora, 1)
     with shifted(timedelta(seconds=2.5)):
-        due = due_work(upstream)
+        due = all_due_work()
         assert {work.task for work in due} == {"sweep", "advance"}
         for work in due:
             if work.submission_id:
@@ -253,7 +273,7 @@ def test_a_create_of_unknown_outcome_backs_off_as_long_as_the_upstream_asks(
 def work(upstream: Upstream, later: float) -> list[str]:
     """What the workers are given to do then, and do."""
     with shifted(timedelta(seconds=later)):
-        given = due_work(upstream)
+        given = all_due_work()
         for due in given:
             if due.task == "sweep":
                 sweep(upstream)
@@ -285,17 +305,19 @@ def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
     before: str,
     after: str,
     error: Callable[..., errors.SoraError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if call == "look for it":
         sora.before = raising(errors.OutcomeUnknown("timeout"))
     if call == "drop":
         upstream = replace(upstream, dialect=replace(OPENAI, cancels=True))
+        configure(monkeypatch, upstream)
     submit_next(upstream)
     if call == "fetch":
         sora.complete(str(only(job).upstream_id))
         sweep(upstream)
     if call == "drop":
-        cancel(job, upstream)
+        cancel(job)
     wanted = error("later", retry_after=600)
     sora.hidden = set(sora.videos) if call == "ask" else set()
     sora.list_error = wanted if call in {"look for it", "sweep"} else None
@@ -388,7 +410,7 @@ def test_a_caller_who_asks_for_a_sync_then_is_told_when_to_ask_again(
     work(upstream, 2)
     asked = sora.retrieves
     with pytest.raises(UpstreamUnavailable) as raised:
-        ask_now(job, upstream)
+        ask_now(job)
     assert raised.value.wait > 500
     assert sora.retrieves == asked
 
@@ -474,7 +496,7 @@ def test_files_are_fetched_in_the_order_in_which_they_expire(
     for job, minutes in zip(jobs, (None, 30, 20), strict=True):
         ends = database_now() + timedelta(minutes=minutes) if minutes else None
         Submission.objects.filter(job=job).update(expires_at=ends)
-    due = [work.submission_id for work in due_work(upstream) if work.task == "advance"]
+    due = [work.submission_id for work in all_due_work() if work.task == "advance"]
     assert due == [only(job).pk for job in reversed(jobs)]
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
@@ -17,7 +18,7 @@ from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work
+from videos.queue.dispatch import advance, all_due_work
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ CANCELS = replace(OPENAI, cancels=True)
 def work(upstream: Upstream, *, later: float = 0) -> None:
     """What the workers do with everything that is due then."""
     with worked(later):
-        for due in due_work(upstream):
+        for due in all_due_work():
             if due.task == "sweep":
                 sweep(upstream)
             elif due.task == "submit":
@@ -40,7 +41,7 @@ def work(upstream: Upstream, *, later: float = 0) -> None:
 def test_a_pending_job_is_cancelled_and_never_sent(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    assert "Nothing runs upstream" in cancel(job, upstream).message
+    assert "Nothing runs upstream" in cancel(job).message
     work(upstream)
     job.refresh_from_db()
     assert (job.status, sora.creates) == ("cancelled", [])
@@ -51,52 +52,61 @@ def test_a_pending_job_is_cancelled_and_never_sent(
 def test_what_has_ended_cannot_be_cancelled(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4", error_code="x")
     with pytest.raises(NotCancellable):
-        cancel(job, upstream)
+        cancel(job)
 
 
 def test_a_render_that_the_upstream_cannot_stop_runs_on_and_is_said(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     submit_next(upstream)
-    assert "cannot stop" in cancel(job, upstream).message
+    assert "cannot stop" in cancel(job).message
     work(upstream, later=60)
     assert sora.deleted == []
     assert only(job).state == "rendering"
 
 
-def test_a_render_that_the_upstream_can_stop_is_deleted_once(make_job: Callable[..., Job]) -> None:
+def test_a_render_that_the_upstream_can_stop_is_deleted_once(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(CANCELS)
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     submit_next(upstream)
     video_id = str(only(job).upstream_id)
-    assert "being stopped" in cancel(job, upstream).message
+    assert "being stopped" in cancel(job).message
     work(upstream)
     work(upstream)
     assert sora.deleted == [video_id]
     assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
 
 
-def test_nothing_is_asked_of_an_upstream_without_a_delete(make_job: Callable[..., Job]) -> None:
+def test_nothing_is_asked_of_an_upstream_without_a_delete(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, deletes=False))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
-    assert "rendered already" in cancel(job, upstream).message
+    assert "rendered already" in cancel(job).message
     retrieves = sora.retrieves
     work(upstream)
     assert (sora.deleted, sora.retrieves) == ([], retrieves)
     assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
 
 
-def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(make_job: Callable[..., Job]) -> None:
+def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(CANCELS)
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     submit_next(upstream)
-    cancel(job, upstream)
+    cancel(job)
     sora.delete_error = errors.Unavailable("502")
     work(upstream)
     assert only(job).state == "dropping"
@@ -105,23 +115,29 @@ def test_a_drop_is_committed_before_the_delete_and_survives_a_crash(make_job: Ca
     assert only(job).state == "dropped"
 
 
-def test_an_upstream_that_never_drops_is_left_alone_in_the_end(make_job: Callable[..., Job]) -> None:
+def test_an_upstream_that_never_drops_is_left_alone_in_the_end(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(CANCELS)
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     submit_next(upstream)
-    cancel(job, upstream)
+    cancel(job)
     sora.delete_error = errors.Rejected("Video is still being processed")
     for tries in range(12):
         work(upstream, later=tries * 700)
     assert only(job).state == "dropped"
 
 
-def test_a_drop_that_is_not_due_is_not_tried(make_job: Callable[..., Job]) -> None:
+def test_a_drop_that_is_not_due_is_not_tried(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(CANCELS)
+    configure(monkeypatch, upstream)
     job = make_job()
     submit_next(upstream)
-    cancel(job, upstream)
+    cancel(job)
     upstream.client.delete_error = errors.Unavailable("502")  # type: ignore[attr-defined]
     work(upstream)
     drop(only(job), upstream)
@@ -135,7 +151,7 @@ def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
     video_id = str(only(job).upstream_id)
     sora.complete(video_id)
     sweep(upstream)
-    assert "rendered already" in cancel(job, upstream).message
+    assert "rendered already" in cancel(job).message
     work(upstream)
     assert sora.deleted == [video_id]
     assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
@@ -143,21 +159,21 @@ def test_a_rendered_video_of_a_cancelled_job_is_dropped_and_stays_paid(
 
 
 def test_a_cancel_says_what_earlier_attempts_cost(
-    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_BILLS_FAILED = True
+    configure(monkeypatch, replace(upstream, bills_failed=True))
     submit_next(upstream)
     sora.fail(str(only(job).upstream_id))
     sweep(upstream)
     job.refresh_from_db()
-    assert "stays paid" in cancel(retry(job, upstream), upstream).message
+    assert "stays paid" in cancel(retry(job)).message
 
 
 @pytest.mark.parametrize("status", ["pending", "processing", "completed"])
 def test_only_what_failed_or_was_cancelled_is_retried(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, video="v.mp4")
     with pytest.raises(NotRetryable):
-        retry(job, upstream)
+        retry(job)
 
 
 def test_a_failed_render_is_sent_and_paid_again_only_on_request(
@@ -168,7 +184,7 @@ def test_a_failed_render_is_sent_and_paid_again_only_on_request(
     sweep(upstream)
     work(upstream, later=3600)
     assert len(sora.creates) == 1
-    again = retry(job, upstream)
+    again = retry(job)
     assert (again.status, again.error_code, again.failed_at, again.progress) == ("pending", "", None, 0)
     work(upstream)
     assert len(sora.creates) == 2
@@ -178,8 +194,8 @@ def test_a_retry_goes_on_with_a_render_that_still_runs(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     submit_next(upstream)
-    cancel(job, upstream)
-    assert retry(job, upstream).status == "processing"
+    cancel(job)
+    assert retry(job).status == "processing"
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     store(only(job), upstream)
@@ -191,8 +207,8 @@ def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sor
     submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
-    cancel(job, upstream)
-    assert retry(job, upstream).status == "processing"
+    cancel(job)
+    assert retry(job).status == "processing"
     work(upstream)
     assert Job.objects.get().status == "completed"
     assert len(sora.creates) == 1
@@ -207,7 +223,7 @@ def test_a_retry_revives_what_was_given_up_with_an_id(
         work(upstream)
         assert only(job).state == "given_up"
         job.refresh_from_db()
-        assert retry(job, upstream).status == "processing"
+        assert retry(job).status == "processing"
         assert (only(job).state, only(job).cost_state) == ("rendering", "settled")
         work(upstream)
         assert only(job).state == "rendering", "its clock was restarted"
@@ -221,14 +237,15 @@ def elsewhere(upstream: Upstream) -> tuple[Upstream, ScriptedClient]:
 
 
 def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one(
-    job: Job, upstream: Upstream, settings: Settings
+    job: Job, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit_next(upstream)
     present, sora = elsewhere(upstream)
+    configure(monkeypatch, present)
     with worked(settings.JOB_GIVE_UP_AFTER + 1):
         work(present)
         assert (only(job).state, Job.objects.get().error_code) == ("given_up", "gave_up")
-        assert retry(job, present).status == "pending"
+        assert retry(job).status == "pending"
         work(present)
     assert job.submissions.get(number=1).state == "given_up"
     assert (job.submissions.get(number=2).state, len(sora.creates)) == ("rendering", 1)
@@ -236,7 +253,7 @@ def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
 def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
-    job: Job, upstream: Upstream, settings: Settings, state: str
+    job: Job, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     submission = claim(upstream)
     assert submission is not None
@@ -245,29 +262,32 @@ def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
         cost_state="settled" if state == "rendered" else "reserved",
         upstream_id=None if state in {"sending", "unknown"} else "video_1",
     )
-    cancel(job, upstream)
+    cancel(job)
     present, sora = elsewhere(upstream)
+    configure(monkeypatch, present)
     with pytest.raises(RendersElsewhere, match="at scripted") as raised:
-        retry(job, present)
+        retry(job)
     assert job.submissions.count() == 1
     assert Job.objects.get().status == "cancelled"
     with worked(raised.value.wait + 1):
         for _ in range(2):
             work(present)
-        assert retry(job, present).status == "pending"
+        assert retry(job).status == "pending"
         work(present)
     assert len(sora.creates) == 1
 
 
 def test_back_at_the_upstream_of_the_past_a_retry_goes_on_with_what_it_has(
-    job: Job, upstream: Upstream, settings: Settings
+    job: Job, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit_next(upstream)
     present, _ = elsewhere(upstream)
+    configure(monkeypatch, present)
     with worked(settings.JOB_GIVE_UP_AFTER + 1):
         work(present)
         job.refresh_from_db()
-        assert retry(job, upstream).status == "processing"
+        configure(monkeypatch, upstream)
+        assert retry(job).status == "processing"
         assert only(job).state == "rendering"
 
 
@@ -283,7 +303,7 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
     for minutes in (61, 62):
         work(upstream, later=settings.JOB_GIVE_UP_AFTER + 60 * minutes)
     assert only(job).state == "given_up"
-    assert retry(job, upstream).status == "pending"
+    assert retry(job).status == "pending"
 
 
 def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_up(
@@ -318,8 +338,8 @@ def test_a_retry_opens_nothing_while_an_attempt_is_undecided(
     assert submission is not None
     upstream_id = "video_1" if state == "dropping" else None
     Submission.objects.filter(pk=submission.pk).update(state=state, upstream_id=upstream_id)
-    cancel(job, upstream)
-    assert retry(job, upstream).status == "pending"
+    cancel(job)
+    assert retry(job).status == "pending"
     assert claim(upstream) is None
 
 
@@ -329,9 +349,9 @@ def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(
     submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
-    cancel(job, upstream)
+    cancel(job)
     stale = Submission.objects.select_related("job").get()
-    retry(job, upstream)
+    retry(job)
     advance(stale, upstream)
     assert sora.deleted == []
     work(upstream, later=200)

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from tests.api.test_idempotency import waits_for_a_lock
+from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_reconcile import dropped, search_at, through_the_window
@@ -40,8 +41,7 @@ Out = pytest.CaptureFixture[str]
 def _window(settings: Settings, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SORA_RECONCILE_SECONDS = [2, 5, 15]
     settings.SORA_PROVIDER = "scripted"
-    for module in ("adopt", "undecided"):
-        monkeypatch.setattr(f"videos.management.commands.{module}.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_adopting_the_same_twice_changes_nothing(
     assert capsys.readouterr().out.endswith(f"has {video.id} already; nothing changed.\n")
     assert JobEvent.objects.count() == events
     assert sora.retrieves == 1, "what is known already needs no asking"
-    assert not decisions.adopt(unknown, video.id, upstream), "nor does one who comes at the same time"
+    assert not decisions.adopt(unknown, video.id), "nor does one who comes at the same time"
     assert JobEvent.objects.count() == events
 
 
@@ -189,7 +189,7 @@ def test_a_video_that_a_later_attempt_alike_may_have_made_is_adopted_only_by_for
 
 def test_a_submission_to_another_upstream_is_refused(unknown: Submission) -> None:
     Provider.objects.update(name="another")
-    refused("sent to another; the configured upstream is scripted", "adopt", name(unknown), "video_x")
+    refused("sent to another, which is not configured", "adopt", name(unknown), "video_x")
 
 
 @pytest.mark.parametrize("given", ["", "1", "not-a-job/1", "{job}", "{job}/x", "{job}/"])
@@ -257,7 +257,7 @@ def test_what_was_given_up_without_an_id_gets_one_and_is_stored_when_it_is_finis
 def test_the_adopted_video_of_a_cancelled_job_does_not_revive_it(
     job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    cancel(job, upstream)
+    cancel(job)
     call_command("adopt", name(unknown), its_video(unknown, sora).id)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("cancelled", "rendering")
@@ -280,7 +280,7 @@ def test_what_is_declared_absent_costs_nothing_and_is_sent_again_at_once(
 def test_a_cancelled_jobs_submission_that_is_declared_absent_is_not_sent_again(
     job: Job, unknown: Submission, upstream: Upstream, capsys: Out
 ) -> None:
-    cancel(job, upstream)
+    cancel(job)
     call_command("declare_absent", name(unknown))
     assert "its job is cancelled.\n" in capsys.readouterr().out
     assert not submit_next(upstream)
@@ -306,7 +306,7 @@ def test_what_is_declared_lost_counts_as_paid_and_a_retry_is_sent_again(
     assert "counts as paid; its job is failed.\n" in capsys.readouterr().out
     assert not submit_next(upstream)
     refused("only what is unknown can be declared lost", "declare_lost", name(unknown))
-    retry(job, upstream)
+    retry(job)
     assert submit_next(upstream)
     assert job.submissions.get(number=2).state == "rendering"
 
@@ -318,7 +318,7 @@ def test_what_was_declared_lost_is_gone_on_with_if_it_appears(
     video = its_video(unknown, sora)
     call_command("adopt", name(unknown), video.id)
     job.refresh_from_db()
-    retry(job, upstream)
+    retry(job)
     assert (job.submissions.get().state, job.submissions.get().upstream_id) == ("rendering", video.id)
     assert not submit_next(upstream)
 
@@ -326,7 +326,7 @@ def test_what_was_declared_lost_is_gone_on_with_if_it_appears(
 def test_a_cancelled_job_stays_so_if_its_create_is_declared_lost(
     job: Job, unknown: Submission, upstream: Upstream
 ) -> None:
-    cancel(job, upstream)
+    cancel(job)
     call_command("declare_lost", name(unknown))
     job.refresh_from_db()
     assert (job.status, only(job).cost_state) == ("cancelled", "settled")
@@ -359,9 +359,9 @@ def test_a_late_answer_for_what_an_operator_declared_absent_is_settled_when_it_w
 def test_a_retry_after_a_declared_absence_is_sent_once(
     job: Job, unknown: Submission, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    cancel(job, upstream)
+    cancel(job)
     call_command("declare_absent", name(unknown))
-    retry(job, upstream)
+    retry(job)
     assert submit_next(upstream)
     assert not submit_next(upstream)
     assert len(sora.creates) == 1
@@ -467,7 +467,7 @@ def test_without_a_list_all_that_is_unknown_waits_for_a_person(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
     listless = scripted(replace(OPENAI, lists=False))
-    monkeypatch.setattr("videos.management.commands.undecided.configured", lambda: listless)
+    configure(monkeypatch, listless)
     client: Any = listless.client
     client.before = raising(errors.OutcomeUnknown("timeout"))
     job = make_job()
@@ -546,7 +546,7 @@ def test_an_id_that_another_submission_gets_in_the_same_moment_is_refused(
     with pytest.raises(decisions.Refused, match="to another submission in this moment"):
         meeting(
             lambda: Submission.objects.filter(pk=other.pk).update(upstream_id=video.id),
-            lambda: decisions.adopt(unknown, video.id, upstream),
+            lambda: decisions.adopt(unknown, video.id),
         )
     unknown.refresh_from_db()
     assert (unknown.state, unknown.upstream_id) == ("unknown", None)
@@ -572,7 +572,7 @@ def test_an_id_that_another_gets_after_the_check_is_refused_as_well(
 
     monkeypatch.setattr(decisions, "_check_adoptable", then_another_gets_it)
     with pytest.raises(decisions.Refused, match="to another submission in this moment"):
-        decisions.adopt(unknown, video.id, upstream)
+        decisions.adopt(unknown, video.id)
     assert said_by_the_operator(unknown.job) == []
 
 
@@ -595,4 +595,4 @@ def test_an_operator_and_a_search_that_find_the_same_agree(
     submit_next(upstream)
     (video_id,) = sora.videos
     assert search_at(job, upstream, 2.5).upstream_id == video_id
-    assert not decisions.adopt(only(job), video_id, upstream)
+    assert not decisions.adopt(only(job), video_id)

@@ -18,7 +18,7 @@ from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
 from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
-from videos.queue.dispatch import advance, due_work
+from videos.queue.dispatch import advance, all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ DAYS = 3 * 24 * HOUR
 
 def look(upstream: Upstream) -> None:
     """One dispatch, and all that it gives to do."""
-    for due in due_work(upstream):
+    for due in all_due_work():
         if due.task == "sweep":
             sweep(upstream)
         elif due.submission_id is not None:
@@ -43,7 +43,7 @@ def after_downtime(seconds: float, upstream: Upstream) -> None:
 @pytest.fixture
 def rendering(job: Job, upstream: Upstream) -> Submission:
     submit_next(upstream)
-    due_work(upstream)
+    all_due_work()
     return only(job)
 
 
@@ -116,7 +116,7 @@ def test_a_retry_fetches_a_file_that_was_given_up_before_it_expired(
     assert (job.status, job.error_code) == ("failed", "result_lost")
     sora.content = b""
     with worked(later):
-        retry(job, upstream)
+        retry(job)
         look(upstream)
         look(upstream)
         assert submit_next(upstream) is whole, "what can be fetched is not paid again"
@@ -231,5 +231,5 @@ def test_while_we_work_no_deadline_moves(
 ) -> None:
     for seconds in range(0, 600, 30):
         with shifted(timedelta(seconds=seconds)):
-            due_work(upstream)
+            all_due_work()
     assert only(rendering.job).give_up_at == rendering.give_up_at

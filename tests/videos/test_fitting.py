@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 
 from upstreams.client.dialects import OPENAI
+from upstreams.client.dialects.vllm_omni import VLLM_OMNI
 from upstreams.offer import pricing
-from upstreams.offer.catalogue import SORA, AnyLength, AnySize, Catalogue, Model
+from upstreams.offer.catalogue import SORA, AnyLength, AnySize, Catalogue, Model, catalogue_of
 from upstreams.offer.fitting import fit
 from upstreams.offer.request import Priority, VideoRequest
 
@@ -167,19 +167,20 @@ def test_a_model_of_any_length_renders_whole_seconds_within_its_bounds(
 
 
 def test_prices_are_per_model_and_size() -> None:
-    assert pricing.cost("sora-2", "1280x720", "12") == Decimal("1.20")
-    assert pricing.cost(PRO, "1920x1080", "20") == Decimal("14.00")
-    assert pricing.cost("sora-2", "1920x1080", "4") is None
-    assert pricing.cost("veo", "1280x720", "4") is None
+    assert SORA.models["sora-2"].cost("1280x720", "12") == Decimal("1.20")
+    assert SORA.models[PRO].cost("1920x1080", "20") == Decimal("14.00")
+    assert SORA.models["sora-2"].cost("1920x1080", "4") is None
+    assert SORA.cost_of_sent("veo", "1280x720", "4") is None
 
 
-def test_own_prices_replace_the_published_ones(settings: Settings) -> None:
-    settings.SORA_PRICES = '{"wan": {"1280x720": 0.015, "720x1280": "0"}}'
-    assert pricing.cost("wan", "1280x720", "4") == Decimal("0.060")
-    assert pricing.cost("wan", "720x1280", "4") == 0
-    settings.SORA_PRICES = '{"wan": {"1280x720": "0.0000125"}}'
-    assert pricing.cost("wan", "1280x720", "4") == Decimal("0.0001"), "as exact as it is kept"
-    assert pricing.cost("sora-2", "1280x720", "4") is None
+def test_own_prices_replace_the_published_ones() -> None:
+    prices = pricing.table('{"wan": {"1280x720": 0.015, "720x1280": "0", "1080p": "0.0000125"}}')
+    wan = catalogue_of(VLLM_OMNI, "wan", prices).models["wan"]
+    assert wan.cost("1280x720", "4") == Decimal("0.060")
+    assert wan.cost("720x1280", "4") == 0
+    assert wan.cost("1920x1080", "4") == Decimal("0.0001"), "by resolution, as exact as it is kept"
+    assert wan.cost("854x480", "4") is None
+    assert catalogue_of(OPENAI, "", prices).models["sora-2"].cost("1280x720", "4") is None
 
 
 @pytest.mark.parametrize(
@@ -197,9 +198,8 @@ def test_own_prices_replace_the_published_ones(settings: Settings) -> None:
         "{}",
     ],
 )
-def test_absurd_prices_are_refused(settings: Settings, text: str) -> None:
+def test_absurd_prices_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         pricing.parse(text)
-    settings.SORA_PRICES = text
     with pytest.raises(ImproperlyConfigured):
-        pricing.per_second("m", "1x1")
+        pricing.table(text)

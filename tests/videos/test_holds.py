@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import raising
 from upstreams.client import errors
@@ -34,12 +35,14 @@ Ask = Callable[..., Job]
 
 @pytest.fixture(autouse=True)
 def _commands_use_the_scripted_upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videos.management.commands.cancel.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
 
 
 @pytest.fixture
-def upstream(upstream: Upstream) -> Upstream:
-    return replace(upstream, concurrency=100)
+def upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    wide = replace(upstream, concurrency=100)
+    configure(monkeypatch, wide)
+    return wide
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def ask(owner: User, upstream: Upstream) -> Ask:
     def ask(key: ApiKey | None = None, by: User = owner, group: Group | None = None) -> Job:
         nonlocal made
         made += 1
-        job = create(VideoRequest(prompt=f"boat {made}"), owner=by, api_key=key, upstream=upstream)
+        job = create(VideoRequest(prompt=f"boat {made}"), owner=by, api_key=key)
         Job.objects.filter(pk=job.pk).update(group=group)
         job.refresh_from_db()
         return job
@@ -81,10 +84,10 @@ def test_jobs_of_a_deactivated_account_are_held_until_it_is_active_again(
     group = Group.objects.create(owner=eve, limit=3)
     held, grouped, others = ask(by=eve), ask(by=eve, group=group), ask()
     User.objects.filter(pk=eve.pk).update(is_active=False)
-    assert queue_positions([others], upstream)[others.pk].position == 1
+    assert queue_positions([others])[others.pk].position == 1
     send_all(upstream)
     assert [status(job) for job in (held, grouped, others)] == ["pending", "pending", "processing"]
-    assert queue_positions([held], upstream)[held.pk].position is None
+    assert queue_positions([held])[held.pk].position is None
     User.objects.filter(pk=eve.pk).update(is_active=True)
     send_all(upstream)
     assert [status(job) for job in (held, grouped)] == ["processing", "processing"]
@@ -113,10 +116,10 @@ def test_a_job_that_another_key_asks_for_again_is_not_held_for_the_one_before(
     job = ask(key)
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     send_all(upstream)
-    cancel(job, upstream)
+    cancel(job)
     key.revoke()
     sora.before = None
-    assert retry(job, upstream, api_key=ApiKey.issue(owner, "new")[0]).status == "pending"
+    assert retry(job, api_key=ApiKey.issue(owner, "new")[0]).status == "pending"
     declare_absent(job.submissions.get())
     send_all(upstream)
     assert status(job) == "processing"
@@ -180,8 +183,8 @@ def test_a_retry_with_another_key_answers_for_a_held_job(
     job = ask(key)
     key.revoke()
     send_all(upstream)
-    cancel(job, upstream)
-    retry(job, upstream, api_key=ApiKey.issue(owner, "new")[0])
+    cancel(job)
+    retry(job, api_key=ApiKey.issue(owner, "new")[0])
     send_all(upstream)
     assert status(job) == "processing"
 
@@ -241,7 +244,7 @@ def test_a_render_of_theirs_is_stopped_upstream_if_it_can_be(
     ask: Ask, key: ApiKey, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     able = replace(upstream, dialect=replace(OPENAI, cancels=True))
-    monkeypatch.setattr("videos.management.commands.cancel.configured", lambda: able)
+    configure(monkeypatch, able)
     job = ask(key)
     send_all(upstream)
     call_command("cancel", key=key.pk, apply=True)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from accounts.models import Reservation, User
+from tests.configured import configure
 from tests.sora.test_hostile_values import EXTREMES, FIELDS, VALUES
 from tests.videos.scripted import clip
 from tests.videos.working import worked
@@ -126,7 +127,7 @@ class Hostile:
 
 
 @pytest.fixture
-def hostile() -> Iterator[Upstream]:
+def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     client = SoraClient(
         "http://hostile.test/v1",
         "k",
@@ -136,12 +137,14 @@ def hostile() -> Iterator[Upstream]:
         retry_delay=0.01,
         sleep=lambda _: None,
     )
-    yield Upstream("hostile", client, OPENAI, SORA, concurrency=2, deadline=2, lease=6)
+    found = Upstream("hostile", client, OPENAI, SORA, concurrency=2, deadline=2, lease=6)
+    configure(monkeypatch, found)
+    yield found
     client.close()
 
 
 def run_due(upstream: Upstream) -> None:
-    for work in dispatch.due_work(upstream):
+    for work in dispatch.all_due_work():
         match work.task:
             case "submit":
                 submit_next(upstream)
@@ -209,7 +212,7 @@ def _live_through(data: st.DataObject, hostile: Upstream, owner: User) -> set[st
             for method in (responses.POST, responses.GET, responses.DELETE):
                 mock.add_callback(method, re.compile(rf"{ROOT}.*"), server)
             jobs = [
-                create(VideoRequest(prompt=prompt), owner=owner, api_key=None, upstream=hostile)
+                create(VideoRequest(prompt=prompt), owner=owner, api_key=None)
                 for prompt in ("a boat", "a boat", "another")
             ]
             for second in (0, 3, 9, 30, 90_000, 270_000):
@@ -218,12 +221,12 @@ def _live_through(data: st.DataObject, hostile: Upstream, owner: User) -> set[st
                     run_due(hostile)
                     if second == 9:
                         for unfinished in Job.objects.filter(pk=jobs[0].pk, status__in=JOB_OPEN):
-                            cancel(unfinished, hostile)
+                            cancel(unfinished)
                     for line in audit(hostile).findings():
                         assert line.encode()
-                    for waiting in undecided(hostile):
+                    for waiting in undecided():
                         with suppress(Refused):
-                            adopt(waiting.submission, "video_9", hostile)
+                            adopt(waiting.submission, "video_9")
             check_books()
         return set(JobEvent.objects.filter(subject="submission").values_list("to_state", flat=True))
     finally:

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip, scripted
 from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
@@ -29,7 +30,7 @@ from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission, locked
 from videos.queue import providers
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work, probe
+from videos.queue.dispatch import advance, all_due_work, probe
 from videos.reconciliation import decisions
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +45,7 @@ def _window(settings: Settings) -> None:
 def work(upstream: Upstream, *, after: float) -> None:
     """All that is due so many seconds from now, but for sending."""
     with shifted(timedelta(seconds=after)):
-        for due in due_work(upstream):
+        for due in all_due_work():
             if due.task == "sweep":
                 sweep(upstream)
             elif due.task == "probe":
@@ -145,8 +146,8 @@ def test_of_an_id_without_a_date_an_operator_says_whose_it_is(
     (second,) = accepted(upstream, make_job)
     sora.complete(video_id)
     with pytest.raises(decisions.Refused, match="belongs to"):
-        decisions.adopt(second, video_id, upstream)
-    assert decisions.adopt(second, video_id, upstream, force=True)
+        decisions.adopt(second, video_id)
+    assert decisions.adopt(second, video_id, force=True)
     second.refresh_from_db()
     first.refresh_from_db()
     assert (second.upstream_id, first.id_reused, len(sora.creates)) == (video_id, True, 2)
@@ -211,13 +212,13 @@ def test_an_operator_gives_it_a_video_under_an_id_that_was_given_before(
     second = only(job)
     assert (second.state, second.create_succeeded) == ("unknown", True)
     with pytest.raises(decisions.Refused, match="has not ended"):
-        decisions.adopt(second, str(first.upstream_id), upstream, force=True)
+        decisions.adopt(second, str(first.upstream_id), force=True)
     until(upstream, 200)
     first.refresh_from_db()
     assert first.state == "lost"
     with pytest.raises(decisions.Refused, match="say --force"):
-        decisions.adopt(second, str(first.upstream_id), upstream)
-    assert decisions.adopt(second, str(first.upstream_id), upstream, force=True)
+        decisions.adopt(second, str(first.upstream_id))
+    assert decisions.adopt(second, str(first.upstream_id), force=True)
     first.refresh_from_db()
     assert (only(job).state, only(job).upstream_id) == ("rendering", first.upstream_id)
     assert first.id_reused
@@ -377,7 +378,7 @@ def test_a_cancel_deletes_no_other_video_that_has_its_id_now(
         sora.videos[before.id] = replace(before, created_at=before.created_at + timedelta(seconds=9))
     elif answer == "none":
         sora.retrieve_error = errors.Unavailable("502")
-    cancel(rendered.job, upstream)
+    cancel(rendered.job)
     work(upstream, after=1)
     rendered.refresh_from_db()
     assert rendered.state == ("dropping" if answer == "none" else "dropped")
@@ -420,7 +421,7 @@ def test_another_account_fails_no_job_and_gets_no_create(
     assert "is not the upstream that we know" in caplog.text
     assert provider().unrecognized_at is not None
     with pytest.raises(UpstreamUnavailable), shifted(timedelta(seconds=400)):
-        ask_now(renders[0].job, upstream)
+        ask_now(renders[0].job)
     # The setting is mended.
     sora.videos = had
     for after in (420, 440, 460):
@@ -491,8 +492,11 @@ def test_a_single_render_is_not_lost_where_the_upstream_shows_none_of_ours(
     assert provider().unrecognized_at is not None
 
 
-def test_without_a_list_it_is_asked_for_what_it_must_know(make_job: MakeJob) -> None:
+def test_without_a_list_it_is_asked_for_what_it_must_know(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, lists=False))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     lost, kept = accepted(upstream, make_job, "one", "two")
     had = dict(sora.videos)
@@ -543,13 +547,14 @@ def test_nothing_is_given_up_at_another_account(
     assert {each.state for each in Submission.objects.all()} == {"rendering"}
 
 
-def test_nothing_is_dropped_at_another_account(make_job: MakeJob) -> None:
+def test_nothing_is_dropped_at_another_account(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     one, _two = accepted(upstream, make_job, "one", "two")
     had = another_account(sora)
     work(upstream, after=6)
-    cancel(one.job, upstream)
+    cancel(one.job)
     until(upstream, 200)
     one.refresh_from_db()
     assert one.state == "rendering"
@@ -559,9 +564,12 @@ def test_nothing_is_dropped_at_another_account(make_job: MakeJob) -> None:
     assert sora.deleted == [one.upstream_id]
 
 
-def test_the_only_video_that_we_know_is_not_dropped_at_another_account(make_job: MakeJob) -> None:
+def test_the_only_video_that_we_know_is_not_dropped_at_another_account(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After that nothing would be known by which to tell the account, and an empty list proved absence."""
     upstream = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     (one,) = accepted(upstream, make_job, "one")
     sora.after = dropped
@@ -569,7 +577,7 @@ def test_the_only_video_that_we_know_is_not_dropped_at_another_account(make_job:
     submit_next(upstream)
     sora.after = None
     had = another_account(sora)
-    cancel(one.job, upstream)
+    cancel(one.job)
     until(upstream, 200)
     assert (only(paid).state, len(sora.creates)) == ("unknown", 2)
     assert provider().unrecognized_at is not None
@@ -580,11 +588,14 @@ def test_the_only_video_that_we_know_is_not_dropped_at_another_account(make_job:
     assert only(paid).state == "rendering"
 
 
-def test_a_delete_whose_answer_was_lost_is_known_to_be_ours(make_job: MakeJob) -> None:
+def test_a_delete_whose_answer_was_lost_is_known_to_be_ours(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     (one,) = accepted(upstream, make_job, "one")
-    cancel(one.job, upstream)
+    cancel(one.job)
     sora.delete_error = errors.Unavailable("502")
     work(upstream, after=1)
     sora.delete_error = None
@@ -605,7 +616,7 @@ def test_a_retry_waits_until_the_upstream_is_itself_again(
     another_account(sora)
     until(upstream, 60)
     job = Job.objects.get(pk=failed.job_id)
-    retry(job, upstream)
+    retry(job)
     with shifted(timedelta(seconds=60)):
         assert not submit_next(upstream)
     assert len(sora.creates) == 3
@@ -667,7 +678,7 @@ def test_a_video_of_another_account_is_adopted_by_nobody(
     there = sora.add(CreateRequest(**job.fitted))
     Provider.objects.update(unrecognized_at=database_now(), unrecognized_reason="it is another")
     with pytest.raises(decisions.Refused, match="not the upstream that we know"):
-        decisions.adopt(decisions.submission_named(f"{job.pk}/1"), there.id, upstream, force=True)
+        decisions.adopt(decisions.submission_named(f"{job.pk}/1"), there.id, force=True)
     until(upstream, 100)
     assert only(job).state == "unknown"
 
@@ -768,11 +779,14 @@ def test_a_create_that_kills_an_upstream_with_jobs_in_memory_is_sent_once(
     assert only(killer).state == "unknown"
 
 
-def test_what_was_dropped_is_not_expected_on_the_list(make_job: MakeJob) -> None:
+def test_what_was_dropped_is_not_expected_on_the_list(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     dropped_one, _kept = accepted(upstream, make_job, "one", "two")
-    cancel(dropped_one.job, upstream)
+    cancel(dropped_one.job)
     work(upstream, after=1)
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     job = make_job()
@@ -830,7 +844,7 @@ def test_a_job_that_is_asked_for_again_may_be_absent_once_more(
     search_at(job, upstream, 16)
     settings.SORA_MAX_RETRIES = 3
     with shifted(timedelta(seconds=20)):
-        retry(job, upstream)
+        retry(job)
         assert submit_next(upstream)
         search_at(job, upstream, 16)
     assert [each.state for each in job.submissions.order_by("number")] == ["absent", "absent"]

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only
 from upstreams.clock import database_now, shifted
@@ -18,7 +19,7 @@ from videos.lifecycle.following import observe, sweep
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue import claim, dispatch
-from videos.queue.dispatch import advance, due_work
+from videos.queue.dispatch import advance, all_due_work
 from videos.queue.isolation import isolated
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +38,7 @@ def breaking(function: Callable[..., Any], on: Callable[..., bool]) -> Callable[
 
 def run_due(upstream: Upstream, later: float) -> None:
     with shifted(timedelta(seconds=later)):
-        for work in due_work(upstream):
+        for work in all_due_work():
             if work.task == "sweep":
                 sweep.sweep(upstream)
             elif work.submission_id is not None:
@@ -97,7 +98,7 @@ def test_a_row_that_raises_is_shown_to_the_operator(
     submit_next(upstream)
     Submission.objects.update(state="rendered", cost_state="settled", due_at=database_now())
     monkeypatch.setattr(dispatch, "store", breaking(dispatch.store, lambda *_: True))
-    monkeypatch.setattr("videos.management.commands.undecided.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     run_due(upstream, 1)
     out = StringIO()
     call_command("undecided", stdout=out)
@@ -185,6 +186,6 @@ def test_a_row_that_cannot_be_ended_hides_no_other(
             lambda *args: str(bad.pk) in " ".join(map(str, args)),
         ),
     )
-    due_work(upstream)
+    all_due_work()
     assert only(good).state == ended
     assert (only(bad).state != ended, only(bad).faults) == (True, 1)

@@ -166,7 +166,7 @@ def test_neither_the_audit_nor_the_list_of_undecided_takes_it_for_the_end(
     add(sora, 20, created_at=datetime.now(UTC) + timedelta(hours=1))
     assert "cannot be read beyond" in audit(upstream).fault
     with shifted(timedelta(seconds=WINDOW[-1] + 1)):
-        (waiting,) = undecided(upstream)
+        (waiting,) = undecided()
     assert not waiting.searched
 
 

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.test_downtime import look
 from tests.videos.test_submit import only
@@ -226,7 +227,7 @@ def test_a_missing_file_is_fetched_again_on_a_sync_or_a_retry(
         completed.refresh_from_db()
         (media / str(completed.video.name)).unlink()
         assert is_missing(completed)
-        ask(completed, upstream)
+        ask(completed)
         look(upstream)
         completed.refresh_from_db()
         assert (completed.status, only(completed).state, only(completed).due_at) == (
@@ -249,7 +250,7 @@ def test_a_file_that_was_cut_short_in_the_media_is_not_served_and_is_fetched_aga
     damaged = media / str(completed.video.name)
     damaged.write_bytes(clip()[:100])
     assert api.get(content).status_code == 410
-    ask_now(completed, upstream)
+    ask_now(completed)
     look(upstream)
     response = api.get(content)
     assert b"".join(response.streaming_content) == clip()  # type: ignore[attr-defined]
@@ -258,17 +259,18 @@ def test_a_file_that_was_cut_short_in_the_media_is_not_served_and_is_fetched_aga
 
 def test_a_file_that_is_there_is_not_fetched_again(completed: Job, upstream: Upstream) -> None:
     with pytest.raises(NotSyncable):
-        ask_now(completed, upstream)
+        ask_now(completed)
     with pytest.raises(NotRetryable):
-        retry(completed, upstream)
+        retry(completed)
 
 
 def test_what_no_upstream_of_today_has_is_not_fetched_again(
-    completed: Job, upstream: Upstream, media: Path
+    completed: Job, upstream: Upstream, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (media / str(completed.video.name)).unlink()
+    configure(monkeypatch, replace(upstream, name="another"))
     with pytest.raises(NotSyncable):
-        ask_now(completed, replace(upstream, name="another"))
+        ask_now(completed)
 
 
 def test_a_file_that_is_gone_upstream_is_not_asked_for_again_for_ever(
@@ -276,7 +278,7 @@ def test_a_file_that_is_gone_upstream_is_not_asked_for_again_for_ever(
 ) -> None:
     (media / str(completed.video.name)).unlink()
     sora.content = errors.NotFound("expired")
-    ask_now(completed, upstream)
+    ask_now(completed)
     look(upstream)
     completed.refresh_from_db()
     assert (completed.status, only(completed).state, only(completed).due_at) == ("completed", "stored", None)
@@ -286,7 +288,7 @@ def test_a_refetch_that_fails_is_tried_again_and_one_without_media_waits(
     completed: Job, upstream: Upstream, sora: ScriptedClient, media: Path
 ) -> None:
     with unmounted(media):
-        ask_now(completed, upstream)
+        ask_now(completed)
         look(upstream)
         assert only(completed).due_at is not None
     (media / str(completed.video.name)).unlink()
@@ -304,7 +306,7 @@ def test_a_refetch_of_a_file_that_came_back_with_its_mount_fetches_nothing(
     completed: Job, upstream: Upstream, sora: ScriptedClient, media: Path
 ) -> None:
     with unmounted(media):
-        ask_now(completed, upstream)
+        ask_now(completed)
     sora.content = errors.Unavailable("nobody asks for it")
     look(upstream)
     assert (only(completed).due_at, only(completed).attempts) == (None, 0)
@@ -314,7 +316,7 @@ def test_an_operator_has_all_missing_files_fetched_again(
     completed: Job, send: Callable[[], Job], upstream: Upstream, media: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("videos.management.commands.media.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     send()
     look(upstream)
     for path in media.rglob("*.mp4"):

@@ -11,6 +11,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.clock import database_now
 from upstreams.models import Provider
@@ -34,7 +35,7 @@ MakeJob = Callable[..., Job]
 def places(*jobs: Job, upstream: Upstream) -> list[int | None]:
     """As they are now, freshly counted."""
     cache.clear()
-    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs])
     return [found.get(job.pk, QueuePosition()).position for job in jobs]
 
 
@@ -107,7 +108,7 @@ def test_times_are_null_until_a_render_of_that_kind_was_measured(
 ) -> None:
     rendered(make_job(duration=4), upstream, sora, 60)
     same, other = make_job(duration=4), make_job(duration=8)
-    found = queue_positions([same, other], upstream)
+    found = queue_positions([same, other])
     assert found[same.pk].done_at is not None
     assert (found[other.pk].done_at, found[other.pk].done_by) == (None, None)
 
@@ -119,7 +120,7 @@ def test_times_are_the_median_and_the_ninetieth_percentile(
         rendered(make_job(), upstream, sora, seconds)
     job = make_job()
     now = database_now()
-    found = queue_positions([job], upstream)[job.pk]
+    found = queue_positions([job])[job.pk]
     assert found.done_at
     assert found.done_by
     # A slot is free: it is sent at once.
@@ -128,15 +129,16 @@ def test_times_are_the_median_and_the_ninetieth_percentile(
 
 
 def test_a_wait_is_what_those_before_it_take(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered(make_job(), upstream, sora, 100)
     upstream = replace(upstream, concurrency=2)
+    configure(monkeypatch, upstream)
     jobs = [make_job() for _ in range(6)]
     submit_next(upstream), submit_next(upstream)
     now = database_now()
     cache.clear()
-    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs])
 
     def seconds(job: Job) -> float:
         at = found[job.pk].done_at
@@ -149,12 +151,12 @@ def test_a_wait_is_what_those_before_it_take(
 
 
 def test_a_wait_is_no_shorter_than_the_creates_per_minute_allow(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered(make_job(), upstream, sora, 10)
-    settings.SORA_REQUESTS_PER_MINUTE = 1
+    configure(monkeypatch, replace(upstream, requests_per_minute=1))
     jobs = [make_job() for _ in range(4)]
-    at = queue_positions(jobs, upstream)[jobs[3].pk].done_at
+    at = queue_positions(jobs)[jobs[3].pk].done_at
     assert at is not None
     assert abs((at - database_now()).total_seconds() - (3 * 60 + 10)) < 4
 
@@ -166,7 +168,7 @@ def test_a_group_waits_for_its_own(make_job: MakeJob, upstream: Upstream, sora: 
     Job.objects.filter(pk__in=[job.pk for job in jobs]).update(group=group)
     cache.clear()
     now = database_now()
-    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs], upstream)
+    found = queue_positions([Job.objects.get(pk=job.pk) for job in jobs])
     ends = [found[job.pk].done_at for job in jobs]
     assert [round((at - now).total_seconds(), -1) for at in ends if at] == [100, 200, 300, 400]
 
@@ -181,7 +183,7 @@ def test_a_groups_other_priorities_are_waited_for_too(
     Job.objects.filter(pk__in=[low.pk, *(job.pk for job in others)]).update(group=group)
     cache.clear()
     now = database_now()
-    found = queue_positions([Job.objects.get(pk=low.pk)], upstream)[low.pk]
+    found = queue_positions([Job.objects.get(pk=low.pk)])[low.pk]
     assert found.position == 11
     assert found.done_at
     assert abs((found.done_at - now).total_seconds() - 1100) < 5
@@ -194,7 +196,7 @@ def test_an_owner_who_may_run_few_waits_for_its_own(
     settings.MAX_IN_FLIGHT_JOBS = 1
     jobs = [make_job() for _ in range(5)]
     now = database_now()
-    at = queue_positions(jobs, upstream)[jobs[4].pk].done_at
+    at = queue_positions(jobs)[jobs[4].pk].done_at
     assert at is not None
     assert abs((at - now).total_seconds() - 500) < 5
 
@@ -205,7 +207,7 @@ def test_nothing_is_foretold_while_nothing_is_sent(
     rendered(make_job(), upstream, sora, 100)
     job = make_job()
     Provider.objects.update(stopped_at=database_now())
-    place = queue_positions([job], upstream)[job.pk]
+    place = queue_positions([job])[job.pk]
     assert (place.position, place.done_at, place.done_by) == (1, None, None)
 
 
@@ -216,9 +218,9 @@ def test_a_render_past_its_time_is_not_foretold_to_have_ended(
     job = make_job()
     submit_next(upstream)
     job = Job.objects.get(pk=job.pk)
-    assert queue_positions([job], upstream)[job.pk].done_at is not None
+    assert queue_positions([job])[job.pk].done_at is not None
     job.submissions.update(created_at=database_now() - timedelta(seconds=101))
-    assert queue_positions([Job.objects.get(pk=job.pk)], upstream)[job.pk] == QueuePosition(None, None, None)
+    assert queue_positions([Job.objects.get(pk=job.pk)])[job.pk] == QueuePosition(None, None, None)
 
 
 def test_a_page_of_jobs_is_placed_in_few_queries(
@@ -226,11 +228,9 @@ def test_a_page_of_jobs_is_placed_in_few_queries(
 ) -> None:
     jobs = [make_job() for _ in range(30)]
     page = list(owned_jobs(jobs[0].owner))
-    assert sorted(each.position or 0 for each in queue_positions(page, upstream).values()) == list(
-        range(1, 31)
-    )
+    assert sorted(each.position or 0 for each in queue_positions(page).values()) == list(range(1, 31))
     with django_assert_max_num_queries(6):
-        queue_positions(page, upstream)
+        queue_positions(page)
 
 
 def test_the_queue_is_counted_once_for_all_readers(
@@ -240,7 +240,7 @@ def test_the_queue_is_counted_once_for_all_readers(
     count = backlog._count
     monkeypatch.setattr(backlog, "_count", lambda provider: counted.append(1) or count(provider))
     for _ in range(5):
-        queue_positions([job], upstream)
+        queue_positions([job])
     assert counted == [1]
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -49,9 +50,10 @@ def events(job: Job) -> list[tuple[int, str, str]]:
 
 
 def test_concurrent_claims_respect_the_limit_and_take_each_job_once(
-    make_job: Callable[..., Job], upstream: Upstream
+    make_job: Callable[..., Job], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = replace(upstream, concurrency=5)
+    configure(monkeypatch, upstream)
     upstream.provider()
     for _ in range(30):
         make_job()
@@ -63,9 +65,10 @@ def test_concurrent_claims_respect_the_limit_and_take_each_job_once(
 
 
 def test_concurrent_claims_take_one_job_per_match_key(
-    make_job: Callable[..., Job], upstream: Upstream
+    make_job: Callable[..., Job], upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = replace(upstream, concurrency=50)
+    configure(monkeypatch, upstream)
     upstream.provider()
     for _ in range(10):
         make_job("the same")
@@ -79,7 +82,7 @@ def test_a_cancel_against_a_submit_leaves_one_story(
     job: Job, upstream: Upstream, sora: ScriptedClient, turn: int
 ) -> None:
     upstream.provider()
-    at_once(lambda: submit_next(upstream), lambda: cancel(job, upstream))
+    at_once(lambda: submit_next(upstream), lambda: cancel(job))
     job.refresh_from_db()
     assert job.status == "cancelled"
     states = list(job.submissions.values_list("state", flat=True))
@@ -91,9 +94,9 @@ def test_a_cancel_against_a_submit_leaves_one_story(
 
 @pytest.mark.parametrize("turn", range(5))
 def test_of_concurrent_cancels_and_retries_each_wins_once(job: Job, upstream: Upstream, turn: int) -> None:
-    cancels = at_once(*[lambda: cancel(job, upstream)] * 4)
+    cancels = at_once(*[lambda: cancel(job)] * 4)
     assert len([each for each in cancels if isinstance(each, NotCancellable)]) == 3
-    retries = at_once(*[lambda: retry(job, upstream)] * 4)
+    retries = at_once(*[lambda: retry(job)] * 4)
     assert len([each for each in retries if isinstance(each, NotRetryable)]) == 3
     assert [to for _, _, to in events(job)] == ["pending", "cancelled", "pending"]
 
@@ -106,7 +109,7 @@ def test_a_cancel_against_a_store_leaves_one_story(
     sora.complete(str(job.submissions.get().upstream_id))
     sweep(upstream)
     submission = job.submissions.get()
-    at_once(lambda: store(submission, upstream), lambda: cancel(job, upstream))
+    at_once(lambda: store(submission, upstream), lambda: cancel(job))
     job.refresh_from_db()
     submission.refresh_from_db()
     assert (job.status, submission.state) in {("completed", "stored"), ("cancelled", "rendered")}
@@ -114,9 +117,10 @@ def test_a_cancel_against_a_store_leaves_one_story(
 
 
 def test_concurrent_sweeps_record_an_end_once(
-    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = replace(upstream, concurrency=20)
+    configure(monkeypatch, upstream)
     jobs = [make_job() for _ in range(10)]
     for _ in jobs:
         submit_next(upstream)
@@ -178,8 +182,8 @@ def test_a_record_a_cancel_and_a_retry_hold_the_job(
 
     monkeypatch.setattr(Job, "move", looking)
     submit_next(upstream)
-    cancel(job, upstream)
-    retry(job, upstream)
+    cancel(job)
+    retry(job)
     assert held == [True, True, True]
 
 

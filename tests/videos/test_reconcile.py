@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
@@ -22,7 +23,7 @@ from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work
+from videos.queue.dispatch import advance, all_due_work
 from videos.reconciliation.decisions import declare_absent
 from videos.reconciliation.listing import NEAR
 from videos.reconciliation.reconcile import reconcile
@@ -49,7 +50,7 @@ def answered_500(video: Video) -> Video:
 def search_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
     """What the periodic look does for the job so many seconds after now."""
     with worked(seconds):
-        for work in due_work(upstream):
+        for work in all_due_work():
             if work.submission_id is not None:
                 advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
     job.refresh_from_db()
@@ -359,8 +360,11 @@ def test_a_video_that_is_dated_outside_its_create_ends_the_trust_in_the_list(
     assert through_the_window(job, upstream).state == "unknown"
 
 
-def test_a_dialect_that_proves_no_absence_leaves_it_to_a_person(make_job: Callable[..., Job]) -> None:
+def test_a_dialect_that_proves_no_absence_leaves_it_to_a_person(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, proves_absence=False))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
@@ -368,8 +372,11 @@ def test_a_dialect_that_proves_no_absence_leaves_it_to_a_person(make_job: Callab
     assert through_the_window(job, upstream).state == "unknown"
 
 
-def test_a_dialect_without_a_list_leaves_it_to_a_person(make_job: Callable[..., Job]) -> None:
+def test_a_dialect_without_a_list_leaves_it_to_a_person(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, lists=False))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     job = make_job()
     sora.before = raising(errors.OutcomeUnknown("timeout"))
@@ -408,7 +415,7 @@ def test_a_retry_begins_to_count_anew(
     assert job.status == "failed"
     settings.SORA_MAX_RETRIES = 1
     with shifted(timedelta(minutes=1)):
-        retry(job, upstream)
+        retry(job)
         assert submit_next(upstream)
         search_at(job, upstream, 16)
     assert job.status == "pending"
@@ -419,7 +426,7 @@ def test_an_adopted_render_of_a_cancelled_job_is_not_resent_nor_revived(
 ) -> None:
     sora.after = dropped
     submit_next(upstream)
-    cancel(job, upstream)
+    cancel(job)
     submission = search_at(job, upstream, 2.5)
     assert (job.status, submission.state) == ("cancelled", "rendering")
 
@@ -459,7 +466,7 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     lost = only(job)
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
-        retry(job, upstream)
+        retry(job)
         assert claim(upstream)
         video = sora.add(CreateRequest(**job.fitted))
         with locked(lost) as (locked_job, submission):
@@ -486,7 +493,7 @@ def test_a_retry_goes_on_with_an_earlier_attempt_that_was_accepted_after_all(
         sweep(upstream)
         job.refresh_from_db()
         assert job.status == "failed"
-        assert retry(job, upstream).status == "processing"
+        assert retry(job).status == "processing"
     first.refresh_from_db()
     assert (first.state, first.upstream_id) == ("rendering", video.id)
     assert len(sora.creates) == 2

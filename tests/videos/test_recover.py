@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from accounts.models import User
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Video, VideoPage
@@ -19,7 +20,7 @@ from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos import tasks
 from videos.models import Job, JobEvent, Submission
-from videos.queue.dispatch import due_work
+from videos.queue.dispatch import all_due_work
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
 
@@ -32,8 +33,7 @@ OLD = datetime.now(UTC) - timedelta(days=3)
 @pytest.fixture(autouse=True)
 def _here(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     forget_checks()
-    for module in ("videos.tasks", "videos.management.commands.recover"):
-        monkeypatch.setattr(f"{module}.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
 
 
 def restore(jobs: list[Job]) -> None:
@@ -73,7 +73,7 @@ def test_jobs_of_a_restored_backup_are_not_paid_again(
     assert len(sora.creates) == paid_before + 6, "nothing is paid before the books are compared"
     provider = upstream.provider()
     assert "newer than our books (6" in provider.stop_reason
-    assert not [work for work in due_work(upstream) if work.task == "submit"]
+    assert not [work for work in all_due_work() if work.task == "submit"]
 
     assert "Nothing was changed" in recover()
     assert Submission.objects.filter(job__in=jobs).count() == 0

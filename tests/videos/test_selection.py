@@ -11,6 +11,7 @@ from django.db.models import F
 from pytest_django import Settings
 
 from accounts.models import User
+from tests.configured import configure
 from tests.videos.test_races import at_once
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
@@ -64,9 +65,12 @@ def copies(job: Job, count: int, owner: User) -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 50])
-def test_an_owner_with_a_thousand_jobs_blocks_nobody(job: Job, upstream: Upstream, slots: int) -> None:
+def test_an_owner_with_a_thousand_jobs_blocks_nobody(
+    job: Job, upstream: Upstream, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One owner's 1,000 jobs were there before nine others' 10 each; of the first 100 each owner has ten."""
     upstream = replace(upstream, concurrency=slots)
+    configure(monkeypatch, upstream)
     owners = [job.owner, *(User.objects.create_user(f"owner {number}") for number in range(9))]
     job.asked_at -= timedelta(minutes=1)
     copies(job, 1000, owners[0])
@@ -157,8 +161,11 @@ def test_a_retry_begins_to_age_anew(job: Job, make_job: MakeJob, upstream: Upstr
     assert claimed(upstream, 1)[0].pk == other.pk
 
 
-def test_a_group_runs_no_more_than_its_limit_and_others_go_on(make_job: MakeJob, upstream: Upstream) -> None:
+def test_a_group_runs_no_more_than_its_limit_and_others_go_on(
+    make_job: MakeJob, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = replace(upstream, concurrency=9)
+    configure(monkeypatch, upstream)
     owner = make_job().owner
     group = Group.objects.create(owner=owner, limit=2)
     grouped = [make_job() for _ in range(4)]

@@ -17,6 +17,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from config.celery import share_out as on_worker_init
+from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip, eventually
 from upstreams.client import errors
@@ -98,7 +99,7 @@ def test_files_that_drip_keep_nothing_else_of_a_worker_from_its_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upstream = replace(upstream, concurrency=100)
-    monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     pks = render(make_job, upstream, sora, THREADS)
     dripping = Dripping()
     monkeypatch.setattr(sora, "download", dripping.download)
@@ -132,7 +133,7 @@ def test_files_that_dripped_before_leave_room_for_those_that_come_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upstream = replace(upstream, concurrency=100)
-    monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     *old, new = render(make_job, upstream, sora, THREADS)
     Submission.objects.filter(pk__in=old).update(attempts=1)
     dripping, whole = Dripping(), sora.download
@@ -157,7 +158,7 @@ def test_creates_that_hang_keep_no_file_from_being_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upstream = replace(upstream, concurrency=100)
-    monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     [pk] = render(make_job, upstream, sora, 1)
     for _ in range(THREADS):
         make_job()

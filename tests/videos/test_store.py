@@ -147,7 +147,7 @@ def test_a_job_cancelled_during_the_download_keeps_no_file(
         with whole(video_id, variant) as content:
             yield content
         if variant == "video":
-            cancel(Job.objects.get(), upstream)
+            cancel(Job.objects.get())
 
     monkeypatch.setattr(sora, "download", cancelled_meanwhile)
     store(rendered, upstream)
@@ -249,7 +249,7 @@ def test_a_fetch_that_goes_on_keeps_its_lease_but_for_a_cancel(
     def slowly() -> Iterator[bytes]:
         for number in range(3):
             if number == 1 and cancelled:
-                cancel(rendered.job, upstream)
+                cancel(rendered.job)
             yield clip()[number::3]
             due.append(only(rendered.job).due_at)
 

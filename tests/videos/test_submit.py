@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from pytest_django import Settings
 
+from tests.configured import configure, priced
 from tests.videos.scripted import ScriptedClient, scripted
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Video
@@ -18,7 +19,7 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission
 from videos.queue.claim import claim
-from videos.queue.dispatch import due_work, probe
+from videos.queue.dispatch import all_due_work, probe
 
 pytestmark = pytest.mark.django_db
 
@@ -56,9 +57,12 @@ def test_the_submission_is_committed_before_the_post(
     assert seen == [("sending", "reserved")]
 
 
-def test_high_before_normal_before_low_and_old_before_young(make_job: MakeJob, upstream: Upstream) -> None:
+def test_high_before_normal_before_low_and_old_before_young(
+    make_job: MakeJob, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [make_job(priority=name) for name in ("low", "normal", "high", "normal", "high")]
     upstream = replace(upstream, concurrency=9)
+    configure(monkeypatch, upstream)
     claimed = [claim(upstream) for _ in jobs]
     order = [submission.job_id for submission in claimed if submission]
     assert order == [jobs[2].pk, jobs[4].pk, jobs[1].pk, jobs[3].pk, jobs[0].pk]
@@ -77,9 +81,10 @@ def test_a_job_that_is_not_due_waits_while_others_go(make_job: MakeJob, upstream
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
 def test_every_live_submission_counts_for_the_concurrency(
-    make_job: MakeJob, upstream: Upstream, state: str
+    make_job: MakeJob, upstream: Upstream, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = replace(upstream, concurrency=1)
+    configure(monkeypatch, upstream)
     make_job(), make_job()
     first = claim(upstream)
     assert first is not None
@@ -94,12 +99,17 @@ def test_every_live_submission_counts_for_the_concurrency(
 
 
 def test_what_waits_for_a_person_keeps_no_place(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, settings: Settings
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four unknown creates would else stop an upstream of four places until somebody comes."""
     settings.SORA_RECONCILE_SECONDS = [2, 5, 15]
     settings.MAX_IN_FLIGHT_JOBS = 1
     upstream = replace(upstream, concurrency=1)
+    configure(monkeypatch, upstream)
     unknown = make_job()
     sora.before = raising(errors.OutcomeUnknown("reset"))
     assert submit_next(upstream)
@@ -143,7 +153,7 @@ def test_a_job_cancelled_after_its_claim_is_not_posted(
 ) -> None:
     submission = claim(upstream)
     assert submission is not None
-    cancel(job, upstream)
+    cancel(job)
     send(submission, upstream)
     assert sora.creates == []
     submission.refresh_from_db()
@@ -231,10 +241,10 @@ def test_an_unknown_outcome_is_never_sent_again(
 def test_an_expired_lease_is_an_unknown_outcome(job: Job, upstream: Upstream) -> None:
     claim(upstream)
     with shifted(timedelta(seconds=upstream.lease - 1)):
-        due_work(upstream)
+        all_due_work()
         assert only(job).state == "sending"
     with shifted(timedelta(seconds=upstream.lease + 1)):
-        due_work(upstream)
+        all_due_work()
         assert only(job).state == "unknown"
 
 
@@ -307,7 +317,7 @@ def test_a_wrong_key_pauses_the_queue_and_fails_no_job(
     assert provider.pause_reason == "401"
     sora.before, sora.probe_error = None, errors.Misconfigured("401", status=401)
     with shifted(timedelta(seconds=10)):
-        assert [work.task for work in due_work(upstream)] == ["probe"]
+        assert [work.task for work in all_due_work()] == ["probe"]
         probe(upstream)
         assert sora.probes == 1
         probe(upstream)
@@ -410,7 +420,7 @@ def test_a_late_answer_after_the_lease_is_still_taken(
 ) -> None:
     def slow(request: CreateRequest) -> None:
         with shifted(timedelta(seconds=upstream.lease + 1)):
-            due_work(upstream)
+            all_due_work()
         assert only(job).state == "unknown"
 
     sora.before = slow
@@ -464,10 +474,10 @@ def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, 
 
 
 def test_the_price_is_as_listed_and_unknown_where_it_is_not(
-    make_job: MakeJob, upstream: Upstream, settings: Settings
+    make_job: MakeJob, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = make_job(duration=8)
-    settings.SORA_PRICES = '{"another": {"1280x720": "1"}}'
+    configure(monkeypatch, priced(upstream, {}))
     unlisted = make_job()
     assert listed.estimated_cost == Decimal("0.80")
     assert unlisted.estimated_cost is None
@@ -477,12 +487,15 @@ def test_the_price_is_as_listed_and_unknown_where_it_is_not(
     assert only(unlisted).price is None
 
 
-def test_a_dispatch_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> None:
+def test_a_dispatch_hands_out_a_submit_for_each_free_slot(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(concurrency=2)
+    configure(monkeypatch, upstream)
 
     def submits() -> int:
         # On a busy machine the render may be due for a sweep by now as well.
-        return [work.task for work in due_work(upstream)].count("submit")
+        return [work.task for work in all_due_work()].count("submit")
 
     assert submits() == 0
     make_job()
@@ -492,15 +505,18 @@ def test_a_dispatch_hands_out_a_submit_for_each_free_slot(make_job: MakeJob) -> 
     assert submits() == 1
 
 
-def test_extra_fields_go_to_a_model_that_takes_them(make_job: MakeJob) -> None:
+def test_extra_fields_go_to_a_model_that_takes_them(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = replace(SORA.models["sora-2"], takes=frozenset({"seed", "fps", "negative_prompt"}))
     upstream = scripted(catalogue=Catalogue({"sora-2": model}, "sora-2"))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     from upstreams.offer.request import VideoRequest
     from videos.lifecycle.create import create
 
     owner = make_job().owner
     Job.objects.all().delete()
-    create(VideoRequest("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None, upstream=upstream)
+    create(VideoRequest("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None)
     submit_next(upstream)
     assert (sora.creates[0].negative_prompt, sora.creates[0].fps, sora.creates[0].seed) == ("rain", 30, 7)

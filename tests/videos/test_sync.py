@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only
 from tests.videos.working import worked
@@ -24,7 +25,7 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
 from videos.queue.claim import claim
-from videos.queue.dispatch import advance, due_work
+from videos.queue.dispatch import advance, all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +74,7 @@ def test_a_sweep_asks_by_pages_and_not_one_by_one(
 ) -> None:
     monkeypatch.setattr("tests.videos.scripted.PAGE", 25)
     upstream = replace(scripted(concurrency=500), client=sora)  # type: ignore[arg-type]
+    configure(monkeypatch, upstream)
     for _ in range(40):
         make_job()
         submit_next(upstream)
@@ -123,11 +125,11 @@ def test_a_failed_render_fails_the_job_with_the_upstreams_reason(
     rendering: Submission,
     upstream: Upstream,
     sora: ScriptedClient,
-    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
     bills: bool,
     cost: str,
 ) -> None:
-    settings.SORA_BILLS_FAILED = bills
+    configure(monkeypatch, replace(upstream, bills_failed=bills))
     sora.fail(upstream_id(rendering))
     job, submission = after_sweep(rendering, upstream)
     assert (job.status, job.error_code, job.error_message) == (
@@ -219,8 +221,11 @@ def test_two_looks_do_not_lose_a_render_however_far_apart(
         assert submission.state == state, seconds
 
 
-def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job]) -> None:
+def test_a_server_without_a_list_is_asked_one_by_one(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, lists=False))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     make_job()
     submit_next(upstream)
@@ -235,7 +240,7 @@ def test_a_server_without_a_list_is_asked_one_by_one(make_job: Callable[..., Job
 def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_as_it_ended(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient, phase: Phase
 ) -> None:
-    cancel(rendering.job, upstream)
+    cancel(rendering.job)
     sora.set(upstream_id(rendering), phase)
     job, submission = after_sweep(rendering, upstream)
     paid = phase in {Phase.COMPLETED, Phase.EXPIRED}
@@ -246,7 +251,7 @@ def test_a_render_that_ends_after_its_job_was_cancelled_is_dropped_and_settled_a
 def given_up(rendering: Submission, upstream: Upstream) -> None:
     """What the look and the sweep do with a render that outlasted our patience."""
     with worked(settings.JOB_GIVE_UP_AFTER + 1):
-        due_work(upstream)
+        all_due_work()
         sweep(upstream)
     rendering.refresh_from_db()
     assert rendering.state == "given_up"
@@ -270,7 +275,7 @@ def test_a_render_that_finished_while_we_were_away_is_not_given_up(
 ) -> None:
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 1)):
-        due_work(upstream)
+        all_due_work()
         _, submission = after_sweep(rendering, upstream)
     assert submission.state == "rendered"
 
@@ -282,12 +287,12 @@ def test_a_silent_upstream_is_waited_for_an_hour_longer(
     past = settings.JOB_GIVE_UP_AFTER + 1
     for minutes in range(0, 60, 10):
         with worked(past + 60 * minutes):
-            due_work(upstream)
+            all_due_work()
             _, submission = after_sweep(rendering, upstream)
         assert submission.state == "rendering", minutes
     with worked(past + 3600):
         after_sweep(rendering, upstream)
-        due_work(upstream)
+        all_due_work()
     rendering.refresh_from_db()
     assert rendering.state == "given_up"
 
@@ -312,7 +317,13 @@ def test_an_answer_ends_the_silence(rendering: Submission, upstream: Upstream, s
     ],
 )
 def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
-    job: Job, upstream: Upstream, state: str, job_status: str, after: str, job_after: str
+    job: Job,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    job_status: str,
+    after: str,
+    job_after: str,
 ) -> None:
     submission = claim(upstream)
     assert submission is not None
@@ -322,13 +333,13 @@ def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
         upstream_id=None if state == "unknown" else "video_1",
     )
     Job.objects.update(status=job_status)
-    other = replace(upstream, name="another")
+    configure(monkeypatch, replace(upstream, name="another"))
     with worked(settings.JOB_GIVE_UP_AFTER - 1):
-        due_work(other)
+        all_due_work()
         submission.refresh_from_db()
         assert submission.state == state
     with worked(settings.JOB_GIVE_UP_AFTER + 1):
-        due_work(other)
+        all_due_work()
     submission.refresh_from_db()
     assert (submission.state, submission.cost_state, Job.objects.get().status) == (
         after,
@@ -421,15 +432,18 @@ def test_while_the_list_fails_one_that_cannot_be_asked_after_hides_no_other(
     assert [only(job).state for job in jobs] == ["rendering", "rendered", "rendered"]
 
 
-def test_a_sweep_does_not_put_off_what_is_to_be_stopped(make_job: Callable[..., Job]) -> None:
+def test_a_sweep_does_not_put_off_what_is_to_be_stopped(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream = scripted(replace(OPENAI, cancels=True))
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     old, young = make_job(), make_job()
     submit_next(upstream), submit_next(upstream)
-    cancel(old, upstream)
+    cancel(old)
     with shifted(timedelta(seconds=5)):
         sweep(upstream)
-        work = [each.submission_id for each in due_work(upstream)]
+        work = [each.submission_id for each in all_due_work()]
     assert work == [only(old).pk]
     assert only(young).state == "rendering"
     assert sora.lists == 1
@@ -440,6 +454,7 @@ def test_of_many_that_are_asked_one_by_one_none_starves(
 ) -> None:
     monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_STRAGGLERS", 5)
     upstream = scripted(replace(OPENAI, lists=False), concurrency=50)
+    configure(monkeypatch, upstream)
     sora: ScriptedClient = upstream.client  # type: ignore[assignment]
     for _ in range(12):
         make_job()
@@ -459,7 +474,7 @@ def test_a_late_success_is_kept(
     sora.complete(upstream_id(rendering))
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
         for _ in range(2):
-            for work in due_work(upstream):
+            for work in all_due_work():
                 if work.submission_id:
                     advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
     job = Job.objects.get()
@@ -518,8 +533,9 @@ def test_a_render_revived_in_the_same_moment_is_not_given_up(
         return locked(submission)
 
     monkeypatch.setattr("videos.lifecycle.expiry.locked", revived_first)
+    configure(monkeypatch, replace(upstream, name="another"))
     with worked(settings.JOB_GIVE_UP_AFTER + 1):
-        due_work(replace(upstream, name="another"))
+        all_due_work()
     rendering.refresh_from_db()
     assert rendering.state == "rendering"
 

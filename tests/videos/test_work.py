@@ -6,21 +6,21 @@ import pytest
 from django.db import DatabaseError
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
 from videos import tasks
 from videos.management.commands import work as command
 from videos.models import Job, Submission
-from videos.queue.dispatch import Work, due_work
+from videos.queue.dispatch import Work, all_due_work
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _tasks_use_the_scripted_upstream(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videos.tasks.configured", lambda: upstream)
-    monkeypatch.setattr("videos.management.commands.work.configured", lambda: upstream)
+    configure(monkeypatch, upstream)
     # Its thread would write past the test's transaction, and so into the tests after it.
     monkeypatch.setattr(command.Pulse, "start", lambda self: None)
 
@@ -69,7 +69,7 @@ def test_every_kind_of_work_has_a_task_of_its_name(job: Job, upstream: Upstream)
 
     for name in ("dispatch", "submit", "sweep", "advance", "probe", "audit"):
         assert f"videos.{name}" in app.tasks
-    assert [work.task for work in due_work(upstream)] == ["submit"] * 4
+    assert [work.task for work in all_due_work()] == ["submit"] * 4
 
 
 def test_one_failing_task_does_not_end_the_work(
@@ -92,14 +92,14 @@ def test_the_work_outlasts_a_database_that_is_away(
     attempts = 0
     stopping: list[Any] = []
 
-    def away(upstream: Upstream) -> list[Work]:
+    def away() -> list[Work]:
         nonlocal attempts
         attempts += 1
         if attempts == 2:
             stopping[1](None, None)
         raise DatabaseError("away")
 
-    monkeypatch.setattr(command, "due_work", away)
+    monkeypatch.setattr(command, "all_due_work", away)
     monkeypatch.setattr(command.signal, "signal", lambda number, stop: stopping.append(stop))
     monkeypatch.setattr(command, "connections", type("None", (), {"close_all": staticmethod(lambda: None)}))
     running = threading.Thread(

@@ -1,9 +1,12 @@
 """A service with a webhook secret, and the hints that its workers would get."""
 
+from dataclasses import replace
+
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from tests.configured import configure
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET
 from upstreams.registry import Upstream
@@ -12,9 +15,8 @@ from videos.models import Job
 
 
 @pytest.fixture(autouse=True)
-def _secret(settings: Settings, upstream: Upstream) -> None:
-    settings.SORA_WEBHOOK_SECRET = [SECRET]
-    settings.SORA_PROVIDER = upstream.name
+def _secret(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, replace(upstream, webhook_secrets=(SECRET,)))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`POST /hooks/sora`: what is answered, and what is done."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.api.test_create import problem
+from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET, URL, event, headers, send
@@ -15,7 +17,7 @@ from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job
-from videos.queue.dispatch import Work, due_work
+from videos.queue.dispatch import Work, all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -28,13 +30,13 @@ def is_due(job: Job) -> bool:
 def test_a_completed_render_is_asked_after_at_once(
     hook: Client, rendering: str, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:
-    assert due_work(upstream) == []
+    assert all_due_work() == []
     sora.complete(rendering)
     response = send(hook, event(rendering))
     assert (response.status_code, response.content) == (204, b"")
     assert (sora.lists, sora.retrieves) == (0, 0)
     assert woken == ["dispatch"]
-    assert due_work(upstream) == [Work("sweep")]
+    assert all_due_work() == [Work("sweep", provider="scripted")]
     sweep(upstream)
     assert only(job).state == "rendered"
 
@@ -86,9 +88,9 @@ def test_an_id_that_is_nobodys_is_no_error(hook: Client, rendering: str, job: Jo
 
 
 def test_the_id_of_another_provider_is_nobodys(
-    hook: Client, rendering: str, job: Job, settings: Settings
+    hook: Client, rendering: str, job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SORA_PROVIDER = "another"
+    configure(monkeypatch, replace(upstream, name="another", webhook_secrets=(SECRET,)))
     assert send(hook, event(rendering)).status_code == 204
     assert not is_due(job)
 
@@ -142,8 +144,10 @@ def test_what_is_not_signed_just_now_with_the_secret_is_401_and_does_nothing(
     assert is_due(job)
 
 
-def test_without_a_secret_there_is_nothing_at_the_address(hook: Client, settings: Settings) -> None:
-    settings.SORA_WEBHOOK_SECRET = []
+def test_without_a_secret_there_is_nothing_at_the_address(
+    hook: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, upstream)
     for method in ("post", "get", "options"):
         here, nowhere = (getattr(hook, method)(address) for address in (URL, "/hooks/nothing"))
         assert (here.status_code, here.headers.keys()) == (404, nowhere.headers.keys())

@@ -30,31 +30,34 @@ _NO_ANSWER: Final = (errors.NotSent, errors.OutcomeUnknown, errors.Misconfigured
 
 
 class _Noted:
-    """The last answer that this process has seen and not yet written."""
+    """The last answers that this process has seen and not yet written, by upstream."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.answered_at: float | None = None
+        self.answered_at: dict[str, float] = {}
 
 
 _noted = _Noted()
 
 
-def note_answer() -> None:
+def note_answer(name: str) -> None:
     """Notes that the upstream has just given a usable answer."""
     with _noted.lock:
-        _noted.answered_at = time.monotonic()
+        _noted.answered_at[name] = time.monotonic()
 
 
-def write_down(name: str) -> None:
-    """Writes the last answer to the provider's row.
+def write_down() -> None:
+    """Writes the last answers to the providers' rows.
 
     Called between tasks, not after each call, so that the outcome of a create is recorded first.
     """
     with _noted.lock:
-        heard, _noted.answered_at = _noted.answered_at, None
-    if heard is None:
-        return
+        noted, _noted.answered_at = _noted.answered_at, {}
+    for name, heard in noted.items():
+        _write(name, heard)
+
+
+def _write(name: str, heard: float) -> None:
     try:
         at = in_database(heard - time.monotonic())
         older = Q(answered_at=None) | Q(answered_at__lt=at)
@@ -85,22 +88,26 @@ def ask_if_silent(name: str, client: SoraClient) -> bool:
     except _NO_ANSWER as error:
         logger.debug("%s gives no answer: %s", name, error)
     except errors.SoraError:
-        note_answer()
+        note_answer(name)
     else:
-        note_answer()
-    write_down(name)
+        note_answer(name)
+    write_down()
     return True
 
 
 class ObservedClient(SoraClient):
-    """The client, with each call timed and each answer noted."""
+    """The client of the upstream of this name, with each call timed and each answer noted."""
+
+    def __init__(self, *args: Any, name: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._name = name
 
     def create(self, request: CreateRequest, *, deadline: float | None = None) -> Video:
-        with _observed("create"):
+        with _observed(self._name, "create"):
             return super().create(request, deadline=deadline)
 
     def retrieve(self, video_id: str, *, deadline: float | None = None) -> Video:
-        with _observed("retrieve"):
+        with _observed(self._name, "retrieve"):
             return super().retrieve(video_id, deadline=deadline)
 
     def list(
@@ -111,23 +118,26 @@ class ObservedClient(SoraClient):
         *,
         deadline: float | None = None,
     ) -> VideoPage:
-        with _observed("list"):
+        with _observed(self._name, "list"):
             return super().list(after, limit, order, deadline=deadline)
 
     def delete(self, video_id: str) -> None:
-        with _observed("delete"):
+        with _observed(self._name, "delete"):
             super().delete(video_id)
 
     @contextmanager
     def download(
         self, video_id: str, variant: str = "video", *, deadline: float | None = None
     ) -> Iterator[Content]:
-        with _observed("download"), super().download(video_id, variant, deadline=deadline) as content:
+        with (
+            _observed(self._name, "download"),
+            super().download(video_id, variant, deadline=deadline) as content,
+        ):
             yield content
 
 
 @contextmanager
-def _observed(call: str) -> Iterator[None]:
+def _observed(name: str, call: str) -> Iterator[None]:
     begun = time.monotonic()
     error: BaseException | None = None
     try:
@@ -136,20 +146,18 @@ def _observed(call: str) -> Iterator[None]:
         error = raised
         raise
     finally:
-        _tell(call, time.monotonic() - begun, error)
+        _tell(name, call, time.monotonic() - begun, error)
 
 
-def _tell(call: str, seconds: float, error: BaseException | None) -> None:
+def _tell(name: str, call: str, seconds: float, error: BaseException | None) -> None:
     # Any other exception is the caller's own, such as a disk that is full.
     if error is not None and not isinstance(error, errors.SoraError):
         return
     if not isinstance(error, _NO_ANSWER):
-        note_answer()
+        note_answer(name)
     said: dict[str, Any] = {"call": call, "seconds": seconds, "error": type(error).__name__ if error else ""}
     upstream_called.send_robust(ObservedClient, **said)
     # Polls come all the time, and whoever asks says what it cannot do without an answer.
     log = logger.debug if call in {"retrieve", "list"} else logger.info
     fields = {"error": said["error"]} if error else {}
-    log(
-        LogEvent.CALL, call=call, provider=settings.SORA_PROVIDER, duration_ms=milliseconds(seconds), **fields
-    )
+    log(LogEvent.CALL, call=call, provider=name, duration_ms=milliseconds(seconds), **fields)

@@ -1,11 +1,13 @@
 """What an upstream offers: its models, and which sizes, lengths and fields each one takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects import Dialect
+from upstreams.offer import pricing
 
 # The fields of a create that not every server takes.
 OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed")
@@ -31,11 +33,21 @@ class AnyLength:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What one model renders: sizes as `WxH` in pixels, lengths in seconds as the wire spells them."""
+    """What one model renders: sizes as `WxH` in pixels, lengths in seconds as the wire spells them.
+
+    `prices`: dollars per second, by size or by resolution. `sends`: what the upstream calls it, if not by the
+    name that callers use.
+    """
 
     sizes: tuple[str, ...] | AnySize
     seconds: tuple[str, ...] | AnyLength
     takes: frozenset[str] = frozenset()
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
+    sends: str = ""
+
+    def cost(self, size: str, seconds: str) -> Decimal | None:
+        """Dollars for a render; None if its price is not listed."""
+        return pricing.cost(self.prices, size, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,13 @@ class Catalogue:
     models: Mapping[str, Model]
     default: str
 
+    def cost_of_sent(self, model: str, size: str, seconds: str) -> Decimal | None:
+        """Dollars for a render of what the upstream calls by this name; None if its price is not listed."""
+        for name, offered in self.models.items():
+            if (offered.sends or name) == model:
+                return offered.cost(size, seconds)
+        return None
+
 
 # Sizes by model and the longer lengths are from OpenAI's guide (edition of March 2026). Its OpenAPI file
 # never listed 1080p, 16 s and 20 s.
@@ -52,15 +71,16 @@ _SECONDS = ("4", "8", "12", "16", "20")
 _HD = ("720x1280", "1280x720")
 _SORA_2 = Model(sizes=_HD, seconds=_SECONDS)
 _SORA_2_PRO = Model(sizes=(*_HD, "1024x1792", "1792x1024", "1080x1920", "1920x1080"), seconds=_SECONDS)
+_SORA_MODELS: Final = {
+    "sora-2": _SORA_2,
+    "sora-2-2025-10-06": _SORA_2,
+    "sora-2-2025-12-08": _SORA_2,
+    "sora-2-pro": _SORA_2_PRO,
+    "sora-2-pro-2025-10-06": _SORA_2_PRO,
+}
 SORA: Final = Catalogue(
     MappingProxyType(
-        {
-            "sora-2": _SORA_2,
-            "sora-2-2025-10-06": _SORA_2,
-            "sora-2-2025-12-08": _SORA_2,
-            "sora-2-pro": _SORA_2_PRO,
-            "sora-2-pro-2025-10-06": _SORA_2_PRO,
-        }
+        {name: replace(each, prices=pricing.PUBLISHED[name]) for name, each in _SORA_MODELS.items()}
     ),
     default="sora-2",
 )
@@ -72,11 +92,17 @@ class NoSuchModel(ValueError):
     """The dialect has no such model, or its model must be named. Says what to do."""
 
 
-def catalogue_of(dialect: Dialect, model: str) -> Catalogue:
-    """The catalogue of an upstream of which only the dialect and, or "", a model are known.
+def catalogue_of(dialect: Dialect, model: str, prices: pricing.Prices = pricing.PUBLISHED) -> Catalogue:
+    """The catalogue of an upstream of which only the dialect and, or "", a model are known, at these prices.
 
     Raises NoSuchModel.
     """
+    catalogue = _unpriced(dialect, model)
+    priced = {name: replace(each, prices=prices.get(name, {})) for name, each in catalogue.models.items()}
+    return replace(catalogue, models=MappingProxyType(priced))
+
+
+def _unpriced(dialect: Dialect, model: str) -> Catalogue:
     if dialect.name == "openai":
         if model and model not in SORA.models:
             raise NoSuchModel(f"{model!r} is none of its models: {', '.join(SORA.models)}")

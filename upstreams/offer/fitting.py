@@ -17,6 +17,7 @@ from upstreams.offer.request import (
     FittedRequest,
     Priority,
     VideoRequest,
+    resolution_of,
 )
 
 
@@ -78,13 +79,15 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
     return FittedRequest(
         CreateRequest(
             prompt=f"{asked.prompt}\n\n{STYLES[asked.style]}" if asked.style else asked.prompt,
-            model=name,
+            model=model.sends or name,
             seconds=seconds,
             size=size,
             **optional,
         ),
         priority,
         adjustments.made,
+        model=name,
+        price=model.cost(size, seconds),
     )
 
 
@@ -131,7 +134,7 @@ class _Size:
     @property
     def resolution(self) -> str:
         """The usual name of its lines."""
-        return next((name for name, each in RESOLUTIONS.items() if each == self.lines), f"{self.lines}p")
+        return resolution_of(self.name)
 
     @property
     def ratio(self) -> float:

@@ -3,13 +3,19 @@
 import json
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from functools import cache
 from typing import Final
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from upstreams.offer.request import resolution_of
+
 CURRENCY: Final = "USD"
+
+# The key of a price that every size has which is not listed by itself.
+ANY_SIZE: Final = ""
+
+# Dollars per second, by model, then by size or resolution.
+Prices = Mapping[str, Mapping[str, Decimal]]
 
 _HD = ("720x1280", "1280x720")
 _TALL = ("1024x1792", "1792x1024")
@@ -20,19 +26,19 @@ _PRO = {
     **dict.fromkeys(_FULL_HD, Decimal("0.70")),
 }
 # OpenAI's last published prices, archived 2026-08-02.
-PUBLISHED: Final[Mapping[str, Mapping[str, Decimal]]] = {
+PUBLISHED: Final[Prices] = {
     "sora-2": dict.fromkeys(_HD, Decimal("0.10")),
     "sora-2-2025-10-06": dict.fromkeys(_HD, Decimal("0.10")),
     "sora-2-2025-12-08": dict.fromkeys(_HD, Decimal("0.10")),
     "sora-2-pro": _PRO,
     "sora-2-pro-2025-10-06": _PRO,
 }
-_MAX_PER_SECOND: Final = Decimal(1000)
+MAX_PER_SECOND: Final = Decimal(1000)
 # The rows' own; what is counted against a budget must be what is kept.
 _KEPT: Final = Decimal("0.0001")
 
 
-def parse(text: str) -> Mapping[str, Mapping[str, Decimal]]:
+def parse(text: str) -> Prices:
     """Reads SORA_PRICES: `{"model": {"WxH": "0.10"}}`; ValueError says what is wrong with it."""
     try:
         table = json.loads(text, parse_float=str, parse_int=str)
@@ -53,13 +59,13 @@ def _price(where: str, given: object) -> Decimal:
         price = Decimal(str(given))
     except InvalidOperation:
         raise ValueError(f"the price of {where} is no number: {given!r}") from None
-    if not price.is_finite() or not 0 <= price <= _MAX_PER_SECOND:
-        raise ValueError(f"the price of {where} must be from 0 to {_MAX_PER_SECOND} dollars, not {given!r}")
+    if not price.is_finite() or not 0 <= price <= MAX_PER_SECOND:
+        raise ValueError(f"the price of {where} must be from 0 to {MAX_PER_SECOND} dollars, not {given!r}")
     return price
 
 
-@cache
-def _table(text: str) -> Mapping[str, Mapping[str, Decimal]]:
+def table(text: str) -> Prices:
+    """The prices of SORA_PRICES, or the published ones if it is empty. Raises ImproperlyConfigured."""
     if not text:
         return PUBLISHED
     try:
@@ -68,17 +74,12 @@ def _table(text: str) -> Mapping[str, Mapping[str, Decimal]]:
         raise ImproperlyConfigured(f"SORA_PRICES: {error}.") from None
 
 
-def of_model(model: str) -> Mapping[str, Decimal]:
-    """Dollars per second by size, as far as they are listed."""
-    return _table(settings.SORA_PRICES).get(model, {})
+def per_second(prices: Mapping[str, Decimal], size: str) -> Decimal | None:
+    """Dollars per second of a size, or else of its resolution, or of any size; None if none is listed."""
+    return next((prices[key] for key in (size, resolution_of(size), ANY_SIZE) if key in prices), None)
 
 
-def per_second(model: str, size: str) -> Decimal | None:
-    """Dollars per second; None if the pair is not listed."""
-    return of_model(model).get(size)
-
-
-def cost(model: str, size: str, seconds: str) -> Decimal | None:
+def cost(prices: Mapping[str, Decimal], size: str, seconds: str) -> Decimal | None:
     """Dollars for a render, rounded as they are stored; None if its price is not listed."""
-    price = per_second(model, size)
+    price = per_second(prices, size)
     return None if price is None else (price * Decimal(seconds)).quantize(_KEPT, ROUND_HALF_UP)

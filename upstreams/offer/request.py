@@ -1,6 +1,7 @@
 """What a caller may ask for, and what is sent for it."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db import models
@@ -32,6 +33,16 @@ ASPECT_RATIOS: Final = {
     "9:21": 9 / 21,
 }
 
+
+def resolution_of(size: str) -> str:
+    """The usual name of a size `WxH`, by the pixels of its shorter side; "" if it is no such size."""
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        return ""
+    lines = min(int(width), int(height))
+    return next((name for name, each in RESOLUTIONS.items() if each == lines), f"{lines}p")
+
+
 # The protocol has no field for a style, so it goes with the prompt.
 STYLES: Final = {
     "fun": "Style: playful, bright and energetic.",
@@ -62,8 +73,16 @@ class VideoRequest:
 
 @dataclass(frozen=True, slots=True)
 class FittedRequest:
-    """What will be sent, and how it differs from what was asked."""
+    """What will be sent, how it differs from what was asked, and what it costs.
+
+    `model` is the name that callers use. `price` is in dollars, None if it is not listed. `upstream`: the
+    name of the upstream that it was fitted to. `match_key`: by which the list of that one shows it, or "".
+    """
 
     request: CreateRequest
     priority: Priority
     adjustments: list[dict[str, Any]]
+    model: str
+    price: Decimal | None
+    upstream: str = ""
+    match_key: str = ""

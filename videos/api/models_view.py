@@ -9,11 +9,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.budgets.reservations import dollars
+from upstreams import registry
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model
 from upstreams.offer.fitting import shapes_of
 from upstreams.offer.request import ASPECT_RATIOS, RESOLUTIONS
-from upstreams.registry import configured
 from videos.api.examples import answer
 
 _WIRE: Final = {"negative_prompt": "negativePrompt", "fps": "fps", "seed": "seed"}
@@ -29,11 +29,9 @@ class Durations(serializers.Serializer):  # type: ignore[type-arg]
     max = serializers.FloatField()
 
 
-class ModelView(serializers.Serializer):  # type: ignore[type-arg]
-    """A model, and what it takes."""
+class Offer(serializers.Serializer):  # type: ignore[type-arg]
+    """What one upstream renders with a model."""
 
-    id = serializers.CharField(help_text="The value of `model` in a request.")
-    default = serializers.BooleanField(help_text="Whether it is used if a request names no model.")
     upstream = serializers.CharField()
     resolutions = serializers.ListField(child=serializers.CharField())
     aspectRatios = serializers.ListField(child=serializers.CharField())
@@ -46,8 +44,17 @@ class ModelView(serializers.Serializer):  # type: ignore[type-arg]
         help_text="The optional fields that are sent. Others are named in `adjustments`.",
     )
     pricePerSecond = serializers.DictField(
-        child=serializers.CharField(), help_text="Dollars by size. A size that is missing has no known price."
+        child=serializers.CharField(),
+        help_text="Dollars by size or resolution, or for `any`. What is missing has no known price.",
     )
+
+
+class ModelView(serializers.Serializer):  # type: ignore[type-arg]
+    """A model, and which upstreams render it."""
+
+    id = serializers.CharField(help_text="The value of `model` in a request.")
+    default = serializers.BooleanField(help_text="Whether it is used if a request names no model.")
+    offers = Offer(many=True, help_text="One for each upstream; the preferred ones first.")
 
 
 class Models(serializers.Serializer):  # type: ignore[type-arg]
@@ -60,18 +67,22 @@ class Models(serializers.Serializer):  # type: ignore[type-arg]
 _EXAMPLE: Final = {
     "id": "sora-2",
     "default": True,
-    "upstream": "simulator",
-    "resolutions": ["720p"],
-    "aspectRatios": ["9:16", "16:9"],
-    "sizes": ["720x1280", "1280x720"],
-    "durations": {"values": [4.0, 8.0, 12.0, 16.0, 20.0], "min": 4.0, "max": 20.0},
-    "takes": [],
-    "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
+    "offers": [
+        {
+            "upstream": "simulator",
+            "resolutions": ["720p"],
+            "aspectRatios": ["9:16", "16:9"],
+            "sizes": ["720x1280", "1280x720"],
+            "durations": {"values": [4.0, 8.0, 12.0, 16.0, 20.0], "min": 4.0, "max": 20.0},
+            "takes": [],
+            "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
+        }
+    ],
 }
 
 
 class ModelsView(APIView):
-    """The models of the configured upstream."""
+    """The models of all configured upstreams."""
 
     @extend_schema(
         operation_id="getModels",
@@ -81,21 +92,20 @@ class ModelsView(APIView):
         examples=[answer({"models": [_EXAMPLE], "currency": "USD"})],
     )
     def get(self, request: Request) -> Response:
-        """Models with their sizes, lengths and prices. Asks nothing of the upstream."""
-        upstream = configured()
+        """Models with their sizes, lengths and prices. Asks nothing of an upstream."""
+        upstreams = registry.configured()
         models = [
             {
                 "id": name,
-                "default": name == upstream.catalogue.default,
-                "upstream": upstream.name,
-                **_offer(name, model),
+                "default": name == upstreams.default_model,
+                "offers": [_offer(each.name, each.catalogue.models[name]) for each in offering],
             }
-            for name, model in upstream.catalogue.models.items()
+            for name, offering in upstreams.models().items()
         ]
         return Response({"success": True, "data": {"models": models, "currency": pricing.CURRENCY}})
 
 
-def _offer(name: str, model: Model) -> dict[str, Any]:
+def _offer(upstream: str, model: Model) -> dict[str, Any]:
     if isinstance(model.sizes, AnySize):
         resolutions, ratios, sizes = list(RESOLUTIONS), list(ASPECT_RATIOS), None
     else:
@@ -107,10 +117,11 @@ def _offer(name: str, model: Model) -> dict[str, Any]:
         values = [float(each) for each in model.seconds]
         durations = {"values": values, "min": min(values), "max": max(values)}
     return {
+        "upstream": upstream,
         "resolutions": resolutions,
         "aspectRatios": ratios,
         "sizes": sizes,
         "durations": durations,
         "takes": sorted(_WIRE[field] for field in model.takes),
-        "pricePerSecond": {size: dollars(price) for size, price in pricing.of_model(name).items()},
+        "pricePerSecond": {size or "any": dollars(price) for size, price in model.prices.items()},
     }

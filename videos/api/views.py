@@ -18,9 +18,8 @@ from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
+from upstreams import registry
 from upstreams.offer import pricing
-from upstreams.offer.fitting import fit
-from upstreams.registry import configured
 from videos.api import examples
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
@@ -60,9 +59,6 @@ class VideoViewSet(GenericViewSet[Job]):
     def get_object(self) -> Job:
         return get_owned(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        return {**super().get_serializer_context(), "upstream": configured()}
-
     def _job(self, job: Job, **answer: Any) -> Response:
         return Response({"success": True, "data": self.get_serializer(job).data}, **answer)
 
@@ -85,7 +81,6 @@ class VideoViewSet(GenericViewSet[Job]):
             serializer.video_request(),
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
-            upstream=configured(),
         )
         answer = {
             "jobId": str(job.pk),
@@ -111,11 +106,10 @@ class VideoViewSet(GenericViewSet[Job]):
         """Fits and prices a request like a create, and creates nothing."""
         serializer = CreateVideo(data=request.data)
         serializer.is_valid(raise_exception=True)
-        fitted = fit(serializer.video_request(), configured().catalogue)
+        fitted = registry.configured().fit(serializer.video_request())
         sent = fitted.request
-        price = pricing.cost(sent.model, sent.size, sent.seconds)
         answer = {
-            "estimatedCost": dollars(price),
+            "estimatedCost": dollars(fitted.price),
             "currency": pricing.CURRENCY,
             "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
             "adjustments": fitted.adjustments,
@@ -173,7 +167,7 @@ class VideoViewSet(GenericViewSet[Job]):
     def destroy(self, request: Request, pk: str) -> Response:
         """Cancels a job at once. The message says what happens upstream."""
         job = self.get_object()
-        message = cancel(job, configured()).message
+        message = cancel(job).message
         answer = {"jobId": str(job.pk), "status": JobStatus.CANCELLED, "message": message}
         return Response({"success": True, "data": answer})
 
@@ -205,7 +199,7 @@ class VideoViewSet(GenericViewSet[Job]):
         return idempotent(request, lambda: self._retry())
 
     def _retry(self) -> Response:
-        job = retry(self.get_object(), configured(), api_key=key_of(self.request))
+        job = retry(self.get_object(), api_key=key_of(self.request))
         return self._job(self.get_queryset().get(pk=job.pk))
 
     @extend_schema(
@@ -228,9 +222,7 @@ class VideoViewSet(GenericViewSet[Job]):
         again after that time.
         """
         job = self.get_object()
-        headers = (
-            {} if (wait := ask_now(job, configured())) is None else {"Retry-After": str(math.ceil(wait))}
-        )
+        headers = {} if (wait := ask_now(job)) is None else {"Retry-After": str(math.ceil(wait))}
         return self._job(self.get_queryset().get(pk=job.pk), headers=headers)
 
     @extend_schema(

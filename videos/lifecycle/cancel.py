@@ -9,6 +9,7 @@ from django.db import transaction
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from upstreams import registry
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.clock import database_now, in_database
@@ -49,16 +50,15 @@ class Cancellation:
     runs_on: bool = False
 
 
-def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
+def cancel(job: Job, *, by: str = "caller") -> Cancellation:
     """Cancels a pending or processing job and returns what that means upstream. Raises NotCancellable."""
     with about(job), transaction.atomic():
         job = Job.lock(pk=job.pk)
         if not job.move(JobStatus.CANCELLED, detail={"by": by}, cancelled_at=database_now()):
             raise NotCancellable(job)
-        live = job.submissions.filter(state__in=LIVE).first()
-        if live is not None and (
-            live.state == _S.RENDERED or (live.state == _S.RENDERING and upstream.dialect.cancels)
-        ):
+        live = job.submissions.filter(state__in=LIVE).select_related("provider").first()
+        stoppable = live is not None and can_stop(live.provider.name)
+        if live is not None and (live.state == _S.RENDERED or (live.state == _S.RENDERING and stoppable)):
             Submission.objects.filter(pk=live.pk).update(due_at=database_now(), attempts=0)
             wake("dispatch")
     match live.state if live else None:
@@ -69,7 +69,7 @@ def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
             )
         case _S.RENDERED:
             return Cancellation("It had been rendered already and is paid; its file is dropped.")
-        case _S.RENDERING if upstream.dialect.cancels:
+        case _S.RENDERING if stoppable:
             return Cancellation("The render is being stopped upstream.")
         case _S.RENDERING:
             return Cancellation(
@@ -82,6 +82,12 @@ def cancel(job: Job, upstream: Upstream, *, by: str = "caller") -> Cancellation:
         "It was being sent: if the upstream accepted it, it runs there and is paid if it completes.",
         runs_on=True,
     )
+
+
+def can_stop(provider: str) -> bool:
+    """Whether renders there can be stopped: it is configured, and its dialect says so."""
+    upstream = registry.configured().get(provider)
+    return upstream is not None and upstream.dialect.cancels
 
 
 def drop(submission: Submission, upstream: Upstream) -> None:

@@ -9,7 +9,6 @@ from django.db import transaction
 from django.db.models import Q
 
 from upstreams.clock import database_now
-from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.models import Job
 from videos.states import JOB_OPEN, JobStatus
@@ -23,7 +22,7 @@ def count_open(which: Q) -> dict[str, int]:
     return {status: found.filter(status=status).count() for status in sorted(JOB_OPEN)}
 
 
-def cancel_many(which: Q, upstream: Upstream, *, by: str) -> int:
+def cancel_many(which: Q, *, by: str) -> int:
     """Cancels those of these jobs that are open, as a caller's own cancel does. Returns how many.
 
     It works in statements of bounded size, so no lock is held for longer than one takes. If a run is
@@ -37,7 +36,7 @@ def cancel_many(which: Q, upstream: Upstream, *, by: str) -> int:
     for some in _chunks(which & Q(status__in=JOB_OPEN)):
         for job in Job.objects.filter(pk__in=some).order_by("pk"):
             with suppress(NotCancellable):
-                cancel(job, upstream, by=by)
+                cancel(job, by=by)
                 cancelled += 1
     return cancelled
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
@@ -11,11 +10,10 @@ from rest_framework.exceptions import APIException
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
+from upstreams import registry
 from upstreams.clock import database_now
-from upstreams.offer import pricing
-from upstreams.offer.fitting import fit, fitted_fields
+from upstreams.offer.fitting import fitted_fields
 from upstreams.offer.request import FittedRequest, VideoRequest
-from upstreams.registry import Upstream
 from videos.log_context import request_id
 from videos.models import Group, Job, JobEvent
 from videos.queue.wake import wake
@@ -41,20 +39,20 @@ def create(
     *,
     owner: User,
     api_key: ApiKey | None,
-    upstream: Upstream,
 ) -> Job:
     """Accepts a job. When this returns, the job is pending and committed, and its price reserved.
 
-    Raises ValidationError if fitting is strict and the upstream does not offer the request; QueueFull; and
+    Raises ValidationError if no upstream has the model, or fitting is strict and none offers the request;
+    QueueFull; and
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
-    fitted = fit(asked, upstream.catalogue)
+    fitted = registry.configured().fit(asked)
     with transaction.atomic():
         # Takes the owner's counters, so that its creates are counted one after the other.
-        reservation = reserve(owner, api_key, price_of(fitted))
+        reservation = reserve(owner, api_key, fitted.price)
         ensure_queue_capacity(owner)
         request = ReservedRequest(asked, fitted, reservation)
-        (job,) = accept_all([request], owner=owner, api_key=api_key, upstream=upstream, group=None)
+        (job,) = accept_all([request], owner=owner, api_key=api_key, group=None)
         wake("submit")
     return job
 
@@ -69,18 +67,11 @@ class ReservedRequest:
     ref: str = ""
 
 
-def price_of(fitted: FittedRequest) -> Decimal | None:
-    """Dollars; None if the price is not listed."""
-    sent = fitted.request
-    return pricing.cost(sent.model, sent.size, sent.seconds)
-
-
 def accept_all(
     requests: Iterable[ReservedRequest],
     *,
     owner: User,
     api_key: ApiKey | None,
-    upstream: Upstream,
     group: Group | None,
 ) -> list[Job]:
     """Makes pending jobs, in the order of their ids. Called in the transaction that reserved their prices."""
@@ -102,14 +93,16 @@ def accept_all(
                 fps=asked.fps,
                 seed=asked.seed,
                 style=asked.style,
-                model=asked.model,
+                model=fitted.model,
+                strict=asked.strict,
                 priority=fitted.priority,
                 metadata=asked.metadata,
                 request_id=request_id(),
                 fitted=fitted_fields(fitted),
                 adjustments=fitted.adjustments,
-                match_key=upstream.dialect.match_key(fitted.request) or "",
-                estimated_cost=price_of(fitted),
+                upstream=fitted.upstream,
+                match_key=fitted.match_key,
+                estimated_cost=fitted.price,
                 reservation=request.reservation,
                 due_at=now,
                 created_at=now,

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F, Q
 
+from upstreams import registry
 from upstreams.clock import database_now, in_database
-from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import fail
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
@@ -48,7 +48,7 @@ def is_silent(submission: Submission) -> bool:
     return since is not None and last is not None and last - since >= _SILENCE
 
 
-def give_up_expired(upstream: Upstream) -> None:
+def give_up_expired() -> None:
     """Gives up submissions that are past their deadline and cannot be polled.
 
     The others are polled first, and the poll gives them up: after a downtime of ours, the upstream may have
@@ -56,10 +56,11 @@ def give_up_expired(upstream: Upstream) -> None:
     """
     silent = Q(state__in=[_S.UNKNOWN, _S.RENDERING], silent_at__gte=F("silent_since") + _SILENCE)
     unlisted = Q(state=_S.UNKNOWN, due_at__isnull=True)
-    not_ours_to_ask = ~Q(provider__name=upstream.name)
+    names = [upstream.name for upstream in registry.configured()]
+    not_ours_to_ask = ~Q(provider__name__in=names)
     past = Submission.objects.filter(state__in=_WAITING, give_up_at__lte=in_database())
     # Of what the wrong upstream was asked, nothing is given up.
-    past = past.exclude(provider__name=upstream.name, provider__unrecognized_at__isnull=False)
+    past = past.exclude(provider__name__in=names, provider__unrecognized_at__isnull=False)
     late_ones = past.filter(silent | unlisted | not_ours_to_ask)
     for late in late_ones.select_related("job", "provider"):
         with isolated(late), locked(late) as (job, submission):

@@ -7,18 +7,18 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey
+from upstreams import registry
 from upstreams.clock import database_now
-from upstreams.offer import pricing
-from upstreams.registry import Upstream
 from videos.lifecycle.create import ensure_queue_capacity
 from videos.log_context import about, request_id
 from videos.models import Job, Submission
 from videos.queue.wake import wake
 from videos.results.refetch import request_refetch
+from videos.routing.refit import asked_of
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
 
 
@@ -48,7 +48,7 @@ class RendersElsewhere(APIException):
         self.wait = max(1.0, (live.give_up_at - database_now()).total_seconds())
 
 
-def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job:
+def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
     """Retries a failed or cancelled job.
 
     It continues with a submission that still renders, or was given up with an upstream id. If there is none,
@@ -56,7 +56,7 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
     what another upstream has: that is given up in time, and only then is the job sent to this one. Raises
     NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
     """
-    if request_refetch(job, upstream):
+    if request_refetch(job):
         # It is completed, and stays so: only its file is missing.
         return job
     with about(job), transaction.atomic():
@@ -64,14 +64,15 @@ def retry(job: Job, upstream: Upstream, *, api_key: ApiKey | None = None) -> Job
         if job.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
             raise NotRetryable(job)
         live = job.submissions.filter(state__in=LIVE).select_related("provider").first()
-        if live is not None and live.provider.name != upstream.name:
+        if live is not None and registry.configured().get(live.provider.name) is None:
             raise RendersElsewhere(job, live)
-        to = JobStatus.PROCESSING if _has_render(job, upstream) else JobStatus.PENDING
+        to = JobStatus.PROCESSING if _has_render(job) else JobStatus.PENDING
         cleared = reopened_fields()
         if to == JobStatus.PROCESSING and job.started_at is None:
             cleared["started_at"] = cleared["asked_at"]
         job.move(to, detail={"by": "caller"}, **cleared)
         if to == JobStatus.PENDING:
+            job.exclusions.all().delete()
             # Who asks now answers for it, whichever key asked before.
             Job.objects.filter(pk=job.pk).update(api_key=api_key)
             if not job.submissions.filter(state__in=UNDECIDED).exists():
@@ -101,8 +102,15 @@ def reopened_fields() -> dict[str, Any]:
 
 def price_today(job: Job) -> Decimal | None:
     """Dollars that one more attempt costs; None if the price is not listed."""
-    sent = job.fitted
-    return pricing.cost(sent["model"], sent["size"], sent["seconds"])
+    upstream = registry.configured().get(job.upstream)
+    if upstream is not None:
+        sent = job.fitted
+        return upstream.catalogue.cost_of_sent(sent["model"], sent["size"], sent["seconds"])
+    try:
+        return registry.configured().fit(asked_of(job)).price
+    except ValidationError:
+        # No upstream renders it now; a claim fits it once one does.
+        return None
 
 
 def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
@@ -112,7 +120,7 @@ def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     job.attach_reservation(reserve(job.owner, api_key, price))
 
 
-def _has_render(job: Job, upstream: Upstream) -> bool:
+def _has_render(job: Job) -> bool:
     """Finds a render with which the job can continue. If it was given up, revives it."""
     attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
     if job.submissions.filter(state__in=attached).exists():
@@ -122,7 +130,7 @@ def _has_render(job: Job, upstream: Upstream) -> bool:
         state=SubmissionState.GIVEN_UP,
         upstream_id__isnull=False,
         id_reused=False,
-        provider__name=upstream.name,
+        provider__name__in=[upstream.name for upstream in registry.configured()],
     )
     last: Submission | None = given_up.order_by("-number").first()
     if last is None or job.submissions.filter(state__in=LIVE).exists():

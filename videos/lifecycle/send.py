@@ -19,6 +19,8 @@ from videos.models import Submission, locked
 from videos.queue.claim import claim
 from videos.queue.holds import ANSWERED_FOR
 from videos.queue.isolation import isolated
+from videos.routing.eligible import has_alternative
+from videos.routing.refit import exclude
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
 _FORBIDDEN = "403"
 _MIN_SECONDS: Final = 1.0
+# It does not have the model, or does not let this key use it: another upstream may.
+_ABOUT_UPSTREAM: Final = {403, 404, 501, "model_not_found"}
 
 
 def submit_next(upstream: Upstream) -> bool:
@@ -50,18 +54,18 @@ def send(submission: Submission, upstream: Upstream) -> None:
         request = CreateRequest(**submission.request)
         video = upstream.client.create(request, deadline=ends - time.monotonic())
     except errors.NotSent as error:
-        _back_off(submission, str(error), None)
+        _back_off(submission, upstream, str(error), None)
     except errors.Busy as error:
-        _back_off(submission, str(error), error.retry_after)
+        _back_off(submission, upstream, str(error), error.retry_after)
     except errors.Misconfigured as error:
         if error.status == 403 and _others_were_accepted(submission):
-            record_rejected(submission, errors.Rejected(str(error), status=error.status))
+            _refuse(submission, upstream, errors.Rejected(str(error), status=error.status))
         else:
-            _pause(submission, str(error), error.status)
+            _pause(submission, upstream, str(error), error.status)
     except errors.NotFound as error:
         _not_found(submission, error, upstream)
     except errors.Rejected as error:
-        record_rejected(submission, error)
+        _refuse(submission, upstream, error)
     except errors.OutcomeUnknown as error:
         # First what decides whether it may be sent again: the provider's row may be locked by others.
         record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
@@ -90,14 +94,14 @@ def _may_send(submission: Submission, upstream: Upstream) -> bool:
     ).exists()
 
 
-def _back_off(submission: Submission, reason: str, retry_after: float | None) -> None:
+def _back_off(submission: Submission, upstream: Upstream, reason: str, retry_after: float | None) -> None:
     """Backs off, because the upstream is busy or down."""
     provider = submission.provider
     wait = backoff(provider.failures) if retry_after is None else max(with_jitter(retry_after), _MIN_SECONDS)
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
     back_off(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
-    record_unsent(submission, reason, wait=wait)
+    record_unsent(submission, reason, wait=_unless_elsewhere(wait, submission, upstream))
 
 
 def _others_were_accepted(submission: Submission) -> bool:
@@ -113,7 +117,7 @@ def _others_were_accepted(submission: Submission) -> bool:
     return others.exclude(job=submission.job_id).exists()
 
 
-def _pause(submission: Submission, reason: str, status: int | None = None) -> None:
+def _pause(submission: Submission, upstream: Upstream, reason: str, status: int | None = None) -> None:
     """Pauses the provider until a probe succeeds, because the upstream refuses us and not this job."""
     provider = submission.provider
     if Provider.objects.filter(pk=provider.pk, paused_at=None).exists():
@@ -128,6 +132,7 @@ def _pause(submission: Submission, reason: str, status: int | None = None) -> No
     # If the upstream refuses only this job, others must be sent first.
     tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
     wait = probe_after(provider) + backoff(tries + 3, most=3600)
+    wait = _unless_elsewhere(wait, submission, upstream)
     record_unsent(submission, reason, wait=wait, code=str(status or ""))
 
 
@@ -136,6 +141,24 @@ def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstrea
     try:
         upstream.client.probe()
     except errors.SoraError as probed:
-        _pause(submission, f"{error} The probe failed as well: {probed}")
+        _pause(submission, upstream, f"{error} The probe failed as well: {probed}")
     else:
+        _refuse(submission, upstream, error)
+
+
+def _refuse(submission: Submission, upstream: Upstream, error: errors.Rejected) -> None:
+    """Fails the job; but if the refusal is about this upstream and not the job, another one may take it."""
+    about_upstream = (
+        error.status in _ABOUT_UPSTREAM or error.code in _ABOUT_UPSTREAM or error.param == "model"
+    )
+    if not (about_upstream and has_alternative(submission.job, upstream)):
         record_rejected(submission, error)
+        return
+    reason = f"The upstream refused the video: {error.message}"
+    exclude(submission.job, submission.provider, reason)
+    record_unsent(submission, reason, wait=0, code=str(error.status or error.code or ""))
+
+
+def _unless_elsewhere(wait: float, submission: Submission, upstream: Upstream) -> float:
+    """The seconds to wait, or none if another upstream may take the job at once."""
+    return 0 if has_alternative(submission.job, upstream) else wait

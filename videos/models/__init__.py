@@ -1,6 +1,7 @@
 """The rows: jobs, their paid attempts, their history."""
 
 from videos.models.event import JobEvent
+from videos.models.exclusion import Exclusion
 from videos.models.heartbeat import Heartbeat
 from videos.models.job import Group, Job, new_id
 from videos.models.media import MediaFolder
@@ -8,6 +9,7 @@ from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission, locked
 
 __all__ = [
+    "Exclusion",
     "Group",
     "Heartbeat",
     "Job",

@@ -72,6 +72,10 @@ class Job(models.Model):
     fitted = models.JSONField()
     adjustments = models.JSONField(default=list)
     match_key = models.CharField(max_length=64)
+    # The upstream that it was fitted to, and is sent to while that one takes creates; "" in rows from before.
+    upstream = models.CharField(max_length=100, blank=True, default="", db_default="")
+    # Whether it is sent only as it was asked for.
+    strict = models.BooleanField(default=False, db_default=False)
     # US dollars; null if the price is not listed.
     estimated_cost = models.DecimalField(max_digits=12, decimal_places=4, null=True)
     # What is set aside for the next attempt; a submission takes it over.

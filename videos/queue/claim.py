@@ -1,7 +1,7 @@
 """Claims the next job: commits its submission under a lease."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -16,7 +16,11 @@ from videos.models import Job, Submission
 from videos.queue.isolation import put_off
 from videos.queue.occupancy import occupying
 from videos.queue.selection import next_job, record_claim
+from videos.routing.refit import refit
 from videos.states import SubmissionState
+
+# Jobs that one claim finds to be for another upstream, or fits anew.
+_MAX_UNFIT: Final = 20
 
 
 def claim(upstream: Upstream) -> Submission | None:
@@ -37,6 +41,20 @@ def claim(upstream: Upstream) -> Submission | None:
         return None
 
 
+def _fitting_job(upstream: Upstream, provider: Provider, now: datetime, chosen: list[Job]) -> Job | None:
+    """The next job, fitted to this upstream. After some that are not for it, the next claim continues."""
+    for _ in range(_MAX_UNFIT):
+        job = next_job(upstream, provider)
+        if job is None:
+            return None
+        chosen[:] = [job]
+        was_fitted = job.upstream == upstream.name
+        # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
+        if refit(job, upstream, provider, now) and was_fitted:
+            return job
+    return None
+
+
 def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
     """Like `claim`. Adds the job to `chosen` before anything of it is used."""
     provider = upstream.provider()
@@ -47,14 +65,13 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
             return None
         live = occupying().filter(provider=provider)
         sending = live.filter(state=SubmissionState.SENDING).exists()
-        if not has_capacity(provider, now, sending=sending):
+        if not has_capacity(upstream, provider, now, sending=sending):
             return None
         if live.count() >= upstream.concurrency:
             return None
-        job = next_job(provider)
+        job = _fitting_job(upstream, provider, now, chosen)
         if job is None:
             return None
-        chosen.append(job)
         lease_until = now + timedelta(seconds=upstream.lease)
         fields: dict[str, Any] = {"lease_until": lease_until, "due_at": lease_until, "created_at": now}
         if offset := last_measured(provider, now):
@@ -63,6 +80,6 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
                 "clock_high": offset.high.total_seconds(),
             }
         submission = begin(job, provider, now, **fields)
-        consume_token(provider, now)
+        consume_token(upstream, provider, now)
         record_claim(provider, job.owner_id)
         return submission

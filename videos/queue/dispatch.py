@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db.models import F, Q
 
+from upstreams import registry
 from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.changes import Block, log_unblocked
 from upstreams.client import errors
@@ -40,41 +41,53 @@ class Work:
 
     task: str
     submission_id: int | None = None
+    # The name of the provider, of what concerns all of it.
+    provider: str = ""
     # Tells equal pieces of work apart that may run side by side.
     number: int = 0
 
     @property
-    def arguments(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, int | str]:
         """The arguments of the task."""
-        return {} if self.submission_id is None else {"submission_id": self.submission_id}
+        if self.submission_id is not None:
+            return {"submission_id": self.submission_id}
+        return {"provider": self.provider}
+
+
+def all_due_work() -> list[Work]:
+    """Judges expired leases and deadlines, and lists what is due at each upstream. Calling it twice is
+    harmless, because a worker claims work before it does it."""
+    record_working()
+    expire_leases()
+    give_up_expired()
+    return [work for upstream in registry.configured() for work in due_work(upstream)]
 
 
 def due_work(upstream: Upstream) -> list[Work]:
-    """Judges expired leases and deadlines, and lists what is due. Calling it twice is harmless, because a
-    worker claims work before it does it."""
-    record_working()
-    expire_leases()
-    give_up_expired(upstream)
+    """What is due at one upstream."""
     provider = upstream.provider()
     mine = Submission.objects.filter(provider=provider)
     work: list[Work] = []
     if provider.unrecognized_at is not None:
         # What it says counts for nothing.
-        return [Work("probe")]
+        return [Work("probe", provider=provider.name)]
     if provider.paused_at is not None:
-        work.append(Work("probe"))
+        work.append(Work("probe", provider=provider.name))
     elif (
         provider.takes_creates()
         and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
     ):
         # A message per free slot, so that several workers submit side by side.
         free = upstream.concurrency - occupying().filter(provider=provider).count()
-        work += [Work("submit", number=number) for number in range(min(free, _MAX_SUBMITTERS))]
+        work += [
+            Work("submit", provider=provider.name, number=number)
+            for number in range(min(free, _MAX_SUBMITTERS))
+        ]
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
     if swept.exists() and can_sweep(upstream, provider):
-        work.append(Work("sweep"))
+        work.append(Work("sweep", provider=provider.name))
     if audit_due(provider).exists():
-        work.append(Work("audit"))
+        work.append(Work("audit", provider=provider.name))
     due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
     attended = due.exclude(pk__in=swept).exclude(must_wait(provider))
     # What expires first goes first: files among themselves, and before what has no end.

@@ -19,9 +19,11 @@ from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.offer.request import Priority
+from upstreams.registry import Upstream
 from videos.models import Group, Job, OwnerRotation, Submission
 from videos.queue.holds import deactivated, hold_some, holding_keys
 from videos.queue.occupancy import occupying
+from videos.routing.eligible import eligible
 from videos.states import LIVE, UNDECIDED, JobStatus
 
 # Statements in one claim that mark held jobs of one lane. The next claim continues.
@@ -55,13 +57,14 @@ def effective_priority(priority: int, asked_at: datetime, now: datetime) -> int:
     return min(priority + int((now - asked_at) / timedelta(seconds=settings.PRIORITY_AGEING)), max(Priority))
 
 
-def next_job(provider: Provider) -> Job | None:
-    """The job that is claimed next, with its row locked; None if none may be sent now.
+def next_job(upstream: Upstream, provider: Provider) -> Job | None:
+    """The job that this upstream claims next, with its row locked; None if none may be sent now.
 
-    Among the jobs of the highest level, the owner whose last claim is oldest; among that owner's, the oldest
-    job. Called under the provider's lock.
+    Of those that it may take: among the jobs of the highest level, the owner whose last claim is oldest;
+    among that owner's, the oldest job. Called under the provider's lock.
     """
     now = database_now()
+    mine = eligible(upstream)
     last = last_claims(provider)
     live = occupying().filter(provider=provider)
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
@@ -80,6 +83,7 @@ def next_job(provider: Provider) -> Job | None:
         if job is not None:
             return job
         sendable = lane.jobs().filter(
+            mine,
             ~Exists(Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))),
             ~Exists(alike),
             due_at__lte=in_database(),

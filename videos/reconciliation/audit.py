@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.offer import pricing
+from upstreams.offer.catalogue import Catalogue
 from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.reconciliation.candidates import slim
@@ -38,6 +39,7 @@ class Audit:
 
     provider: str
     fault: str = ""
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue({}, ""))
     seen: int = 0
     # Everything on the list from here on was seen; None if the whole list was seen.
     since: datetime | None = None
@@ -50,7 +52,7 @@ class Audit:
         """One line each."""
         for video in self.orphans:
             made = f" of {video.created_at:%Y-%m-%d %H:%M:%S}" if video.created_at else ""
-            yield f"orphan {video.id}{made}: nobody owns it, price {dollars(price(video))}."
+            yield f"orphan {video.id}{made}: nobody owns it, price {dollars(price(video, self.catalogue))}."
         for submission in self.missing:
             yield (
                 f"missing {submission.upstream_id}: the list does not show it; it belongs to {submission}, "
@@ -69,11 +71,11 @@ class Audit:
         )
 
 
-def price(video: Video) -> Decimal | None:
+def price(video: Video, catalogue: Catalogue) -> Decimal | None:
     """What a video on the list cost; None if that is not known."""
     if video.model is None or video.size is None or video.seconds is None:
         return None
-    return pricing.cost(video.model, video.size, video.seconds)
+    return catalogue.cost_of_sent(video.model, video.size, video.seconds)
 
 
 def dollars(amount: Decimal | None) -> str:
@@ -127,6 +129,7 @@ def audit(upstream: Upstream) -> Audit:
     orphans, undated = _orphans(provider, listed, settled, upstream.dialect)
     return Audit(
         upstream.name,
+        catalogue=upstream.catalogue,
         seen=len(listed),
         since=None if ended else since,
         orphans=orphans,

@@ -16,7 +16,7 @@ from typing import Final
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from upstreams.breaker import respecting_retry_after
+from upstreams.breaker import back_off, respecting_retry_after
 from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 BEHIND: Final = "its list shows videos that are newer than our books"
 # Between two tries while the list cannot be read.
 _AGAIN_SECONDS: Final = 5.0
+_UNREAD: Final = "Its list, with which our books are compared, cannot be read"
 # Two lists of this length agree or need a person; more would only fill the memory.
 MAX_NEWER: Final = 1_000
 _S = SubmissionState
@@ -48,7 +49,7 @@ class _Checked:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.names: set[str] = set()
-        self.not_before = 0.0
+        self.not_before: dict[str, float] = {}
 
 
 _checked = _Checked()
@@ -58,7 +59,7 @@ def forget_checks() -> None:
     """Makes the next create of this process wait for a comparison, as after a start."""
     with _checked.lock:
         _checked.names.clear()
-        _checked.not_before = 0.0
+        _checked.not_before.clear()
 
 
 def may_create(upstream: Upstream) -> bool:
@@ -72,15 +73,20 @@ def may_create(upstream: Upstream) -> bool:
     if upstream.name in _checked.names and not _is_stale(provider):
         return True
     with _checked.lock:
-        if time.monotonic() < _checked.not_before or provider.backoff_seconds(Call.LIST):
+        if left := provider.backoff_seconds(Call.LIST):
+            back_off(provider, left, _UNREAD)
+            return False
+        if time.monotonic() < _checked.not_before.get(upstream.name, 0.0):
             return False
         try:
             newer = newer_than_books(upstream, provider)
         except (errors.Busy, errors.Unavailable) as error:
             if isinstance(error, NotCompared) and provider.books_waived:
                 return _pass(upstream)
-            _checked.not_before = time.monotonic() + _AGAIN_SECONDS
+            _checked.not_before[upstream.name] = time.monotonic() + _AGAIN_SECONDS
             logger.warning("Nothing is sent to %s until its list can be read: %s", upstream.name, error)
+            # So that callers see why they wait, and another upstream takes what it may.
+            back_off(provider, _AGAIN_SECONDS, f"{_UNREAD}: {error}")
             return False
         except errors.SoraError as error:
             # It takes creates and has no list for us: then there is nothing to compare with.
@@ -93,7 +99,11 @@ def may_create(upstream: Upstream) -> bool:
 
 
 def _pass(upstream: Upstream) -> bool:
-    Provider.objects.filter(name=upstream.name).update(books_checked_at=in_database())
+    mine = Provider.objects.filter(name=upstream.name)
+    mine.update(books_checked_at=in_database())
+    mine.filter(sending_backoff_reason__startswith=_UNREAD).update(
+        sending_backoff_until=None, sending_backoff_reason=""
+    )
     _checked.names.add(upstream.name)
     return True
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import IntegrityError
 
+from upstreams import registry
 from upstreams.client import errors
 from upstreams.client.types import Video, usable_id
 from upstreams.clock import database_now
@@ -40,14 +41,15 @@ def submission_named(name: str) -> Submission:
         ) from None
 
 
-def adopt(submission: Submission, upstream_id: str, upstream: Upstream, *, force: bool = False) -> bool:
+def adopt(submission: Submission, upstream_id: str, *, force: bool = False) -> bool:
     """Gives a submission without an id this video of the upstream; False if it already has it.
 
     Raises Refused. `force` takes a video that shows other fields or another date, and then ends the trust in
     the list, as accept does.
     """
-    if submission.provider.name != upstream.name:
-        raise Refused(f"It was sent to {submission.provider}; the configured upstream is {upstream.name}.")
+    upstream = registry.configured().get(submission.provider.name)
+    if upstream is None:
+        raise Refused(f"It was sent to {submission.provider}, which is not configured.")
     if submission.upstream_id == upstream_id:
         return False
     if submission.provider.unrecognized_at is not None:

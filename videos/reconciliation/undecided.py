@@ -8,7 +8,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models import Q
 
+from upstreams import registry
 from upstreams.client import errors
+from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
@@ -29,11 +31,13 @@ class Undecided:
     candidates: tuple[Video, ...]
     # Whether the list was read back to it.
     searched: bool
+    # Of its upstream, if that is configured.
+    dialect: Dialect | None
     # Why its list can never prove it absent; "" if it may.
     reason: str = ""
 
 
-def undecided(upstream: Upstream) -> Iterator[Undecided]:
+def undecided() -> Iterator[Undecided]:
     """The submissions that are still unknown after their window, oldest first."""
     now = database_now()
     window = timedelta(seconds=settings.SORA_RECONCILE_SECONDS[-1])
@@ -42,18 +46,23 @@ def undecided(upstream: Upstream) -> Iterator[Undecided]:
         Q(due_at__isnull=True) | Q(unknown_at__lte=now - window), state=SubmissionState.UNKNOWN
     )
     found = list(waiting.select_related("job", "provider").order_by("created_at"))
-    mine = [each for each in found if each.provider.name == upstream.name]
-    listed, searched = _listed(upstream, mine) if mine and upstream.dialect.lists else ({}, False)
+    listed: dict[str, tuple[dict[str, Video], bool]] = {}
+    for upstream in registry.configured():
+        mine = [each for each in found if each.provider.name == upstream.name]
+        listed[upstream.name] = _listed(upstream, mine) if mine and upstream.dialect.lists else ({}, False)
     for submission in found:
-        if submission not in mine:
-            yield Undecided(submission, now - submission.created_at, (), searched=False)
+        its = registry.configured().get(submission.provider.name)
+        age = now - submission.created_at
+        if its is None:
+            yield Undecided(submission, age, (), searched=False, dialect=None)
             continue
+        videos, searched = listed[its.name]
         possible = {
-            video.id: video for video in listed.values() if may_be_its(video, submission, upstream.dialect)
+            video.id: video for video in videos.values() if may_be_its(video, submission, its.dialect)
         }
         candidates = unowned(submission.provider, possible)
-        reason = needs_person(submission.job, submission, upstream)
-        yield Undecided(submission, now - submission.created_at, candidates, searched, reason)
+        reason = needs_person(submission.job, submission, its)
+        yield Undecided(submission, age, candidates, searched, its.dialect, reason)
 
 
 def _listed(upstream: Upstream, waiting: list[Submission]) -> tuple[dict[str, Video], bool]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.core.files.storage import default_storage
 
+from upstreams import registry
 from upstreams.client import errors
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
@@ -41,12 +42,13 @@ def is_missing(job: Job) -> bool:
     return job.file_size is not None and size != job.file_size
 
 
-def request_refetch(job: Job, upstream: Upstream) -> bool:
+def request_refetch(job: Job) -> bool:
     """Requests a new fetch of a missing file; False if it is not missing, or no configured upstream may have
     it."""
     if not is_missing(job):
         return False
-    stored = Submission.objects.filter(job=job, state=SubmissionState.STORED, provider__name=upstream.name)
+    names = [upstream.name for upstream in registry.configured()]
+    stored = Submission.objects.filter(job=job, state=SubmissionState.STORED, provider__name__in=names)
     stored.filter(due_at=None).update(due_at=in_database(), attempts=0)
     if not stored.exists():
         return False
@@ -54,7 +56,7 @@ def request_refetch(job: Job, upstream: Upstream) -> bool:
     return True
 
 
-def request_missing(upstream: Upstream) -> Iterator[tuple[Job, bool]]:
+def request_missing() -> Iterator[tuple[Job, bool]]:
     """Every completed job whose file is missing, and whether a new fetch was requested."""
     last = UUID(int=0)
     while True:
@@ -65,7 +67,7 @@ def request_missing(upstream: Upstream) -> Iterator[tuple[Job, bool]]:
         last = jobs[-1].pk
         for job in jobs:
             if is_missing(job):
-                yield job, request_refetch(job, upstream)
+                yield job, request_refetch(job)
 
 
 def refetch(submission: Submission, upstream: Upstream) -> None:

@@ -240,8 +240,8 @@ GUARDS: Final = (
     ),
     Guard(
         "a webhook's signature is asked for",
-        "webhooks.views:SoraHookView.post",
-        "verify(request.headers, body, settings.SORA_WEBHOOK_SECRET)",
+        "webhooks.views:_verify",
+        "verify(request.headers, body, upstream.webhook_secrets)",
         'request.headers.get("webhook-id", "")',
         "tests/webhooks/test_sora_hook.py",
     ),
@@ -283,7 +283,7 @@ GUARDS: Final = (
     Guard(
         "without a secret there is no hook",
         "webhooks.views:SoraHookView.dispatch",
-        "not settings.SORA_WEBHOOK_SECRET",
+        "not any(upstream.webhook_secrets for upstream in registry.configured())",
         "False",
         "tests/webhooks/test_sora_hook.py",
     ),

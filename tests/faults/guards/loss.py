@@ -30,7 +30,7 @@ GUARDS: Final = (
     ),
     Guard(
         "expired leases are judged",
-        "videos.queue.dispatch:due_work",
+        "videos.queue.dispatch:all_due_work",
         "expire_leases()",
         "",
         "tests/videos/test_submit.py",

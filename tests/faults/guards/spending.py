@@ -95,7 +95,7 @@ GUARDS: Final = (
     Guard(
         "a create is counted before it is accepted",
         "videos.lifecycle.create:create",
-        "reserve(owner, api_key, price_of(fitted))",
+        "reserve(owner, api_key, fitted.price)",
         "None",
         "tests/accounts/test_budgets.py",
     ),

@@ -193,7 +193,7 @@ class JobView(serializers.ModelSerializer[Job]):
         if self._positions is None:
             together: Any = self.instance if self.parent is None else self.parent.instance
             jobs = [together] if isinstance(together, Job) else together
-            self._positions = queue_positions(jobs, self.context["upstream"])
+            self._positions = queue_positions(jobs)
         return self._positions.get(job.pk, QueuePosition())
 
     @extend_schema_field(WaitingView(allow_null=True))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
+from upstreams import registry
 from upstreams.client.types import Phase, Video
 from upstreams.clock import database_now, in_database
 from videos.lifecycle.expiry import give_up_if_expired
@@ -90,7 +91,7 @@ def _late_success_wanted(job: Job) -> bool:
 
 
 def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
-    cost = CostState.SETTLED if settings.SORA_BILLS_FAILED else CostState.RELEASED
+    cost = CostState.SETTLED if _bills_failed(submission) else CostState.RELEASED
     detail = {"upstream": video.status}
     if submission.state == SubmissionState.DROPPING or job.status == JobStatus.CANCELLED:
         if video.phase == Phase.EXPIRED:
@@ -108,6 +109,11 @@ def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
             job.move(JobStatus.CANCELLED, detail={"by": "upstream"}, cancelled_at=database_now())
         else:
             fail(job, code, message)
+
+
+def _bills_failed(submission: Submission) -> bool:
+    upstream = registry.configured().get(submission.provider.name)
+    return upstream is not None and upstream.bills_failed
 
 
 def is_lost(submission: Submission) -> bool:

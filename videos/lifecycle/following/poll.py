@@ -7,6 +7,7 @@ from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from upstreams import registry
 from upstreams.breaker import respecting_retry_after
 from upstreams.calls.brief_calls import MAX_SECONDS, TooSlow, brief_calls
 from upstreams.client import errors
@@ -102,19 +103,21 @@ class UpstreamUnavailable(APIException):
         self.wait = getattr(error, "retry_after", None) or ASK_AGAIN_SECONDS
 
 
-def ask_now(job: Job, upstream: Upstream) -> float | None:
+def ask_now(job: Job) -> float | None:
     """Asks the upstream about a caller's job, if it has it. Raises NotSyncable, UpstreamUnavailable.
 
     The caller waits at most a second for the answer. If it takes longer, a worker asks at once, and this
     returns the seconds after which to read the job again. If the file of a completed job is missing here, a
     worker fetches it again in the same way.
     """
-    if request_refetch(job, upstream):
+    if request_refetch(job):
         return ASK_AGAIN_SECONDS
     if job.status not in JOB_OPEN:
         raise NotSyncable(job)
-    submission = job.submissions.filter(state=SubmissionState.RENDERING, provider__name=upstream.name).first()
-    if submission is None:
+    rendering = job.submissions.filter(state=SubmissionState.RENDERING).select_related("provider")
+    submission = rendering.first()
+    upstream = registry.configured().get(submission.provider.name) if submission else None
+    if submission is None or upstream is None:
         wake("dispatch")
         return None
     began = time.monotonic()

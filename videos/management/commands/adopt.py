@@ -5,7 +5,6 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
-from upstreams.registry import configured
 from videos.reconciliation import decisions
 
 
@@ -26,7 +25,7 @@ class Command(EscapingCommand):
         """Prints the new states of the submission and its job."""
         try:
             row = decisions.submission_named(submission)
-            adopted = decisions.adopt(row, upstream_id, configured(), force=force)
+            adopted = decisions.adopt(row, upstream_id, force=force)
         except decisions.Refused as refusal:
             raise CommandError(str(refusal)) from None
         row.refresh_from_db()

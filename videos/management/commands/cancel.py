@@ -9,7 +9,6 @@ from django.db.models import Q
 
 from accounts.models import ApiKey, User
 from api.escaping import EscapingCommand
-from upstreams.registry import configured
 from videos.lifecycle.cancel_many import cancel_many, count_open
 from videos.models import Group
 from videos.states import JobStatus
@@ -58,7 +57,7 @@ class Command(EscapingCommand):
             # First, so that nothing more of it is asked for or sent.
             User.objects.filter(pk=owner.pk).update(is_active=False)
             self.stdout.write(f"Deactivated: {owner.username}.")
-        self.stdout.write(f"Cancelled: {cancel_many(which, configured(), by='operator')} jobs.")
+        self.stdout.write(f"Cancelled: {cancel_many(which, by='operator')} jobs.")
 
 
 def _owner(username: str) -> User:

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
-from upstreams.registry import configured
 from videos.results.media import accept_media, media_problem
 from videos.results.refetch import request_missing
 
@@ -39,7 +38,7 @@ class Command(EscapingCommand):
             raise CommandError(f"Nothing can be kept: {problem}.")
         if action == "refetch":
             asked = lost = 0
-            for job, requested in request_missing(configured()):
+            for job, requested in request_missing():
                 asked += requested
                 lost += not requested
                 if not requested:

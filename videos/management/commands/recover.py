@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
 from upstreams.client import errors
-from upstreams.registry import configured
+from upstreams.configuration.choice import named_or_only
 from videos.reconciliation import recovery
 
 
@@ -17,6 +17,7 @@ class Command(EscapingCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Adds --apply and the options for foreign videos."""
+        parser.add_argument("--provider", default="", help="which of several upstreams")
         parser.add_argument("--apply", action="store_true", help="do what is shown")
         parser.add_argument(
             "--foreign", nargs="+", default=[], metavar="ID", help="these videos are none of ours"
@@ -37,10 +38,11 @@ class Command(EscapingCommand):
         foreign: list[str],
         all_foreign: bool,
         without_list: bool,
+        provider: str,
         **options: Any,
     ) -> None:
         """Prints a line for each video, and at the end whether creates continue."""
-        upstream = configured()
+        upstream = named_or_only(provider)
         try:
             if without_list and apply:
                 recovery.waive(upstream)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
+from upstreams.configuration.choice import named_or_only
 from videos.queue import providers
 from videos.reconciliation import decisions
 
@@ -18,7 +18,7 @@ class Command(EscapingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Adds the provider and the options."""
         parser.add_argument(
-            "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
+            "name", nargs="?", default="", help="its name; may be left out if it is the only one"
         )
         parser.add_argument(
             "--trust-list",
@@ -34,6 +34,7 @@ class Command(EscapingCommand):
 
     def handle(self, *args: Any, name: str, trust_list: bool, accept_losses: bool, **options: Any) -> None:
         """Prints what was ended and what was not."""
+        name = name or named_or_only("").name
         try:
             ended = providers.resume(name, trust_list=trust_list, accept_losses=accept_losses)
         except decisions.Refused as refusal:

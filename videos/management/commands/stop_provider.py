@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
-from upstreams.registry import configured
+from upstreams import registry
+from upstreams.configuration.choice import named_or_only
 from videos.queue import providers
 from videos.reconciliation import decisions
 
@@ -19,15 +19,16 @@ class Command(EscapingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Adds the provider and the reason."""
         parser.add_argument(
-            "name", nargs="?", default=settings.SORA_PROVIDER, help="SORA_PROVIDER by default"
+            "name", nargs="?", default="", help="its name; may be left out if it is the only one"
         )
         parser.add_argument("--reason", required=True, help="why; manage.py undecided and the admin show it")
 
     def handle(self, *args: Any, name: str, reason: str, **options: Any) -> None:
         """Prints what was stopped."""
-        if name == settings.SORA_PROVIDER:
+        name = name or named_or_only("").name
+        if (upstream := registry.configured().get(name)) is not None:
             # Before the first job there is no row yet.
-            configured().provider()
+            upstream.provider()
         try:
             providers.stop(name, reason)
         except decisions.Refused as refusal:

@@ -4,9 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from api.escaping import EscapingCommand
+from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.models import Provider
-from upstreams.registry import Upstream, configured
 from videos.queue import providers
 from videos.queue.isolation import faulty
 from videos.reconciliation.audit import dollars
@@ -24,8 +24,7 @@ class Command(EscapingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints a line for each submission, with the videos that it may have become, and for each block of a
         provider."""
-        upstream = configured()
-        found = list(undecided(upstream))
+        found = list(undecided())
         if found:
             self.stdout.write(_ROW.format("SUBMISSION", "AGE", "KEY", "PRICE", "PROMPT"))
         for each in found:
@@ -40,7 +39,7 @@ class Command(EscapingCommand):
                 )
             )
             for video in each.candidates:
-                self.stdout.write(f"  {_candidate(video, row.match_key, upstream)}")
+                self.stdout.write(f"  {_candidate(video, row.match_key, each.dialect)}")
             if each.reason:
                 self.stdout.write(f"  {each.reason}")
             if not each.searched:
@@ -64,7 +63,8 @@ def _age(age: timedelta) -> str:
     return f"{minutes:.0f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
 
 
-def _candidate(video: Video, match_key: str, upstream: Upstream) -> str:
+def _candidate(video: Video, match_key: str, dialect: Dialect | None) -> str:
     made = f"{video.created_at:%Y-%m-%d %H:%M:%S}" if video.created_at else "no date"
-    alike = "the same fields" if upstream.dialect.match_key(video) == match_key else "other fields"
+    same = dialect is not None and dialect.match_key(video) == match_key
+    alike = "the same fields" if same else "other fields"
     return f"nobody owns {video.id} ({made}, {alike})"

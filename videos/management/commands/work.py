@@ -18,11 +18,10 @@ from django.utils.module_loading import autodiscover_modules
 
 from api.escaping import EscapingCommand
 from api.logs.tasks import begin_task
-from upstreams.registry import configured
 from videos import tasks
 from videos.models import Heartbeat
 from videos.queue import slots
-from videos.queue.dispatch import Work, due_work
+from videos.queue.dispatch import Work, all_due_work
 from videos.queue.heartbeats import Pulse
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class Command(EscapingCommand):
         with ThreadPoolExecutor(threads, "work") as pool:
             while not stopping.is_set():
                 try:
-                    found = due_work(configured())
+                    found = all_due_work()
                 except DatabaseError as error:
                     logger.warning("The database does not answer: %s", error)
                     connections.close_all()

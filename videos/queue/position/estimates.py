@@ -15,6 +15,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 
+from upstreams import registry
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
@@ -44,7 +46,7 @@ class QueuePosition:
     waiting: Waiting | None = None
 
 
-def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, QueuePosition]:
+def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
     """The places of these jobs by id, without ended jobs, and why they wait. Their submissions are
     prefetched."""
     sent: list[tuple[Job, Submission]] = []
@@ -57,28 +59,73 @@ def queue_positions(jobs: Iterable[Job], upstream: Upstream) -> dict[UUID, Queue
             waiting.append(job)
     if not sent and not waiting:
         return {}
-    outlook = _Estimator(upstream)
-    found = {job.pk: outlook.of_sent(job, submission) for job, submission in sent}
+    estimators = _Estimators()
+    found = {job.pk: estimators.at(submission).of_sent(job, submission) for job, submission in sent}
+    outlooks = {job.pk: estimators.of_waiting(job) for job in waiting}
     groups = Group.objects.in_bulk({job.group_id for job in waiting if job.group_id})
     queued = []
     for job in waiting:
-        if job.is_held() or outlook.is_deactivated(job):
+        outlook = outlooks[job.pk]
+        if job.is_held() or (outlook is not None and outlook.is_deactivated(job)):
             found[job.pk] = QueuePosition(waiting=reasons.held(job))
         elif job.group_id is not None and groups[job.group_id].held:
             found[job.pk] = QueuePosition(waiting=reasons.paused(job))
+        elif outlook is None:
+            found[job.pk] = QueuePosition(waiting=reasons.without_upstream(job))
         else:
             queued.append(job)
     for job, in_lane in _ahead_in_lanes(queued):
-        found[job.pk] = outlook.of_waiting(job, in_lane, groups[job.group_id] if job.group_id else None)
+        group = groups[job.group_id] if job.group_id else None
+        outlook = outlooks[job.pk]
+        assert outlook is not None
+        found[job.pk] = outlook.of_waiting(job, in_lane, group)
     return found
 
 
-class _Estimator:
-    """Estimates for jobs of one upstream, made now."""
+class _Estimators:
+    """The estimators of the upstreams, each made at its first use."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self) -> None:
+        self._made: dict[str, _Estimator] = {}
+        self._providers: dict[str, Provider] = {}
+
+    def at(self, submission: Submission) -> "_Estimator":
+        """That of the upstream to which a job was sent."""
+        return self._of(submission.provider)
+
+    def _of(self, provider: Provider) -> "_Estimator":
+        if provider.name not in self._made:
+            self._made[provider.name] = _Estimator(provider, registry.configured().get(provider.name))
+        return self._made[provider.name]
+
+    def _provider(self, upstream: Upstream) -> Provider:
+        if upstream.name not in self._providers:
+            self._providers[upstream.name] = upstream.provider()
+        return self._providers[upstream.name]
+
+    def of_waiting(self, job: Job) -> "_Estimator | None":
+        """That of the upstream to which a waiting job goes, as far as is known; None if there is none.
+
+        It is the one that it was fitted to, unless that takes no creates and another one does.
+        """
+        upstreams = registry.configured()
+        named = upstreams.get(job.upstream) or (upstreams.all[0] if not job.upstream else None)
+        others = [each for each in upstreams.models().get(job.model, []) if each != named]
+        candidates = ([named] if named else []) + others
+        if not candidates:
+            return None
+        for upstream in candidates:
+            if len(candidates) == 1 or self._provider(upstream).takes_creates():
+                return self._of(self._provider(upstream))
+        return self._of(self._provider(candidates[0]))
+
+
+class _Estimator:
+    """Estimates for jobs of one upstream, made now. `upstream`: None if it is not configured any more."""
+
+    def __init__(self, provider: Provider, upstream: Upstream | None) -> None:
         self._upstream = upstream
-        self._provider = upstream.provider()
+        self._provider = provider
         self._now, worked_at = clock_and_last_work(self._provider)
         self._renders = RenderTimes(self._provider.pk)
         # If no worker has ever run, nothing was measured either.
@@ -171,15 +218,15 @@ class _Estimator:
             return max(places - max(limit - live, 0), 0) * median / limit
 
         waits = [
-            passed(position, self._upstream.concurrency, self._backlog.live),
+            passed(position, self._upstream.concurrency, self._backlog.live) if self._upstream else 0.0,
             (job.due_at - self._now).total_seconds(),
         ]
         if group is not None:
             waits.append(passed(in_group + 1, group.limit, self._backlog.live_in_group.get(group.pk, 0)))
         if most := settings.MAX_IN_FLIGHT_JOBS:
             waits.append(passed(own + 1, most, self._backlog.live_of.get(job.owner_id, 0)))
-        if settings.SORA_REQUESTS_PER_MINUTE:
-            waits.append((position - 1) * 60 / settings.SORA_REQUESTS_PER_MINUTE)
+        if self._upstream and self._upstream.requests_per_minute:
+            waits.append((position - 1) * 60 / self._upstream.requests_per_minute)
         return max(0.0, *waits)
 
 

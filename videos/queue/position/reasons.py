@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """The upstream asked us to wait, or could not be reached."""
     CIRCUIT_BREAKER = "circuit_breaker"
     """Creates have failed several times in a row. One at a time is tried, at growing distances."""
+    NO_UPSTREAM = "no_upstream"
+    """No configured upstream renders its model any more."""
     NO_WORKER = "no_worker"
     """No worker runs."""
     RETRY = "retry"
@@ -74,6 +76,11 @@ def held(job: Job) -> Waiting:
 def paused(job: Job) -> Waiting:
     """Of a job whose batch is paused."""
     return Waiting(Reason.BATCH_PAUSED, job.asked_at)
+
+
+def without_upstream(job: Job) -> Waiting:
+    """Of a job that no configured upstream renders."""
+    return Waiting(Reason.NO_UPSTREAM, job.asked_at)
 
 
 def of_upstream(provider: Provider, job: Job, now: datetime) -> Waiting | None:

@@ -1,0 +1,75 @@
+"""Which pending jobs an upstream may take now, if there are several upstreams.
+
+A job belongs to the upstream that it was fitted to. Another one takes it only while that one, and every one
+preferred before it, takes no creates or has no room. Once a create may have been accepted, its submission is
+live, and no upstream takes the job.
+"""
+
+from collections.abc import Iterable
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from upstreams import registry
+from upstreams.breaker import has_capacity
+from upstreams.clock import database_now, in_database
+from upstreams.models import Provider
+from upstreams.registry import Upstream, Upstreams
+from videos.models import Exclusion, Job
+from videos.queue.occupancy import occupying
+from videos.states import SubmissionState
+
+
+def takes_now(upstream: Upstream) -> bool:
+    """Whether a create may be sent to it now: it is open, within its rate, and has room."""
+    provider = Provider.objects.filter(name=upstream.name).first()
+    if provider is None:
+        return True
+    if not provider.takes_creates():
+        return False
+    live = occupying().filter(provider=provider)
+    sending = live.filter(state=SubmissionState.SENDING).exists()
+    if not has_capacity(upstream, provider, database_now(), sending=sending):
+        return False
+    return live.count() < upstream.concurrency
+
+
+def eligible(upstream: Upstream) -> Q:
+    """The jobs that it may take now, by its own catalogue and what the others can take."""
+    upstreams = registry.configured()
+    if len(upstreams) == 1:
+        # All jobs are its own: what was fitted to another one is fitted anew, or cannot be sent.
+        return ~Q(Exists(_exclusions(upstream)))
+    others = [each for each in upstreams if each.name != upstream.name and takes_now(each)]
+    own = Q(upstream__in=["", upstream.name])
+    taken_over = Q(model__in=list(upstream.catalogue.models)) & ~_kept_by(others)
+    for other in _before(upstream, upstreams, others):
+        goes_there = Q(model__in=list(other.catalogue.models)) & ~Q(Exists(_exclusions(other)))
+        taken_over &= ~goes_there
+    return (own | taken_over) & ~Q(Exists(_exclusions(upstream)))
+
+
+def has_alternative(job: Job, upstream: Upstream) -> bool:
+    """Whether another configured upstream renders its model and has not refused the job."""
+    others = [each.name for each in registry.configured().models().get(job.model, []) if each != upstream]
+    holds = Q(until=None) | Q(until__gt=in_database())
+    excluded = Exclusion.objects.filter(holds, job=job, provider__name__in=others)
+    return len(others) > excluded.count()
+
+
+def _before(upstream: Upstream, upstreams: Upstreams, others: Iterable[Upstream]) -> list[Upstream]:
+    """Those of the others that are preferred."""
+    places = {each.name: place for place, each in enumerate(upstreams)}
+    return [each for each in others if places[each.name] < places[upstream.name]]
+
+
+def _kept_by(others: Iterable[Upstream]) -> Q:
+    """The jobs that were fitted to one of these, which has not refused them."""
+    kept = Q(pk__in=[])
+    for other in others:
+        kept |= Q(upstream=other.name) & ~Q(Exists(_exclusions(other)))
+    return kept
+
+
+def _exclusions(upstream: Upstream) -> QuerySet[Exclusion]:
+    holds = Q(until=None) | Q(until__gt=in_database())
+    return Exclusion.objects.filter(holds, job=OuterRef("pk"), provider__name=upstream.name)
