@@ -13,9 +13,10 @@ from accounts.budgets.reservations import reserve_all
 from accounts.models import ApiKey
 from batches.models import Batch
 from videos.lifecycle.create import ensure_queue_capacity
-from videos.lifecycle.retry import price_today, reopened_fields, retry
+from videos.lifecycle.retry import reopened_fields, retry
 from videos.models import Exclusion, Job
 from videos.queue.wake import wake
+from videos.routing.refit import FIELDS, fit_anew
 from videos.states import LIVE, JobStatus, SubmissionState
 
 _TOGETHER: Final = 500
@@ -62,7 +63,7 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
     if not jobs:
         return
     owner = jobs[0].owner
-    prices = [price_today(job) for job in jobs]
+    prices = [fit_anew(job) for job in jobs]
     at_price: dict[Decimal | None, list[Job]] = defaultdict(list)
     for job, price, reservation in zip(jobs, prices, reserve_all(owner, api_key, prices), strict=True):
         job.reservation = reservation
@@ -80,4 +81,4 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
                 **reopened_fields(),
             )
     Exclusion.objects.filter(job__in=jobs).delete()
-    Job.objects.bulk_update(jobs, ["reservation"], batch_size=_TOGETHER)
+    Job.objects.bulk_update(jobs, ["reservation", *FIELDS], batch_size=_TOGETHER)

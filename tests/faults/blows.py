@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.faults.books import Period
-from tests.faults.stack import SIMULATOR, WEB, Stack
+from tests.faults.stack import SECOND, SIMULATOR, WEB, Stack
 from tests.faults.waiting import wait
 
 SECRET: Final = "whsec_c29hayBmb3IgbWludXRlcw=="
@@ -132,6 +132,23 @@ class Blows:
     def blow_upstream(self) -> None:
         self._kill(SIMULATOR)
         wait(self._mistreat, 20)
+
+    def blow_second_upstream(self) -> None:
+        """Away for longer than its jobs would wait: the first one takes them."""
+        if self._stack.second:
+            self.kills += 1
+            self._stack.parts[SECOND].kill()
+            self._ends.wait(self._chance.uniform(1, 6))
+            self._stack.start(SECOND)
+
+    def blow_upstream_away(self) -> None:
+        """The preferred one is away for a while: the second one takes its jobs."""
+        if self._stack.second:
+            self.kills += 1
+            self._stack.parts[SIMULATOR].kill()
+            self._ends.wait(self._chance.uniform(3, 8))
+            self._stack.start(SIMULATOR)
+            wait(self._mistreat, 20)
 
     def blow_postgresql_restarted(self) -> None:
         # "Immediate": no backend may end what it is doing.

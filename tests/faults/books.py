@@ -98,13 +98,16 @@ def is_quiet(stack: Stack) -> bool:
 
 
 def ledger(stack: Stack) -> list[Entry]:
-    """Every paid create of the upstream, by its own count."""
+    """Every paid create of all upstreams, by their own count."""
+    return [entry for control in stack.controls for entry in ledger_of(control)]
+
+
+def ledger_of(control: str) -> list[Entry]:
+    """Every paid create of the upstream with this control address, by its own count."""
     entries: list[Entry] = []
     while True:
         after = entries[-1]["number"] if entries else 0
-        answer = requests.get(
-            f"{stack.control}/ledger", params={"after": after, "limit": 1000}, timeout=30
-        ).json()
+        answer = requests.get(f"{control}/ledger", params={"after": after, "limit": 1000}, timeout=30).json()
         if not answer["data"]:
             return entries
         entries += answer["data"]
@@ -314,7 +317,8 @@ def _judge_histories(stack: Stack, books: Books) -> None:
     for job, subject, number, before, after, at in stack.ask(_EVENTS):
         table: Any = JOB_ENTERED_FROM if subject == "job" else SUBMISSION_ENTERED_FROM
         which = (job, number)
-        if before != last[which] or (before and before not in table[after]):
+        # What moves nothing is a note: its file was fetched again, it was fitted to another upstream.
+        if before != last[which] or (before not in {"", after} and before not in table[after]):
             books.against_the_tables.append(f"{job}/{number}: {before} -> {after} after {last[which]}")
         last[which] = after
         if before == "unknown":

@@ -47,18 +47,18 @@ class Operator:
         """Ends what an upstream was stopped for."""
         for name, reason in self._stack.ask(_STOPPED):
             if _TO_RECOVER in reason:
-                self.recover()
+                self.recover(name)
             else:
                 self._command("resume_provider", name, "--trust-list")
         for (name,) in self._stack.ask(_UNRECOGNIZED) if self.knows_of_loss.is_set() else ():
             self._command("resume_provider", name, "--accept-losses")
             self.knows_of_loss.clear()
 
-    def recover(self) -> None:
+    def recover(self, name: str) -> None:
         """What docs/backups.md has an operator do once a restored deployment runs again."""
-        self._command("recover")
-        self._command("recover", "--apply")
-        self._command("recover", "--apply", "--all-foreign")
+        self._command("recover", "--provider", name)
+        self._command("recover", "--provider", name, "--apply")
+        self._command("recover", "--provider", name, "--apply", "--all-foreign")
 
     def decide(self) -> bool:
         """Decides all that waits for a person now; whether there was anything."""

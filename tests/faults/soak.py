@@ -142,7 +142,7 @@ class Soak(Blows):
 
     def _recovered(self) -> bool:
         with suppress(pytest.fail.Exception):
-            self._operator.recover()
+            self._operator.recover(self._stack.settings["SORA_PROVIDER"])
             return True
         return False
 
@@ -275,11 +275,21 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
 
 
 def soak(
-    folder: Path, *, seconds: float, seed: int, pause: tuple[float, float], lies: bool = False
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    pause: tuple[float, float],
+    lies: bool = False,
+    two_upstreams: bool = False,
 ) -> tuple[Soak, Books]:
     """One run on a deployment in this folder. Raises servers.Absent."""
     settings = {"SORA_WEBHOOK_SECRET": SECRET, "SORA_BREAKER_FAILURES": "5"}
-    with running(folder, settings, simulator=["--render-seconds", "1.5", "--count-ids"]) as stack:
+    if two_upstreams:
+        # Few enough that the preferred one is often full.
+        settings["SORA_CONCURRENCY"] = "6"
+    options = ["--render-seconds", "1.5", "--count-ids"]
+    with running(folder, settings, simulator=options, two_upstreams=two_upstreams) as stack:
         run = Soak(stack, seed, lies=lies)
         return run, run.run(seconds, pause)
 
@@ -289,6 +299,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make soak", description="Asks for videos while everything breaks.")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--two-upstreams", action="store_true", help="with failover between them")
     options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
@@ -296,7 +307,12 @@ def main(arguments: Sequence[str]) -> int:
     print(f"Seed {options.seed}, {options.minutes:g} minutes, logs in {folder}", file=sys.stderr, flush=True)
     try:
         run, books = soak(
-            folder, seconds=options.minutes * 60, seed=options.seed, pause=(1.0, 4.0), lies=True
+            folder,
+            seconds=options.minutes * 60,
+            seed=options.seed,
+            pause=(1.0, 4.0),
+            lies=True,
+            two_upstreams=options.two_upstreams,
         )
     except Absent as error:
         print(error, file=sys.stderr)

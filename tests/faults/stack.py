@@ -26,6 +26,8 @@ from tests.timeouts import TIMEOUT
 
 WEB: Final = "web"
 SIMULATOR: Final = "simulator"
+# The second upstream, of a deployment that has two.
+SECOND: Final = "second-simulator"
 # One worker of threads, one with children: a kill takes the whole of the one, and a task of the other.
 WORKERS: Final = {"threads": "4", "prefork": "4"}
 _CELERY = ("-m", "celery", "-A", "config")
@@ -57,6 +59,8 @@ class Stack:
     folder: Path
     settings: dict[str, str]
     simulator_options: Sequence[str] = ()
+    # The address of the second upstream; "" if there is only one.
+    second: str = ""
     parts: dict[str, Program] = field(default_factory=dict)
     started: list[Program] = field(default_factory=list)
     key: str = ""
@@ -69,13 +73,20 @@ class Stack:
     @property
     def control(self) -> str:
         """The address of the simulator's own books and faults."""
-        return f"{self.settings['SORA_BASE_URL'].removesuffix('/v1')}/_simulator"
+        return _control(self.settings["SORA_BASE_URL"])
+
+    @property
+    def controls(self) -> list[str]:
+        """The same of all upstreams."""
+        return [self.control, *([_control(self.second)] if self.second else [])]
 
     def commands(self) -> dict[str, list[str]]:
         """What each part runs."""
-        port = str(urlsplit(self.settings["SORA_BASE_URL"]).port)
-        state = str(self.folder / "simulator.sqlite3")
-        simulator = ["-m", "simulator", "--port", port, "--state", state, "--tiny", *self.simulator_options]
+        simulators = {SIMULATOR: [*self._simulator(self.settings["SORA_BASE_URL"]), *self.simulator_options]}
+        if self.second:
+            # Ids that count would be the same at both.
+            its = [each for each in self.simulator_options if each != "--count-ids"]
+            simulators[SECOND] = [*self._simulator(self.second), *its]
         workers = {
             f"worker-{pool}": [*_CELERY, "worker", "-P", pool, "-c", width, "-n", f"{pool}@%h"]
             for pool, width in WORKERS.items()
@@ -85,7 +96,27 @@ class Stack:
             for number in (1, 2)
         }
         web = ["-m", "gunicorn", "-c", "python:config.server", "config.wsgi"]
-        return {SIMULATOR: simulator, WEB: web, **workers, **beats}
+        return {**simulators, WEB: web, **workers, **beats}
+
+    def _simulator(self, address: str) -> list[str]:
+        port = urlsplit(address).port
+        return ["-m", "simulator", "--port", f"{port}", "--state", f"{self.folder}/{port}.sqlite3", "--tiny"]
+
+    def _write_upstreams(self) -> None:
+        """The two upstreams, the first one preferred."""
+        lines = []
+        addresses = {self.settings["SORA_PROVIDER"]: self.settings["SORA_BASE_URL"], "second": self.second}
+        for order, (name, address) in enumerate(addresses.items()):
+            lines += ["[[upstreams]]", f'name = "{name}"', 'dialect = "openai"', f'base_url = "{address}"']
+            lines += ['api_key_env = "SORA_API_KEY"', f"order = {order}"]
+            lines += [f"concurrency = {self.settings['SORA_CONCURRENCY']}"]
+            if order == 0 and "SORA_WEBHOOK_SECRET" in self.settings:
+                lines += ['webhook_secret_env = "SORA_WEBHOOK_SECRET"']
+        path = self.folder / "upstreams.toml"
+        path.write_text("\n".join(lines))
+        # Whoever started the simulator has not chosen it as the one upstream.
+        self.settings["TAKEONE_SIMULATOR_URL"] = self.settings["SORA_BASE_URL"]
+        self.settings["UPSTREAMS_FILE"] = str(path)
 
     def start(self, *names: str) -> None:
         """Starts these parts, or all of them."""
@@ -98,7 +129,8 @@ class Stack:
     def is_up(self) -> bool:
         """Whether callers and workers are answered; fails where a part has ended by itself."""
         assert all(program.running() for program in self.parts.values())
-        return is_healthy(self.settings["TAKEONE_URL"]) and _answers(f"{self.control}/ledger")
+        books = all(_answers(f"{control}/ledger") for control in self.controls)
+        return is_healthy(self.settings["TAKEONE_URL"]) and books
 
     def mend(self) -> list[str]:
         """Starts again, as a supervisor would, what has ended. Names what was not killed: Celery ends where a
@@ -119,6 +151,8 @@ class Stack:
 
     def prepare(self) -> None:
         """Makes the database's tables and an API key, which the stack's callers then use."""
+        if self.second:
+            self._write_upstreams()
         self._make_database()
         run(["manage.py", "migrate", "--verbosity", "0"], self.settings)
         make_key = ["manage.py", "keys", "make", "ada", "--new-owner", "--name", "tests", "--scope", "write"]
@@ -138,7 +172,7 @@ class Stack:
 
     def restore(self, backup: Path) -> None:
         """Stops all but the upstream, puts the copy in the place of the database, and starts all again."""
-        stopped = [name for name in self.parts if name != SIMULATOR]
+        stopped = [name for name in self.parts if name not in {SIMULATOR, SECOND}]
         for name in stopped:
             self.parts[name].kill()
         self._make_database()
@@ -218,6 +252,10 @@ class Stack:
         return "\n\n".join(program.report() for program in self.started)
 
 
+def _control(address: str) -> str:
+    return f"{address.removesuffix('/v1')}/_simulator"
+
+
 def _answers(address: str) -> bool:
     with suppress(requests.RequestException):
         return requests.get(address, timeout=10).ok
@@ -226,7 +264,11 @@ def _answers(address: str) -> bool:
 
 @contextmanager
 def running(
-    folder: Path, settings: Mapping[str, str] | None = None, *, simulator: Sequence[str] = ()
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    simulator: Sequence[str] = (),
+    two_upstreams: bool = False,
 ) -> Iterator[Stack]:
     """A deployment in which everything runs, in this folder; ended in the end. Raises servers.Absent."""
     with ExitStack() as stack:
@@ -243,6 +285,8 @@ def running(
             "SORA_BASE_URL": f"http://127.0.0.1:{free_port()}/v1",
         }
         deployment = Stack(postgresql, broker, folder, environment | dict(settings or {}), simulator)
+        if two_upstreams:
+            deployment.second = f"http://127.0.0.1:{free_port()}/v1"
         try:
             deployment.prepare()
             deployment.start()

@@ -22,8 +22,7 @@ from videos.lifecycle.send import submit_next
 from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.queue.claim import claim
-from videos.queue.position import backlog
-from videos.queue.position import estimates as queue
+from videos.queue.position import backlog, lanes
 from videos.queue.position.estimates import QueuePosition, queue_positions
 from videos.results.store import store
 
@@ -247,7 +246,7 @@ def test_the_queue_is_counted_once_for_all_readers(
 def test_places_are_counted_up_to_a_bound(
     make_job: MakeJob, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "MAX_POSITION", 3)
+    monkeypatch.setattr(lanes, "MAX_POSITION", 3)
     jobs = [make_job() for _ in range(6)]
     assert places(*jobs, upstream=upstream) == [1, 2, 3, 4, 4, 4]
     assert places(jobs[5], upstream=upstream) == [4]

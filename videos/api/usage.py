@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models import Case, CharField, Count, F, Q, Sum, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import TruncDate
+from django.db.models.functions import Coalesce, NullIf, TruncDate
 
 from accounts.budgets.reservations import NOTHING, dollars
 from accounts.models import ApiKey, User
@@ -64,7 +64,12 @@ def _grouped(
     groups = {
         "day": TruncDate(f"{job}created_at", tzinfo=UTC),
         "key": key,
-        "model": KeyTextTransform("model", F(f"{job}fitted")),
+        # Rows from before several upstreams may have only what was sent.
+        "model": Coalesce(
+            NullIf(f"{job}model", Value("")),
+            KeyTextTransform("model", F(f"{job}fitted")),
+            output_field=CharField(),
+        ),
         "status": F(f"{job}status"),
     }
     chosen = {f"by_{group}": groups[group] for group in by}

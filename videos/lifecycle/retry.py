@@ -1,13 +1,12 @@
 """Retrying a job that failed or was cancelled. A paid render is used first."""
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey
@@ -18,7 +17,7 @@ from videos.log_context import about, request_id
 from videos.models import Job, Submission
 from videos.queue.wake import wake
 from videos.results.refetch import request_refetch
-from videos.routing.refit import asked_of
+from videos.routing.refit import FIELDS, fit_anew
 from videos.states import LIVE, UNDECIDED, JobStatus, SubmissionState
 
 
@@ -100,23 +99,10 @@ def reopened_fields() -> dict[str, Any]:
     }
 
 
-def price_today(job: Job) -> Decimal | None:
-    """Dollars that one more attempt costs; None if the price is not listed."""
-    upstream = registry.configured().get(job.upstream)
-    if upstream is not None:
-        sent = job.fitted
-        return upstream.catalogue.cost_of_sent(sent["model"], sent["size"], sent["seconds"])
-    try:
-        return registry.configured().fit(asked_of(job)).price
-    except ValidationError:
-        # No upstream renders it now; a claim fits it once one does.
-        return None
-
-
 def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
     """Reserves today's price for the key that asks today."""
-    price = price_today(job)
-    Job.objects.filter(pk=job.pk).update(estimated_cost=price)
+    price = job.estimated_cost = fit_anew(job)
+    job.save(update_fields=[*FIELDS, "estimated_cost"])
     job.attach_reservation(reserve(job.owner, api_key, price))
 
 

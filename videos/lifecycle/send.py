@@ -101,7 +101,8 @@ def _back_off(submission: Submission, upstream: Upstream, reason: str, retry_aft
     Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
     back_off(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
-    record_unsent(submission, reason, wait=_unless_elsewhere(wait, submission, upstream))
+    # Another upstream may take it at once; this one takes nothing meanwhile.
+    record_unsent(submission, reason, wait=0 if has_alternative(submission.job, upstream) else wait)
 
 
 def _others_were_accepted(submission: Submission) -> bool:
@@ -132,7 +133,9 @@ def _pause(submission: Submission, upstream: Upstream, reason: str, status: int 
     # If the upstream refuses only this job, others must be sent first.
     tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
     wait = probe_after(provider) + backoff(tries + 3, most=3600)
-    wait = _unless_elsewhere(wait, submission, upstream)
+    if has_alternative(submission.job, upstream):
+        exclude(submission.job, provider, reason, seconds=wait)
+        wait = 0
     record_unsent(submission, reason, wait=wait, code=str(status or ""))
 
 
@@ -157,8 +160,3 @@ def _refuse(submission: Submission, upstream: Upstream, error: errors.Rejected) 
     reason = f"The upstream refused the video: {error.message}"
     exclude(submission.job, submission.provider, reason)
     record_unsent(submission, reason, wait=0, code=str(error.status or error.code or ""))
-
-
-def _unless_elsewhere(wait: float, submission: Submission, upstream: Upstream) -> float:
-    """The seconds to wait, or none if another upstream may take the job at once."""
-    return 0 if has_alternative(submission.job, upstream) else wait

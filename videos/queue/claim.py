@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
+from django.db.models import Q
 
+from upstreams import registry
 from upstreams.breaker import consume_token, has_capacity
 from upstreams.clock import database_now
 from upstreams.clock_offset import last_measured
@@ -26,7 +28,8 @@ _MAX_UNFIT: Final = 20
 def claim(upstream: Upstream) -> Submission | None:
     """Commits a submission for the next job under a lease; None if no job can be claimed.
 
-    The row lock of the provider makes its concurrency a limit over all workers. A job waits while another
+    The row lock of the provider makes its concurrency a limit over all workers. The rows of all upstreams are
+    locked, because an owner's and a batch's limits are for all of them. A job waits while another
     submission with its match key is undecided, because the upstream's list could not distinguish the two. If
     claiming a job raises, the job is put off so that others are claimed.
     """
@@ -39,6 +42,13 @@ def claim(upstream: Upstream) -> Submission | None:
         with about(chosen[0]):
             put_off(chosen[0], error)
         return None
+
+
+def _locked(provider: Provider) -> Provider:
+    names = [upstream.name for upstream in registry.configured()]
+    # In one order, whichever of them claims.
+    rows = Provider.objects.select_for_update().filter(Q(name__in=names) | Q(pk=provider.pk)).order_by("pk")
+    return next(row for row in list(rows) if row.pk == provider.pk)
 
 
 def _fitting_job(upstream: Upstream, provider: Provider, now: datetime, chosen: list[Job]) -> Job | None:
@@ -59,7 +69,7 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
     """Like `claim`. Adds the job to `chosen` before anything of it is used."""
     provider = upstream.provider()
     with transaction.atomic(durable=True):
-        provider = Provider.objects.select_for_update().get(pk=provider.pk)
+        provider = _locked(provider)
         now = database_now()
         if not provider.takes_creates():
             return None

@@ -66,7 +66,6 @@ def next_job(upstream: Upstream, provider: Provider) -> Job | None:
     now = database_now()
     mine = eligible(upstream)
     last = last_claims(provider)
-    live = occupying().filter(provider=provider)
     alike = Submission.objects.filter(state__in=UNDECIDED, provider=provider, match_key=OuterRef("match_key"))
 
     def rank(lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
@@ -75,7 +74,7 @@ def next_job(upstream: Upstream, provider: Provider) -> Job | None:
     # By the oldest of each, which may not be due, or look like one that is undecided: then the next of that
     # lane has to stand back behind the others' until it is its turn.
     heads: list[tuple[tuple[int, int, datetime], int, Lane, Job | None]] = [
-        (rank(lane, lane.oldest), number, lane, None) for number, lane in enumerate(_open_lanes(live))
+        (rank(lane, lane.oldest), number, lane, None) for number, lane in enumerate(_open_lanes())
     ]
     heapq.heapify(heads)
     while heads:
@@ -136,7 +135,7 @@ def lanes() -> list[Lane]:
     ]
 
 
-def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
+def _open_lanes() -> Iterator[Lane]:
     """The lanes from which a job may be taken, as far as the lane itself shows."""
     running = dict(
         occupying().exclude(job__group=None).order_by().values_list("job__group").annotate(Count("pk"))
@@ -144,7 +143,7 @@ def _open_lanes(live: QuerySet[Submission]) -> Iterator[Lane]:
     most = settings.MAX_IN_FLIGHT_JOBS
     busy: dict[int, int] = {}
     if most:
-        busy = dict(live.order_by().values_list("job__owner").annotate(Count("pk")))
+        busy = dict(occupying().order_by().values_list("job__owner").annotate(Count("pk")))
     found = lanes()
     gone = deactivated(lane.owner_id for lane in found)
     for lane in found:

@@ -1,12 +1,13 @@
 """Fits a waiting job to the upstream that takes it, if that is not the one that it was fitted to."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from rest_framework.exceptions import ValidationError
 
 from upstreams import registry
+from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.offer.fitting import fitted_fields
 from upstreams.offer.request import PRIORITIES, FittedRequest, Priority, VideoRequest
@@ -18,6 +19,8 @@ from videos.states import JobStatus
 _UNFIT_SECONDS: Final = 600
 # The one that it was fitted to may have room again.
 _LESS_FIT_SECONDS: Final = 30
+# What fitting sets.
+FIELDS: Final = ("fitted", "upstream", "adjustments", "match_key")
 
 
 def asked_of(job: Job) -> VideoRequest:
@@ -49,25 +52,27 @@ def refit(job: Job, upstream: Upstream, provider: Provider, now: datetime) -> bo
     try:
         fitted = upstream.fit(asked_of(job))
     except ValidationError as error:
-        return _exclude(job, provider, now, _UNFIT_SECONDS, f"It cannot render this: {_said(error)}")
+        return _exclude(job, provider, _UNFIT_SECONDS, f"It cannot render this: {_said(error)}")
     told = {each["field"] for each in job.adjustments}
     changes_more = any(each["field"] not in told for each in fitted.adjustments)
     if changes_more and job.upstream and _is_only_busy(job.upstream):
-        return _exclude(job, provider, now, _LESS_FIT_SECONDS, "It would change more of what was asked for.")
+        return _exclude(job, provider, _LESS_FIT_SECONDS, "It would change more of what was asked for.")
     if not _is_within_reserved(job, fitted):
-        return _exclude(job, provider, now, _UNFIT_SECONDS, "It costs more than what was reserved.")
+        return _exclude(job, provider, _UNFIT_SECONDS, "It costs more than what was reserved.")
     _keep(job, fitted, now)
     return True
 
 
-def exclude(job: Job, provider: Provider, reason: str) -> None:
-    """Sends the job there no more, until it is retried."""
-    Exclusion.objects.update_or_create(job=job, provider=provider, defaults={"reason": reason, "until": None})
+def exclude(job: Job, provider: Provider, reason: str, *, seconds: float | None = None) -> None:
+    """Does not send the job there for so many seconds, or until it is retried."""
+    until = None if seconds is None else in_database(seconds)
+    Exclusion.objects.update_or_create(
+        job=job, provider=provider, defaults={"reason": reason, "until": until}
+    )
 
 
-def _exclude(job: Job, provider: Provider, now: datetime, seconds: float, reason: str) -> bool:
-    fields = {"reason": reason, "until": now + timedelta(seconds=seconds)}
-    Exclusion.objects.update_or_create(job=job, provider=provider, defaults=fields)
+def _exclude(job: Job, provider: Provider, seconds: float, reason: str) -> bool:
+    exclude(job, provider, reason, seconds=seconds)
     return False
 
 
@@ -85,20 +90,40 @@ def _is_only_busy(name: str) -> bool:
 
 
 def _is_within_reserved(job: Job, fitted: FittedRequest) -> bool:
-    reserved: Decimal | None = job.reservation.amount if job.reservation is not None else None
-    if reserved is None:
-        # Nothing was promised, and no budget is there.
-        return job.estimated_cost is None or (fitted.price is not None and fitted.price <= job.estimated_cost)
+    if job.estimated_cost is None:
+        # No price was known, and so there was no budget.
+        return True
+    reserved: Decimal = job.estimated_cost if job.reservation is None else job.reservation.amount
     return fitted.price is not None and fitted.price <= reserved
+
+
+def fit_anew(job: Job) -> Decimal | None:
+    """Fits a job that is asked for again to the upstream that suits it best today. Returns the price.
+
+    Saves nothing: FIELDS are to be saved. If no upstream renders it today, it stays as it is, and has no
+    price.
+    """
+    try:
+        fitted = registry.configured().fit(asked_of(job))
+    except ValidationError:
+        return None
+    _apply(job, fitted)
+    return fitted.price
 
 
 def _keep(job: Job, fitted: FittedRequest, now: datetime) -> None:
     detail = {"from": job.upstream, "to": fitted.upstream}
-    job.fitted = fitted_fields(fitted)
-    job.upstream = fitted.upstream
-    job.adjustments = fitted.adjustments
-    job.match_key = fitted.match_key or job.pk.hex
+    _apply(job, fitted)
     job.estimated_cost = fitted.price
     job.updated_at = now
-    job.save(update_fields=["fitted", "upstream", "adjustments", "match_key", "estimated_cost", "updated_at"])
+    job.save(update_fields=[*FIELDS, "estimated_cost", "updated_at"])
     JobEvent.record(job, "job", JobStatus.PENDING, JobStatus.PENDING, now, detail=detail)
+
+
+def _apply(job: Job, fitted: FittedRequest) -> None:
+    job.fitted = fitted_fields(fitted)
+    job.upstream = fitted.upstream
+    # The priority was fitted when the job was accepted.
+    kept = [each for each in job.adjustments if each["field"] == "priority"]
+    job.adjustments = kept + fitted.adjustments
+    job.match_key = fitted.match_key or job.pk.hex

@@ -6,6 +6,34 @@ from tests.faults.guards.guard import Guard
 
 GUARDS: Final = (
     Guard(
+        "another upstream spends no more than what was reserved",
+        "videos.routing.refit:refit",
+        "not _is_within_reserved(job, fitted)",
+        "False",
+        "tests/videos/test_routing.py -k reserved",
+    ),
+    Guard(
+        "what is asked strictly is changed by no other upstream",
+        "videos.routing.refit:asked_of",
+        "strict=job.strict",
+        "strict=False",
+        "tests/videos/test_routing.py -k strictly",
+    ),
+    Guard(
+        "only a refusal that is about the upstream leads to another",
+        "videos.lifecycle.send:_refuse",
+        "about_upstream and has_alternative(submission.job, upstream)",
+        "has_alternative(submission.job, upstream)",
+        "tests/videos/test_routing.py -k shopped",
+    ),
+    Guard(
+        "a job goes only to upstreams that render its model",
+        "videos.routing.eligible:eligible",
+        "Q(model__in=list(upstream.catalogue.models))",
+        "Q()",
+        "tests/videos/test_routing.py",
+    ),
+    Guard(
         "one live submission per job (partial unique index)",
         "videos.migrations.0001_first_release:",
         'fields=("job",)',
@@ -56,7 +84,7 @@ GUARDS: Final = (
     ),
     Guard(
         "the provider's row lock around a claim",
-        "videos.queue.claim:_claim",
+        "videos.queue.claim:_locked",
         "Provider.objects.select_for_update()",
         "Provider.objects",
         "tests/videos/test_races.py",

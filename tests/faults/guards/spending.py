@@ -188,7 +188,7 @@ GUARDS: Final = (
     Guard(
         "a retry of a batch sets its prices aside",
         "batches.lifecycle.retry:_retry_anew",
-        'Job.objects.bulk_update(jobs, ["reservation"], batch_size=_TOGETHER)',
+        'Job.objects.bulk_update(jobs, ["reservation", *FIELDS], batch_size=_TOGETHER)',
         "",
         "tests/batches/test_ends.py",
     ),

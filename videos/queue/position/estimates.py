@@ -1,19 +1,16 @@
 """Estimates of a job's place in the queue and its completion, from what this deployment has measured.
 
 A read is cheap even if the queue is long: the jobs of each lane are counted once in five seconds for all
-readers, and a job's place in its own lane up to MAX_POSITION.
+readers, and a job's place in its own lane up to lanes.MAX_POSITION.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 
 from upstreams import registry
 from upstreams.models import Provider
@@ -21,13 +18,12 @@ from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.position import reasons
-from videos.queue.position.backlog import Backlog, backlog, sent_jobs
+from videos.queue.position.backlog import Backlog, backlog
+from videos.queue.position.lanes import ahead_in_lanes
 from videos.queue.position.reasons import Reason, Waiting
 from videos.queue.position.render_times import RenderTimes
-from videos.queue.selection import Lane, effective_priority
+from videos.queue.selection import effective_priority
 from videos.states import LIVE, JobStatus
-
-MAX_POSITION: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
             found[job.pk] = QueuePosition(waiting=reasons.without_upstream(job))
         else:
             queued.append(job)
-    for job, in_lane in _ahead_in_lanes(queued):
+    for job, in_lane in ahead_in_lanes(queued):
         group = groups[job.group_id] if job.group_id else None
         outlook = outlooks[job.pk]
         assert outlook is not None
@@ -228,24 +224,3 @@ class _Estimator:
         if self._upstream and self._upstream.requests_per_minute:
             waits.append((position - 1) * 60 / self._upstream.requests_per_minute)
         return max(0.0, *waits)
-
-
-def _ahead_in_lanes(waiting: Sequence[Job]) -> list[tuple[Job, int]]:
-    """How many jobs stand before each in its own lane, counted up to MAX_POSITION."""
-    sent = sent_jobs() if waiting else []
-    lanes: dict[tuple[int, UUID | None, int], list[Job]] = defaultdict(list)
-    for job in waiting:
-        lanes[job.owner_id, job.group_id, job.priority].append(job)
-    found = []
-    for (owner, group, priority), jobs in lanes.items():
-        jobs.sort(key=lambda job: (job.asked_at, job.pk))
-        first, last = jobs[0], jobs[-1]
-        lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=sent)
-        older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
-        before = lane.filter(older)[:MAX_POSITION].count()
-        between = lane.filter(~older, asked_at__gte=first.asked_at, asked_at__lte=last.asked_at)
-        place = {pk: before + n for n, pk in enumerate(between.values_list("pk", flat=True)[:MAX_POSITION])}
-        # One that is not there is beyond what is counted, or was taken or has ended just now.
-        missing = MAX_POSITION if len(place) == MAX_POSITION else before
-        found += [(job, min(place.get(job.pk, missing), MAX_POSITION)) for job in jobs]
-    return found
