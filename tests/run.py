@@ -26,7 +26,7 @@ _CHECK_SECONDS = 300
 _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
 _TWO = ["-n", "2", "--dist", "loadgroup"]
-_PARALLEL = [*_TWO, "-m", "not e2e"]
+_PARALLEL = [*_TWO, "-m", "not e2e and not nightly"]
 # What starts threads, sockets or processes of its own, or waits for them.
 _NOT_QUICK = ("simulator", "faults", "deploy", "upgrades", "test_web_server.py", "test_databases.py")
 
@@ -173,8 +173,8 @@ def _all_tests(
     outcomes = _tests(
         {
             "pytest": ([*_PARALLEL, *(coverage_floors.OPTIONS if measured else [])], without_redis),
-            "pytest e2e": ([*_TWO, "-m", "e2e and not alone"], with_redis),
-            "pytest alone": (["-n", "0", "-m", "e2e and alone"], with_redis),
+            "pytest e2e": ([*_TWO, "-m", "e2e and not alone and not nightly"], with_redis),
+            "pytest alone": (["-n", "0", "-m", "e2e and alone and not nightly"], with_redis),
         },
         arguments,
     )

@@ -53,7 +53,12 @@ def test_all_tests_run_in_three_parts(commands: list[list[str]]) -> None:
     assert run.main([]) == 0
     options = [dict(pairwise(command)) for command in commands]
     chosen = [(each["-m"], each["-n"]) for each in options]
-    assert chosen == [("not e2e", "2"), ("e2e and not alone", "2"), ("e2e and alone", "0")]
+    marked = "and not nightly"
+    assert chosen == [
+        (f"not e2e {marked}", "2"),
+        (f"e2e and not alone {marked}", "2"),
+        (f"e2e and alone {marked}", "0"),
+    ]
     assert not any("--ignore" in word for command in commands for word in command)
 
 
@@ -62,7 +67,9 @@ def test_quick_tests_end_at_the_first_failure_and_start_no_process(commands: lis
     ((*_, last, word), *others) = commands
     assert (last, word, others) == ("-k", "lease", [])
     (quick,) = commands
-    assert {"-x", "--ignore=tests/simulator", "--ignore=tests/faults", "not e2e"} <= set(quick)
+    assert {"-x", "--ignore=tests/simulator", "--ignore=tests/faults", "not e2e and not nightly"} <= set(
+        quick
+    )
     assert "--quick" not in quick
 
 

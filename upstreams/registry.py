@@ -35,6 +35,11 @@ class Upstream:
     bills_failed: bool = False
     webhook_secrets: tuple[str, ...] = ()
 
+    @property
+    def described(self) -> str:
+        """Its name and address, for people."""
+        return f"{self.name} ({self.client.base_url})"
+
     def provider(self) -> Provider:
         """The provider's row; the first call creates it."""
         return Provider.objects.get_or_create(name=self.name)[0]

@@ -129,6 +129,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
 
     from config.startup.first_user import login_link
     from config.startup.greeting import greeting
+    from upstreams import registry
 
     secret = _first_key()
     link = login_link()
@@ -140,7 +141,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
         "TAKEONE_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "TAKEONE_GREETING": greeting(
             os.environ["TAKEONE_URL"],
-            os.environ["SORA_BASE_URL"],
+            ", ".join(upstream.described for upstream in registry.configured()),
             f". {shlex.quote(str(_env_file()))}",
             link,
             ends=" (Ctrl-C ends it)",
@@ -210,11 +211,12 @@ def _write_env(secret: str) -> None:
     values = {
         "TAKEONE_URL": os.environ["TAKEONE_URL"],
         "TAKEONE_API_KEY": secret,
-        "SORA_BASE_URL": os.environ["SORA_BASE_URL"],
     }
+    if chosen := os.environ.get("SORA_BASE_URL"):
+        values["SORA_BASE_URL"] = chosen
     if url := os.environ.get("TAKEONE_SIMULATOR_URL"):
         # Says whose address SORA_BASE_URL is: not one that somebody chose.
-        values["TAKEONE_SIMULATOR_URL"] = url if url == values["SORA_BASE_URL"] else ""
+        values["TAKEONE_SIMULATOR_URL"] = url if url == chosen else ""
     path = _env_file()
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)

@@ -18,10 +18,12 @@ def main() -> None:
     from accounts.models import ApiKey
     from config.startup.first_user import first_user, login_link
     from config.startup.greeting import greeting
+    from upstreams import registry
 
     _, secret = ApiKey.issue(first_user(), "next steps", scope=ApiKey.Scope.ADMIN)
     key = f"export TAKEONE_URL={shlex.quote(settings.TAKEONE_URL)} TAKEONE_API_KEY={shlex.quote(secret)}"
-    print(greeting(settings.TAKEONE_URL, settings.SORA_BASE_URL, key, login_link()))
+    upstreams = ", ".join(upstream.described for upstream in registry.configured())
+    print(greeting(settings.TAKEONE_URL, upstreams, key, login_link()))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class SoraClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.dialect = dialect
-        self._base_url = checked_url(base_url)
+        self.base_url = checked_url(base_url)
         if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
             # Here, because requests would quote the key in its own complaint.
             raise ValueError("the API key must be printable ASCII without spaces")
@@ -170,7 +170,7 @@ class SoraClient:
     def _request(self, method: str, path: str, **content: Any) -> requests.Request:
         return requests.Request(
             method,
-            f"{self._base_url}{path}",
+            f"{self.base_url}{path}",
             auth=self._auth,
             headers={"Accept": "application/json", "Cache-Control": "no-cache"},
             **content,
