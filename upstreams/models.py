@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from django.db import models
 
-from upstreams.client.types import ID_MAX_BYTES
+from upstreams.client.values import ID_MAX_BYTES
 from upstreams.clock import database_now
 
 

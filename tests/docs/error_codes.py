@@ -14,7 +14,8 @@ from rest_framework import exceptions
 
 from api import errors
 from api.fields import StrictSerializer
-from upstreams.client.types import NO_CODE, Phase
+from upstreams.client.types import Phase
+from upstreams.client.values import NO_CODE
 
 APPS = ("accounts", "api", "batches", "compat", "health", "upstreams", "videos", "webhooks")
 

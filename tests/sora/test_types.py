@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from upstreams.client.types import Phase, Unreadable, Video, VideoError, VideoPage, canonical_seconds
+from upstreams.client.types import Phase, Unreadable, Video, VideoError, VideoPage
+from upstreams.client.values import canonical_seconds
 
 
 def video(**fields) -> Video:

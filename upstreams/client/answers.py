@@ -13,7 +13,8 @@ from upstreams.client.bodies import Complaint, complaint_of, decoded
 from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, Unavailable
 from upstreams.client.exchange import Answer
 from upstreams.client.redaction import Redactor
-from upstreams.client.types import Phase, Unreadable, Video, VideoPage, storable
+from upstreams.client.types import Phase, Unreadable, Video, VideoPage
+from upstreams.client.values import storable
 
 _CONFIGURATION = frozenset({401, 402, 403})
 # The same request is wanted at another address: it was not carried out. 302 and 303 may follow on a create.

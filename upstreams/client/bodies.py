@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from upstreams.client.exchange import Answer
 from upstreams.client.redaction import Redactor
-from upstreams.client.types import Unreadable, digits, storable
+from upstreams.client.types import Unreadable
+from upstreams.client.values import digits, storable
 
 # A Video has three levels, and a page of a hundred some thousand values.
 MAX_DEPTH = 32

@@ -19,7 +19,8 @@ from upstreams.client.redaction import Redactor
 from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
-from upstreams.client.types import CreateRequest, Unreadable, Video, VideoPage, usable_id
+from upstreams.client.types import CreateRequest, Unreadable, Video, VideoPage
+from upstreams.client.values import usable_id
 
 MAX_VIDEO_BODY_BYTES = 1024 * 1024
 # A hundred videos with prompts of 2,000 characters that JSON writes in twelve bytes each are 2.4 MB.

@@ -14,7 +14,7 @@ from upstreams.client.exchange import BearerAuth, Session, Timeouts, read, send
 from upstreams.client.redaction import Redactor
 from upstreams.client.redirects import ContentHosts, NotAllowed, Route
 from upstreams.client.transport import Watch
-from upstreams.client.types import LABEL_MAX_LENGTH, storable
+from upstreams.client.values import LABEL_MAX_LENGTH, storable
 
 MAX_REDIRECTS = 5
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from upstreams.client.types import storable
+from upstreams.client.values import storable
 
 TEXT_MAX_LENGTH = 500
 _MAX_DEPTH = 8

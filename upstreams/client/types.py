@@ -5,27 +5,25 @@ only a video without a usable id is refused. Each field is bounded here, so that
 raise, or outgrow a column, further in.
 """
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
-# LiteLLM 1.108.7 wraps an id into one of about 290 characters. In bytes of UTF-8: no index has room for more.
-ID_MAX_BYTES = 2000
-# Codes and messages are stored and shown: nothing that an upstream sends may outgrow the column or the page.
-CODE_MAX_LENGTH = 100
-MESSAGE_MAX_LENGTH = 2000
-LABEL_MAX_LENGTH = 100
-# Five times the longest prompt that we send: what is longer is not ours.
-PROMPT_MAX_LENGTH = 10_000
-NO_CODE = "upstream_error"
-# No clock of a running upstream is outside of this, and a deadline or a skew can be added to what is inside.
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-
-_PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,9})?)\s*%?\s*")
-_NUMBER = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
+from upstreams.client.values import (
+    LABEL_MAX_LENGTH,
+    MESSAGE_MAX_LENGTH,
+    NO_CODE,
+    PROMPT_MAX_LENGTH,
+    canonical_seconds,
+    code_of,
+    digits,
+    echoed,
+    moment,
+    progress_of,
+    stored,
+    usable_id,
+)
 
 
 class Unreadable(ValueError):
@@ -65,13 +63,13 @@ class VideoError:
         """Read an object, a bare string or a bare code: servers send all three. None if there is none."""
         match payload:
             case {"code": code, **rest}:
-                return cls(_code(code), _stored(rest.get("message"), MESSAGE_MAX_LENGTH))
+                return cls(code_of(code), stored(rest.get("message"), MESSAGE_MAX_LENGTH))
             case {"message": message}:
-                return cls(NO_CODE, _stored(message, MESSAGE_MAX_LENGTH))
+                return cls(NO_CODE, stored(message, MESSAGE_MAX_LENGTH))
             case str() if payload:
-                return cls(NO_CODE, _stored(payload, MESSAGE_MAX_LENGTH))
+                return cls(NO_CODE, stored(payload, MESSAGE_MAX_LENGTH))
             case int() if not isinstance(payload, bool):
-                return cls(_code(payload), "")
+                return cls(code_of(payload), "")
         return None
 
 
@@ -104,19 +102,19 @@ class Video:
         named = payload.get("id", payload.get("task_id", asked_for if "status" in payload else None))
         if (video_id := usable_id(digits(named))) is None:
             raise Unreadable("a video must have an id")
-        status = _stored(payload.get("status"), LABEL_MAX_LENGTH)
+        status = stored(payload.get("status"), LABEL_MAX_LENGTH)
         return cls(
             id=video_id,
             status=status,
             # Any status that is not a known end counts as running, until our own deadline.
             phase=_ENDED.get(status.strip().lower(), Phase.RUNNING),
-            progress=_progress(payload.get("progress")),
-            created_at=_moment(payload.get("created_at")),
-            completed_at=_moment(payload.get("completed_at")),
-            expires_at=_moment(payload.get("expires_at")),
-            model=_echoed(payload.get("model"), LABEL_MAX_LENGTH),
-            prompt=_echoed(payload.get("prompt"), PROMPT_MAX_LENGTH),
-            size=_echoed(payload.get("size"), LABEL_MAX_LENGTH),
+            progress=progress_of(payload.get("progress")),
+            created_at=moment(payload.get("created_at")),
+            completed_at=moment(payload.get("completed_at")),
+            expires_at=moment(payload.get("expires_at")),
+            model=echoed(payload.get("model"), LABEL_MAX_LENGTH),
+            prompt=echoed(payload.get("prompt"), PROMPT_MAX_LENGTH),
+            size=echoed(payload.get("size"), LABEL_MAX_LENGTH),
             seconds=canonical_seconds(payload.get("seconds")),
             error=VideoError.parse(payload.get("error")),
         )
@@ -177,74 +175,3 @@ class CreateRequest:
     negative_prompt: str | None = None
     fps: int | None = None
     seed: int | None = None
-
-
-def usable_id(value: object) -> str | None:
-    """The value if it can name a video in a URL and in a column, else None."""
-    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX_BYTES:
-        return None
-    if len(value.encode("utf-8", "surrogatepass")) > ID_MAX_BYTES:
-        return None
-    # "." and ".." survive percent-quoting and would be resolved away in a path.
-    if not value.isprintable() or any(c.isspace() or c in "/\\" for c in value) or value in {".", ".."}:
-        return None
-    return value
-
-
-def canonical_seconds(value: object) -> str | None:
-    """One spelling for a duration: 8, "8" and 8.0 are "8", "7.50" is "7.5"; None if it is no duration."""
-    if not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, int) and abs(value) >= 10**6:
-        return None  # before str(), which refuses huge integers
-    if isinstance(value, str) and len(value) > LABEL_MAX_LENGTH:
-        return None
-    if (match := _NUMBER.fullmatch(str(value).strip())) is None:
-        return None
-    whole, fraction = match[1].lstrip("0") or "0", (match[2] or "").rstrip("0")
-    return f"{whole}.{fraction}" if fraction else whole
-
-
-def _progress(value: object) -> int | None:
-    """Percent as a number, or as text with or without its sign."""
-    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
-        value = float(match[1])
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        return None
-    return int(value)
-
-
-def _moment(value: object) -> datetime | None:
-    """Unix seconds between EARLIEST and LATEST; some servers send 0 or less for never."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # Compared before it is converted: no integer is too large for that, and NaN is in no range.
-    is_possible = EARLIEST.timestamp() <= value < LATEST.timestamp()
-    return datetime.fromtimestamp(value, UTC) if is_possible else None
-
-
-def storable(value: object) -> str | None:
-    """A non-empty string that a database column can store: without NUL and lone surrogates."""
-    if not isinstance(value, str) or not value:
-        return None
-    return value.replace("\x00", "").encode("utf-8", "replace").decode() or None
-
-
-def _stored(value: object, limit: int) -> str:
-    """For people to read: cut to the limit, before it is copied."""
-    return (storable(value[: limit + 1]) or "")[:limit] if isinstance(value, str) else ""
-
-
-def _echoed(value: object, limit: int) -> str | None:
-    """To be compared with what was sent: None if it is longer, because a part of it might be equal."""
-    return storable(value) if isinstance(value, str) and len(value) <= limit else None
-
-
-def digits(value: object) -> object:
-    """A whole number of up to 18 digits as text; any other value as it is."""
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if is_number and abs(value) < 10**18 else value  # type: ignore[arg-type]
-
-
-def _code(value: object) -> str:
-    return _stored(digits(value), CODE_MAX_LENGTH) or NO_CODE

@@ -11,7 +11,7 @@ from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, S
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.exchange import checked_url
 from upstreams.client.redirects import ContentHosts
-from upstreams.client.types import canonical_seconds
+from upstreams.client.values import canonical_seconds
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import OPTIONAL_FIELDS
 from upstreams.offer.request import RESOLUTIONS

@@ -12,7 +12,8 @@ from django.db.models import Q
 
 from accounts.budgets import reservations
 from accounts.models import Reservation
-from upstreams.client.types import ID_MAX_BYTES, Phase, Video
+from upstreams.client.types import Phase, Video
+from upstreams.client.values import ID_MAX_BYTES
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from videos.log_context import about

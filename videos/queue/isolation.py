@@ -9,7 +9,7 @@ from typing import Final
 from django.db import DatabaseError
 from django.db.models import F, Q, QuerySet
 
-from upstreams.client.types import storable
+from upstreams.client.values import storable
 from upstreams.clock import database_now, in_database
 from videos.log_context import about
 from videos.models import Job, Submission

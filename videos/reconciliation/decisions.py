@@ -8,7 +8,8 @@ from django.db import IntegrityError
 
 from upstreams import registry
 from upstreams.client import errors
-from upstreams.client.types import Video, usable_id
+from upstreams.client.types import Video
+from upstreams.client.values import usable_id
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import accept, fail

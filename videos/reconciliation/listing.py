@@ -10,7 +10,8 @@ from django.conf import settings
 
 from upstreams.client import errors
 from upstreams.client.dialects import Dialect
-from upstreams.client.types import EARLIEST, Video
+from upstreams.client.types import Video
+from upstreams.client.values import EARLIEST
 from upstreams.clock_offset import Offset, measured
 from upstreams.models import ForeignVideo, Provider
 from upstreams.registry import Upstream

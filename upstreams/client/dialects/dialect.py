@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from upstreams.client.types import CreateRequest, Video, canonical_seconds
+from upstreams.client.types import CreateRequest, Video
+from upstreams.client.values import canonical_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
