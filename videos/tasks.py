@@ -14,7 +14,7 @@ from videos.queue import dispatch as dispatching
 from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
-from videos.reconciliation.books import may_create
+from videos.reconciliation.books import may_create, was_compared
 
 # How many one message submits before it makes room for other work.
 _MAX_SUBMITS = 50
@@ -32,12 +32,21 @@ def submit(*, provider: str = "", **_: Any) -> None:
     """Submits pending jobs until none may be submitted, to one provider or, the preferred first, to all."""
     with slot(Kind.SEND) as free:
         left = _MAX_SUBMITS if free else 0
-        for upstream in _upstreams(provider):
-            if not left:
-                break
-            may_send = may_create(upstream)
-            while left and may_send and submit_next(upstream):
+        for upstream in _ready(provider) if free else ():
+            while left and submit_next(upstream):
                 left -= 1
+
+
+def _ready(provider: str) -> list[Upstream]:
+    """Those that may be sent creates. A process compares the lists of all before it sends its first."""
+    named = {upstream.name for upstream in _upstreams(provider)}
+    return [
+        upstream
+        for upstream in registry.configured()
+        if (upstream.name in named or not was_compared(upstream))
+        and may_create(upstream)
+        and upstream.name in named
+    ]
 
 
 @shared_task(name="videos.sweep")

@@ -21,7 +21,7 @@ from webhooks.signatures import Refused, verify
 logger = logging.getLogger(__name__)
 
 # A hundred times what an event has.
-_BODY_MAX_BYTES: Final = 65_536
+BODY_MAX_BYTES: Final = 65_536
 # OpenAI's webhook guide: these two; a video that was cancelled upstream has no event.
 _ENDS: Final = ("video.completed", "video.failed")
 
@@ -109,8 +109,8 @@ class SoraHookView(APIView):
         believed."""
         # BodyLimitMiddleware has bounded what is read here.
         body: bytes = request._request.body
-        if len(body) > _BODY_MAX_BYTES:
-            raise TooLarge(f"The body has {len(body)} bytes; at most {_BODY_MAX_BYTES} are taken.")
+        if len(body) > BODY_MAX_BYTES:
+            raise TooLarge(f"The body has {len(body)} bytes; at most {BODY_MAX_BYTES} are taken.")
         try:
             provider, webhook_id = _verify(request, body)
         except Refused as refusal:

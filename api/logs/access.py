@@ -12,6 +12,8 @@ logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 # Probes ask all day long, and what they find is logged by itself when it changes.
 _PROBED: Final = frozenset({"/health", "/ready", "/metrics"})
+# What follows these in a path is a secret that opens it.
+_SECRET_AFTER: Final = ("/hooks/callbacks/",)
 # Anybody may ask for an address of any length.
 _PATH_MAX_LENGTH: Final = 200
 
@@ -24,8 +26,16 @@ def log_request(method: str, path: str, status: int, begun: float, **fields: obj
         level,
         LogEvent.REQUEST,
         method=method[:20],
-        path=path[:_PATH_MAX_LENGTH],
+        path=shown_path(path),
         status=status,
         duration_ms=milliseconds_since(begun),
         **fields,
     )
+
+
+def shown_path(path: str) -> str:
+    """The path as the log shows it: cut, and without the secret in it."""
+    for before in _SECRET_AFTER:
+        if path.startswith(before):
+            return f"{before}…"
+    return path[:_PATH_MAX_LENGTH]

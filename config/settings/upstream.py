@@ -39,6 +39,8 @@ SORA_CONTACT_SECONDS = env.number("SORA_CONTACT_SECONDS", 5, least=1, most=3600)
 # How often renders are asked after: a fifth of their age, within these bounds, in seconds.
 SORA_SYNC_SECONDS_MIN = env.number("SORA_SYNC_SECONDS_MIN", 1 if _SIMULATED else 5, least=0.2, most=3600)
 SORA_SYNC_SECONDS_MAX = env.number("SORA_SYNC_SECONDS_MAX", 15, least=0.2, most=3600)
+# The public address of this service, for upstreams that tell the end of a render to an address in its create.
+UPSTREAM_CALLBACK_URL = env.url("UPSTREAM_CALLBACK_URL", schemes=("https",))
 # What signs the upstream's webhooks; without one, /hooks/sora is not there.
 SORA_WEBHOOK_SECRET = env.signing_secrets("SORA_WEBHOOK_SECRET")
 SORA_DOWNLOAD_SECONDS = env.number("SORA_DOWNLOAD_SECONDS", 600, least=1, most=86_400)

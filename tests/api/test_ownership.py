@@ -71,6 +71,8 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "getMe": OWN,
     # The upstream signs what it sends.
     "receiveProviderEvent": (401,) * 5,
+    # Its address is the secret.
+    "receiveCallback": (404,) * 5,
     "getHealth": OPEN,
     "getReady": OPEN,
     "getMetrics": OPEN,
@@ -88,6 +90,7 @@ BODIES: Final[dict[str, Any]] = {
     "register": {"username": "eve", "password": PASSWORD},
     "logIn": {"username": "ada", "password": PASSWORD},
     "receiveProviderEvent": {"type": "video.completed", "data": {"id": "video_1"}},
+    "receiveCallback": {"type": "video.generation.completed", "data": {"id": "video_1"}},
 }
 
 

@@ -134,7 +134,10 @@ def requests_of(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for methods in schema["paths"].values():
         for operation in methods.values():
             body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is not None and operation["operationId"] != "receiveProviderEvent":
+            if body is not None and operation["operationId"] not in {
+                "receiveProviderEvent",
+                "receiveCallback",
+            }:
                 name = body["schema"]["$ref"].rpartition("/")[2]
                 found[operation["operationId"]] = schema["components"]["schemas"][name]
     return found

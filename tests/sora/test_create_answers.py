@@ -175,6 +175,28 @@ def test_configuration(create, status, body):
     assert error.status == status
 
 
+@pytest.mark.parametrize(
+    ("metadata", "headers", "wait"),
+    [
+        ({"reason": "in_flight_budget_exhausted"}, {}, None),
+        ({"reason": "in_flight_budget_exhausted"}, {"Retry-After": "20"}, 20),
+        ({}, {"Retry-After": "20"}, 20),
+    ],
+)
+def test_a_402_that_passes_by_itself_is_waited_for(create, metadata, headers, wait):
+    error = create(402, json={"error": {"code": 402, "message": "wait", "metadata": metadata}}, **headers)
+    assert type(error) is Busy
+    assert error.retry_after == wait
+
+
+def test_a_402_for_want_of_credits_pauses(create):
+    metadata = {"limit_source": "openrouter_credits"}
+    error = create(
+        402, json={"error": {"code": 402, "message": "Insufficient credits.", "metadata": metadata}}
+    )
+    assert type(error) is Misconfigured
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"error": {"message": "no"}}'])
 def test_not_found(create, body):
     error = create(404, body)

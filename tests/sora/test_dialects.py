@@ -103,7 +103,7 @@ def test_lengths_are_spelt_as_the_server_wants(name, field, value):
     body = DIALECTS[name].body_of(REQUEST)
     assert body[field] == value
     assert type(body[field]) is type(value)
-    assert len(body) == 4
+    assert len(body) == (5 if name == "openrouter" else 4)
 
 
 def test_half_seconds_are_numbers_too():
@@ -114,3 +114,26 @@ def test_half_seconds_are_numbers_too():
 def test_requests_are_values():
     with pytest.raises(dataclasses.FrozenInstanceError):
         CreateRequest("p", "m", "8", "1x1").prompt = "q"
+
+
+@pytest.mark.parametrize(
+    ("size", "sent"),
+    [
+        ("1280x720", {"resolution": "720p", "aspect_ratio": "16:9"}),
+        ("720x1280", {"resolution": "720p", "aspect_ratio": "9:16"}),
+        ("1080x1080", {"resolution": "1080p", "aspect_ratio": "1:1"}),
+        ("3840x2160", {"resolution": "4K", "aspect_ratio": "16:9"}),
+        ("1024x1792", {"size": "1024x1792"}),
+    ],
+)
+def test_a_usual_size_is_sent_to_openrouter_in_its_own_words(size, sent):
+    body = DIALECTS["openrouter"].body_of(dataclasses.replace(REQUEST, size=size))
+    assert {name: body[name] for name in body.keys() & {"size", "resolution", "aspect_ratio"}} == sent
+
+
+def test_an_address_to_call_back_is_sent_where_the_server_takes_one():
+    request = dataclasses.replace(REQUEST, callback_url="https://takeone.example/hooks/callbacks/1-x")
+    assert DIALECTS["openrouter"].body_of(request)["callback_url"] == request.callback_url
+    assert not any(
+        "callback_url" in DIALECTS[name].body_of(request) for name in DIALECTS if name != "openrouter"
+    )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sora.conftest import KEY
-from upstreams.client import answers, bodies, types
+from upstreams.client import answers, bodies, values
 from upstreams.client.dialects import OPENAI
 from upstreams.client.errors import SoraError
 from upstreams.client.exchange import Answer
@@ -47,8 +47,8 @@ def is_bounded(video: Video) -> bool:
     kept = [*texts, video.prompt or ""]
     if video.error:
         kept += [video.error.code, video.error.message]
-        assert len(video.error.code) <= types.CODE_MAX_LENGTH
-        assert len(video.error.message) <= types.MESSAGE_MAX_LENGTH
+        assert len(video.error.code) <= values.CODE_MAX_LENGTH
+        assert len(video.error.message) <= values.MESSAGE_MAX_LENGTH
     for text in kept:
         text.encode()
         assert "\x00" not in text
@@ -57,8 +57,8 @@ def is_bounded(video: Video) -> bool:
     assert video.progress is None or 0 <= video.progress <= 100
     OPENAI.match_key(video)
     return (
-        max(len(text.encode()) for text in texts) <= types.ID_MAX_BYTES
-        and len(video.prompt or "") <= types.PROMPT_MAX_LENGTH
+        max(len(text.encode()) for text in texts) <= values.ID_MAX_BYTES
+        and len(video.prompt or "") <= values.PROMPT_MAX_LENGTH
     )
 
 

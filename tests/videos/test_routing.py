@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
@@ -33,6 +34,8 @@ from videos.lifecycle.send import submit_next
 from videos.models import Exclusion, Job, JobEvent
 from videos.queue.dispatch import all_due_work
 from videos.queue.position.estimates import queue_positions
+from videos.reconciliation import books
+from videos.reconciliation.books import forget_checks
 from videos.reconciliation.decisions import declare_absent
 
 pytestmark = pytest.mark.django_db
@@ -446,3 +449,69 @@ def test_an_unknown_model_is_refused_with_all_that_there_are(
         ask(model="sora-2")
     assert ask(model="veo").upstream == "second"
     assert isinstance(registry.configured(), Upstreams)
+
+
+def restored(job: Job) -> None:
+    """The job as a backup has it that was taken before it was sent; every process starts anew."""
+    job.submissions.all().delete()
+    JobEvent.objects.filter(job=job).exclude(number=1).delete()
+    Job.objects.filter(pk=job.pk).update(status="pending", started_at=None, reservation=job.reservation)
+    Job.objects.filter(pk=job.pk).update(upstream=job.upstream, fitted=job.fitted, match_key=job.match_key)
+    forget_checks()
+
+
+@pytest.fixture
+def other_names(first: Upstream, monkeypatch: pytest.MonkeyPatch) -> Upstream:
+    """A second upstream that calls the model otherwise, so that what it shows has another match key."""
+    renamed = named("second", order=2, sends="alibaba/wan-2.2")
+    configure(monkeypatch, first, renamed)
+    return renamed
+
+
+def test_a_job_of_a_restored_backup_is_not_sent_where_another_upstream_has_rendered_it(
+    ask: Ask, first: Upstream, other_names: Upstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = other_names
+    forget_checks()
+    first.provider()
+    job = ask()
+    Provider.objects.filter(name="first").update(stopped_at=database_now())
+    tasks.submit()
+    assert len(sent_to(second)) == 1
+    restored(job)
+    Provider.objects.filter(name="first").update(stopped_at=None)
+    for _ in range(3):
+        tasks.submit()
+    assert (len(sent_to(first)), len(sent_to(second))) == (0, 1)
+    assert "newer than our books" in Provider.objects.get(name="second").stop_reason
+    newer = ask()
+    tasks.submit()
+    assert attempts(newer) == [("first", "rendering")], "what was asked for since goes on"
+    call_command("recover", "--provider", "second", "--apply")
+    tasks.submit()
+    assert attempts(job) == [("second", "rendering")]
+    job.refresh_from_db()
+    assert (job.upstream, job.fitted["model"]) == ("second", "alibaba/wan-2.2")
+    assert len(sent_to(second)) == 1
+
+
+def test_while_an_upstream_cannot_be_compared_its_jobs_of_before_wait(
+    ask: Ask, first: Upstream, second: Upstream
+) -> None:
+    old = ask()
+    forget_checks()
+    client_of(second).list_error = errors.Unavailable("away")
+    tasks.submit()
+    assert attempts(old) == []
+    new = ask()
+    tasks.submit()
+    assert (attempts(old), attempts(new)) == ([], [("first", "rendering")])
+    client_of(second).list_error = None
+    forget_waits()
+    tasks.submit()
+    assert attempts(old) == [("first", "rendering")]
+
+
+def forget_waits() -> None:
+    Provider.objects.update(sending_backoff_until=None)
+    books._checked.not_before.clear()

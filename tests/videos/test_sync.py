@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from accounts.models import Spending
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import only
@@ -613,3 +615,45 @@ def test_young_renders_are_asked_after_more_often_than_old_ones(
             assert submission.due_at is not None
             pauses.append(round((submission.due_at - now).total_seconds()))
     assert pauses == [1, 5, 15]
+
+
+def charging(sora: ScriptedClient, video_id: str, cost: str | None) -> None:
+    sora.videos[video_id] = replace(sora.videos[video_id], cost=None if cost is None else Decimal(cost))
+
+
+@pytest.mark.parametrize(
+    ("states", "cost", "price"),
+    [(True, "0.1358", "0.1358"), (True, "0", "0"), (True, None, "0.40"), (False, "0.1358", "0.40")],
+)
+def test_what_the_upstream_says_it_has_charged_is_settled(
+    rendering: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    states: bool,
+    cost: str | None,
+    price: str,
+) -> None:
+    configure(monkeypatch, replace(upstream, dialect=replace(OPENAI, states_cost=states)))
+    sora.complete(upstream_id(rendering))
+    charging(sora, upstream_id(rendering), cost)
+    _, submission = after_sweep(rendering, upstream)
+    assert (submission.cost_state, submission.price) == ("settled", Decimal(price))
+    assert set(Spending.objects.values_list("reserved", "settled")) <= {(0, int(Decimal(price) * 10_000))}
+
+
+@pytest.mark.parametrize(("cost", "state"), [("0.05", "settled"), ("0", "released")])
+def test_a_failed_render_is_settled_by_what_was_charged_for_it(
+    rendering: Submission,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    monkeypatch: pytest.MonkeyPatch,
+    cost: str,
+    state: str,
+) -> None:
+    stating = replace(upstream, bills_failed=True, dialect=replace(OPENAI, states_cost=True))
+    configure(monkeypatch, stating)
+    sora.fail(upstream_id(rendering))
+    charging(sora, upstream_id(rendering), cost)
+    _, submission = after_sweep(rendering, upstream)
+    assert submission.cost_state == state

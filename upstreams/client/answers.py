@@ -133,6 +133,8 @@ def _refuse_common(answer: Answer, redactor: Redactor) -> None:
     if out_of_money and answer.status in {400, 429}:
         # Neither waiting nor another request ends this one.
         raise Misconfigured(summary, status=answer.status)
+    if answer.status == 402 and _passes_by_itself(answer, complaint):
+        raise Busy(summary, retry_after=retry_after(answer.headers))
     if answer.status == 429:
         raise Busy(summary, retry_after=retry_after(answer.headers))
     if answer.status in _CONFIGURATION:
@@ -142,6 +144,13 @@ def _refuse_common(answer: Answer, redactor: Redactor) -> None:
     if answer.status == 404:
         code, param = (complaint.code, complaint.param) if complaint else (None, None)
         raise NotFound(summary, code=code, param=param)
+
+
+def _passes_by_itself(answer: Answer, complaint: Complaint | None) -> bool:
+    """Whether a 402 ends without anybody paying, because the cost of what runs is held (OpenRouter)."""
+    return retry_after(answer.headers) is not None or (
+        complaint is not None and complaint.reason == "in_flight_budget_exhausted"
+    )
 
 
 def _where_to(answer: Answer) -> str:

@@ -23,6 +23,8 @@ class Complaint:
     code: str | None = None
     param: str | None = None
     kind: str | None = None
+    # OpenRouter's `metadata.reason`.
+    reason: str | None = None
 
 
 def decoded(answer: Answer) -> object:
@@ -69,7 +71,9 @@ def complaint_of(answer: Answer, redactor: Redactor) -> Complaint | None:
                 message = code or kind
             if message is None:
                 return None
-            return Complaint(redactor.text(message), code, _label(error.get("param")), kind)
+            metadata = error.get("metadata")
+            reason = _label(metadata.get("reason")) if isinstance(metadata, dict) else None
+            return Complaint(redactor.text(message), code, _label(error.get("param")), kind, reason)
         case {"error": str(message)} | {"detail": str(message)} if message:
             return Complaint(redactor.text(message))
         case {"detail": [{"msg": str(message), **rest}, *_]}:

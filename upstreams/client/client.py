@@ -83,7 +83,7 @@ class SoraClient:
         Raises NotSent, Busy, Misconfigured, Rejected or NotFound if no render was begun, and OutcomeUnknown
         if that is not proven.
         """
-        redactor = Redactor(self._api_key, (request.prompt, request.negative_prompt))
+        redactor = Redactor(self._api_key, (request.prompt, request.negative_prompt, request.callback_url))
         body = self.dialect.body_of(request)
         content: dict[str, Any] = (
             {"json": body}

@@ -7,6 +7,7 @@ raise, or outgrow a column, further in.
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
@@ -18,6 +19,7 @@ from upstreams.client.values import (
     canonical_seconds,
     code_of,
     digits,
+    dollars_of,
     echoed,
     moment,
     progress_of,
@@ -90,6 +92,8 @@ class Video:
     size: str | None = None
     seconds: str | None = None
     error: VideoError | None = None
+    # US dollars that it was charged, if the server says so.
+    cost: Decimal | None = None
 
     @classmethod
     def parse(cls, payload: object, asked_for: str | None = None) -> Self:
@@ -117,6 +121,7 @@ class Video:
             size=echoed(payload.get("size"), LABEL_MAX_LENGTH),
             seconds=canonical_seconds(payload.get("seconds")),
             error=VideoError.parse(payload.get("error")),
+            cost=dollars_of(payload.get("usage")),
         )
 
 
@@ -175,3 +180,5 @@ class CreateRequest:
     negative_prompt: str | None = None
     fps: int | None = None
     seed: int | None = None
+    # Where the end of the render is told. Whoever knows the address may tell it, so it is a secret.
+    callback_url: str | None = None

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 
 # LiteLLM 1.108.7 wraps an id into one of about 290 characters. In bytes of UTF-8: no index has room for more.
 ID_MAX_BYTES = 2000
@@ -11,6 +12,7 @@ MESSAGE_MAX_LENGTH = 2000
 LABEL_MAX_LENGTH = 100
 # Five times the longest prompt that we send: what is longer is not ours.
 PROMPT_MAX_LENGTH = 10_000
+COST_MAX = 100_000
 NO_CODE = "upstream_error"
 # No clock of a running upstream is outside of this, and a deadline or a skew can be added to what is inside.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -61,6 +63,14 @@ def moment(value: object) -> datetime | None:
     # Compared before it is converted: no integer is too large for that, and NaN is in no range.
     is_possible = EARLIEST.timestamp() <= value < LATEST.timestamp()
     return datetime.fromtimestamp(value, UTC) if is_possible else None
+
+
+def dollars_of(usage: object) -> Decimal | None:
+    """`cost` of a `usage` object, in US dollars: OpenRouter's charge for a render; None if it says none."""
+    cost = usage.get("cost") if isinstance(usage, dict) else None
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= COST_MAX:
+        return None
+    return Decimal(str(cost)).quantize(Decimal("0.0001"), ROUND_HALF_UP)
 
 
 def storable(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import Final
 
 from django.db.models import F, Q
@@ -14,6 +15,7 @@ from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
+from videos.lifecycle.callbacks import callback_address
 from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
 from videos.models import Submission, locked
 from videos.queue.claim import claim
@@ -51,7 +53,9 @@ def send(submission: Submission, upstream: Upstream) -> None:
         record_unsent(submission, "withdrawn", wait=0)
         return
     try:
-        request = CreateRequest(**submission.request)
+        request = replace(
+            CreateRequest(**submission.request), callback_url=callback_address(submission, upstream)
+        )
         video = upstream.client.create(request, deadline=ends - time.monotonic())
     except errors.NotSent as error:
         _back_off(submission, upstream, str(error), None)

@@ -4,6 +4,8 @@ not.
 A restored database does not know the creates that were sent after it was copied. Their jobs are pending in
 it, and would be sent and paid again. So before the first create of a process, and after a gap, a worker reads
 the list back to our newest accepted submission. If a video on it is newer than our books, all creates stop.
+Where there are several upstreams, a job may have gone to any that renders its model: until that one is
+compared, no other one is sent the jobs of before.
 """
 
 import logging
@@ -19,12 +21,12 @@ from django.db.models import Q, QuerySet
 from upstreams.breaker import back_off, respecting_retry_after
 from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
-from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Job, Submission
+from videos.reconciliation.awaited import awaited
 from videos.reconciliation.listing import may_be_its, unowned, walk
 from videos.states import JobStatus, SubmissionState
 
@@ -50,6 +52,8 @@ class _Checked:
         self.lock = threading.Lock()
         self.names: set[str] = set()
         self.not_before: dict[str, float] = {}
+        # By the database's clock, when this process first asked.
+        self.began: datetime | None = None
 
 
 _checked = _Checked()
@@ -60,6 +64,28 @@ def forget_checks() -> None:
     with _checked.lock:
         _checked.names.clear()
         _checked.not_before.clear()
+        _checked.began = None
+
+
+def was_compared(upstream: Upstream) -> bool:
+    """Whether this process has compared its list with our books, or need not."""
+    return not upstream.dialect.lists or upstream.name in _checked.names
+
+
+def unread_since(upstream: Upstream) -> datetime | None:
+    """Until when jobs were made that this upstream may have rendered although our books do not know it; None
+    if there are none.
+
+    While it is not compared, or shows more than our books know, no other upstream is sent those jobs.
+    """
+    stopped = Provider.objects.filter(name=upstream.name, stop_reason__startswith=BEHIND)
+    stopped_at = stopped.values_list("stopped_at", flat=True).first()
+    if stopped_at is not None:
+        return stopped_at
+    if was_compared(upstream):
+        return None
+    _checked.began = _checked.began or database_now()
+    return _checked.began
 
 
 def may_create(upstream: Upstream) -> bool:
@@ -162,8 +188,8 @@ def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...
     # second; by now its video is owned.
     strangers = list(unowned(provider, {video.id: video for video in strangers}))
     if newest is None:
-        awaited = _keys_awaited(strangers, upstream.dialect)
-        strangers = [video for video in strangers if upstream.dialect.match_key(video) in awaited]
+        known = awaited(strangers, upstream)
+        strangers = [video for video in strangers if upstream.dialect.match_key(video) in known]
     if fault and listed is not None and not (reached or strangers):
         raise NotCompared(f"it cannot be read back to {listed}: {fault}; see `manage.py recover`")
     return tuple(sorted(strangers, key=lambda video: (video.created_at or database_now(), video.id)))
@@ -200,22 +226,15 @@ def _unexplained(
             attempts.remove(own)
     if provider.proves_absence:
         return unmatched
-    awaited = _keys_awaited(unmatched, dialect)
+    known = awaited(unmatched, upstream)
     left = []
     for video in unmatched:
         possible = next((a for a in attempts if may_be_its(video, a, dialect)), None)
-        if possible is None or dialect.match_key(video) in awaited:
+        if possible is None or dialect.match_key(video) in known:
             left.append(video)
         else:
             attempts.remove(possible)
     return left
-
-
-def _keys_awaited(videos: Iterable[Video], dialect: Dialect) -> set[str | None]:
-    """The match keys of these videos that a waiting job has as well."""
-    keys = {dialect.match_key(video) for video in videos} - {None}
-    waiting = Job.objects.filter(status=JobStatus.PENDING, match_key__in=keys)
-    return set(waiting.values_list("match_key", flat=True))
 
 
 def _accepted(provider: Provider) -> QuerySet[Submission]:

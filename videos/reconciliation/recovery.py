@@ -17,7 +17,9 @@ from videos.lifecycle.begin import begin
 from videos.lifecycle.outcomes import accept
 from videos.models import Job
 from videos.queue.wake import wake
+from videos.reconciliation.awaited import awaited
 from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
+from videos.routing.refit import fit_as_rendered
 from videos.states import LIVE, JobStatus
 
 
@@ -41,12 +43,10 @@ def plan(upstream: Upstream) -> Recovery:
         videos[upstream.dialect.match_key(video)].append(video)
     matched: list[tuple[Video, Job]] = []
     left: list[Video] = []
+    waiting = awaited((video for alike in videos.values() for video in alike), upstream)
     for key, alike in videos.items():
-        waiting = Job.objects.filter(status=JobStatus.PENDING, match_key=key or "-")
-        waiting = waiting.exclude(submissions__state__in=LIVE)
-        jobs = list(waiting.order_by("asked_at", "pk")[: len(alike) + 1])
-        owners = waiting.order_by().values("owner").distinct().count()
-        if owners == 1:
+        jobs = waiting.get(key or "", [])
+        if len({job.owner_id for job in jobs}) == 1:
             matched += zip(alike, jobs, strict=False)
             left += alike[len(jobs) :]
         else:
@@ -66,6 +66,7 @@ def _give(job: Job, video: Video, upstream: Upstream) -> bool:
         if job.status != JobStatus.PENDING or job.submissions.filter(state__in=LIVE).exists():
             return False
         now = database_now()
+        fit_as_rendered(job, upstream, now)
         submission = begin(
             job,
             provider,

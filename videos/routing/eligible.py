@@ -16,6 +16,7 @@ from upstreams.models import Provider
 from upstreams.registry import Upstream, Upstreams
 from videos.models import Exclusion, Job
 from videos.queue.occupancy import occupying
+from videos.reconciliation.books import unread_since
 from videos.states import SubmissionState
 
 
@@ -45,7 +46,7 @@ def eligible(upstream: Upstream) -> Q:
     for other in _before(upstream, upstreams, others):
         goes_there = Q(model__in=list(other.catalogue.models)) & ~Q(Exists(_exclusions(other)))
         taken_over &= ~goes_there
-    return (own | taken_over) & ~Q(Exists(_exclusions(upstream)))
+    return (own | taken_over) & ~Q(Exists(_exclusions(upstream))) & ~_perhaps_rendered(upstream, upstreams)
 
 
 def has_alternative(job: Job, upstream: Upstream) -> bool:
@@ -60,6 +61,15 @@ def _before(upstream: Upstream, upstreams: Upstreams, others: Iterable[Upstream]
     """Those of the others that are preferred."""
     places = {each.name: place for place, each in enumerate(upstreams)}
     return [each for each in others if places[each.name] < places[upstream.name]]
+
+
+def _perhaps_rendered(upstream: Upstream, upstreams: Upstreams) -> Q:
+    """The jobs that another upstream may have rendered although our books do not know it."""
+    perhaps = Q(pk__in=[])
+    for other in upstreams:
+        if other.name != upstream.name and (since := unread_since(other)) is not None:
+            perhaps |= Q(model__in=list(other.catalogue.models), created_at__lte=since)
+    return perhaps
 
 
 def _kept_by(others: Iterable[Upstream]) -> Q:

@@ -1,5 +1,6 @@
 """Fits a waiting job to the upstream that takes it, if that is not the one that it was fitted to."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -109,6 +110,12 @@ def fit_anew(job: Job) -> Decimal | None:
         return None
     _apply(job, fitted)
     return fitted.price
+
+
+def fit_as_rendered(job: Job, upstream: Upstream, now: datetime) -> None:
+    """Fits a job to the upstream that has rendered it already. Called under the job's lock."""
+    if job.upstream != upstream.name:
+        _keep(job, upstream.fit(replace(asked_of(job), strict=False)), now)
 
 
 def _keep(job: Job, fitted: FittedRequest, now: datetime) -> None:

@@ -256,8 +256,8 @@ GUARDS: Final = (
     Guard(
         "a video is given to nobody of several owners",
         "videos.reconciliation.recovery:plan",
-        "owners == 1",
-        "owners",
+        "len({job.owner_id for job in jobs}) == 1",
+        "jobs",
         "tests/videos/test_recover.py",
     ),
     Guard(

@@ -6,6 +6,27 @@ from tests.faults.guards.guard import Guard
 
 GUARDS: Final = (
     Guard(
+        "what another upstream may have rendered is not sent",
+        "videos.routing.eligible:eligible",
+        "~_perhaps_rendered(upstream, upstreams)",
+        "~Q(pk__in=[])",
+        "tests/videos/test_routing.py -k restored",
+    ),
+    Guard(
+        "a callback that names nothing that is there changes nothing",
+        "videos.lifecycle.callbacks:settle",
+        "errors.NotFound",
+        "KeyError",
+        "tests/webhooks/test_callbacks.py -k believed",
+    ),
+    Guard(
+        "an address to call back cannot be guessed",
+        "videos.lifecycle.callbacks:submission_of",
+        "not hmac.compare_digest(_seal(int(match[1])), match[2])",
+        "False",
+        "tests/webhooks/test_callbacks.py -k forged",
+    ),
+    Guard(
         "another upstream spends no more than what was reserved",
         "videos.routing.refit:refit",
         "not _is_within_reserved(job, fitted)",

@@ -4,10 +4,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from upstreams.client.types import CreateRequest, Video
 from upstreams.client.values import canonical_seconds
+
+# The usual sizes, by the words that servers have for them.
+_SHAPES: Final[Mapping[str, tuple[str, str]]] = {
+    f"{width}x{height}": (resolution, ratio)
+    for resolution, lines in (("480p", 480), ("720p", 720), ("1080p", 1080), ("4K", 2160))
+    for ratio, width, height in (
+        ("16:9", lines * 16 // 9, lines),
+        ("9:16", lines, lines * 16 // 9),
+        ("1:1", lines, lines),
+        ("4:3", lines * 4 // 3, lines),
+        ("3:4", lines, lines * 4 // 3),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +34,9 @@ class Dialect:
     never accepted. It is not so if the server forgets its videos when it restarts.
     `probe`: what is asked to see whether it takes our key, below the base URL; "" for its list.
     `deletes`: it has a DELETE. `cancels`: that DELETE stops a running render.
+    `states_cost`: a video that has ended says what it was charged.
+    `as_resolution`: the names under which resolution and shape of a usual size are sent, not the size.
+    `calls_back`: a create may name an address, by this field, to which the end of the render is told.
     `contents`: for each file of a completed video, the query that asks for it.
     """
 
@@ -34,6 +50,9 @@ class Dialect:
     proves_absence: bool
     deletes: bool
     cancels: bool
+    states_cost: bool = False
+    as_resolution: tuple[str, str] | None = None
+    calls_back: str = ""
     contents: Mapping[str, Mapping[str, str]]
 
     @property
@@ -64,6 +83,11 @@ class Dialect:
             value = getattr(request, ours)
             if value is not None:
                 body[theirs] = _number(value) if ours in self.numbers else value
+        if self.as_resolution is not None and (shape := _SHAPES.get(request.size)):
+            body.pop(self.fields["size"], None)
+            body |= dict(zip(self.as_resolution, shape, strict=True))
+        if self.calls_back and request.callback_url:
+            body[self.calls_back] = request.callback_url
         return body
 
 

@@ -1,6 +1,7 @@
 """OpenRouter (`https://openrouter.ai/api/v1`; its SDK 1.3.84). Not tried with a key.
 
-It has no list, no DELETE and no echo, so only a person can settle a create that was not answered.
+It has no list, no DELETE and no echo. A create that was not answered is settled by its callback, if one
+could be named, or else by a person.
 """
 
 from types import MappingProxyType
@@ -22,5 +23,9 @@ OPENROUTER: Final = Dialect(
     proves_absence=False,
     deletes=False,
     cancels=False,
+    states_cost=True,
+    # Many of its models list no sizes, and take a resolution and a shape.
+    as_resolution=("resolution", "aspect_ratio"),
+    calls_back="callback_url",
     contents=MappingProxyType({"video": MappingProxyType({"index": "0"})}),
 )

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -58,6 +59,7 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
             only_from=[SubmissionState.RENDERING],
             detail={"upstream": video.status},
             cost_state=CostState.SETTLED,
+            **_charge(submission, video),
         )
         return
     if submission.state == SubmissionState.GIVEN_UP and not _late_success_wanted(job):
@@ -67,6 +69,7 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
     if submission.move(
         SubmissionState.RENDERED,
         cost_state=CostState.SETTLED,
+        **_charge(submission, video),
         due_at=now,
         rendered_at=now,
         expires_at=video.expires_at,
@@ -91,24 +94,44 @@ def _late_success_wanted(job: Job) -> bool:
 
 
 def _observe_failed(job: Job, submission: Submission, video: Video) -> None:
-    cost = CostState.SETTLED if _bills_failed(submission) else CostState.RELEASED
+    charge = _charge(submission, video)
+    billed = charge["price"] > 0 if charge else _bills_failed(submission)
+    cost = CostState.SETTLED if billed else CostState.RELEASED
     detail = {"upstream": video.status}
     if submission.state == SubmissionState.DROPPING or job.status == JobStatus.CANCELLED:
         if video.phase == Phase.EXPIRED:
             cost = CostState.SETTLED
-        submission.move(SubmissionState.DROPPED, detail=detail, cost_state=cost)
+        submission.move(SubmissionState.DROPPED, detail=detail, cost_state=cost, **charge)
         return
     code = video.error.code if video.error else f"upstream_{video.phase}"
     message = (video.error.message if video.error else "") or f"The upstream says {video.status}."
     if submission.state == SubmissionState.GIVEN_UP:
         Submission.objects.filter(pk=submission.pk).update(due_at=None)
     elif submission.move(
-        SubmissionState.FAILED, detail=detail, cost_state=cost, error_code=code, error_message=message
+        SubmissionState.FAILED,
+        detail=detail,
+        cost_state=cost,
+        error_code=code,
+        error_message=message,
+        **(charge if billed else {}),
     ):
         if video.phase == Phase.CANCELLED:
             job.move(JobStatus.CANCELLED, detail={"by": "upstream"}, cancelled_at=database_now())
         else:
             fail(job, code, message)
+
+
+def _charge(submission: Submission, video: Video) -> dict[str, Any]:
+    """The price that the upstream says it has charged, if it says so: that is what counts.
+
+    What is settled already stays.
+    """
+    upstream = registry.configured().get(submission.provider.name)
+    if video.cost is None or submission.cost_state == CostState.SETTLED:
+        return {}
+    if upstream is None or not upstream.dialect.states_cost:
+        return {}
+    return {"price": video.cost}
 
 
 def _bills_failed(submission: Submission) -> bool:
