@@ -2,9 +2,10 @@
 
 from django.urls import path
 
+from api.identifiers import ANY_CASE_UUID
 from compat.views import FlatJobView, GenerateView
 
 urlpatterns = [
     path("generate", GenerateView.as_view(), name="generate"),
-    path("<anyuuid:jobId>", FlatJobView.as_view(), name="flat-job"),
+    path(f"<{ANY_CASE_UUID}:jobId>", FlatJobView.as_view(), name="flat-job"),
 ]

@@ -1,15 +1,13 @@
 """All addresses."""
 
 from django.contrib import admin
-from django.urls import include, path, register_converter
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from accounts.sessions.admin_views import log_in_by_link
-from api.identifiers import AnyCaseUUIDConverter
 from config.redirects import redirect_to
 
 # Before the addresses that use it are read.
-register_converter(AnyCaseUUIDConverter, "anyuuid")
 
 urlpatterns = [
     path("api/v1/", include("videos.api.urls")),

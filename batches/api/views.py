@@ -16,6 +16,7 @@ from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned, owned_by
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, REPLAYED
+from api.identifiers import ANY_CASE_UUID
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.api.create_views import LOCATION, accept, estimate_of, query_of, upload_of
@@ -37,7 +38,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     """Batches of the caller."""
 
     serializer_class = wire.BatchView
-    lookup_value_converter = "anyuuid"
+    lookup_value_converter = ANY_CASE_UUID
     pagination_class = None
     parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
 

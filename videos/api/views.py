@@ -18,6 +18,7 @@ from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
+from api.identifiers import ANY_CASE_UUID
 from upstreams import registry
 from upstreams.offer import pricing
 from videos.api import examples
@@ -40,7 +41,7 @@ class VideoViewSet(GenericViewSet[Job]):
     """Jobs of the caller."""
 
     serializer_class = JobView
-    lookup_value_converter = "anyuuid"
+    lookup_value_converter = ANY_CASE_UUID
     pagination_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
