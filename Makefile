@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 MINUTES ?= 5
 ARGS ?=
+ONLY ?=
 
 BIN := .venv/bin
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
@@ -34,10 +35,10 @@ quick: .venv/dev.installed ## Run the static checks, then the quick tests up to 
 mutants: .venv/dev.installed ## Remove each guard in turn; a test must fail. ARGS="--only lease", --list.
 	@exec $(BIN)/python -m tests.faults.mutants $(ARGS)
 
-mutation: .venv/dev.installed ## Have mutmut change the code of money and sending, for hours: tests must notice.
+mutation: .venv/dev.installed ## Have mutmut change the code of money and sending; tests must notice. ONLY=videos.lifecycle
 	@rm -rf mutants
-	@$(BIN)/mutmut run $(ARGS)
-	@exec $(BIN)/python -m tests.faults.survivors
+	@$(BIN)/mutmut run $(if $(ONLY),"$(ONLY)*") $(ARGS)
+	@exec $(BIN)/python -m tests.faults.survivors --only "$(ONLY)"
 
 soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)

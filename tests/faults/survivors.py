@@ -1,7 +1,8 @@
 """`python -m tests.faults.survivors`: the mutants of `mutmut run` that no test notices, against those known.
 
 A line of survivors.txt is a function, what was changed in it, and into what. Numbers of mutants are left out:
-they change with every edit. With --write the list becomes what the last run found.
+they change with every edit. With --write the list becomes what the last run found; with --only, that of one
+package, and the rest of the list stays.
 """
 
 import argparse
@@ -44,15 +45,18 @@ def main() -> int:
     """Prints the survivors that are not listed; 1 if there are any, or if mutants were not tried."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.survivors")
     parser.add_argument("--write", action="store_true", help="make the list what this run has found")
+    parser.add_argument("--only", default="", metavar="PACKAGE", help="what the run was about; else all")
     options = parser.parse_args()
-    found = list(outcomes())
+    found = [each for each in outcomes() if each[0].startswith(options.only)]
     counts = Counter(outcome for _, outcome in found)
     print(", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "There was no run.")
     survivors = sorted({described(name) for name, outcome in found if outcome == "survived"})
+    listed = _LIST.read_text().splitlines()
+    known = {line for line in listed if line.startswith(options.only)}
     if options.write:
-        _LIST.write_text("".join(f"{line}\n" for line in survivors))
+        kept = sorted({*survivors, *(set(listed) - known)})
+        _LIST.write_text("".join(f"{line}\n" for line in kept))
         return 0
-    known = set(_LIST.read_text().splitlines())
     new = [line for line in survivors if line not in known]
     for line in new:
         print(f"No test notices: {line}")
