@@ -167,11 +167,19 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _flag(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError
+    return text.lower() == "true"
+
+
 _READ: Final[dict[str, Callable[[str], Any]]] = {
     "duration": float,
     "fps": _whole,
     "seed": _whole,
     "concurrency": _whole,
+    "audio": _flag,
+    "extra": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "extra"),
     "metadata": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "metadata"),
 }
 

@@ -7,7 +7,6 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from accounts.sessions.admin_views import log_in_by_link
 from config.redirects import redirect_to
 
-
 urlpatterns = [
     path("api/v1/", include("videos.api.urls")),
     path("api/v1/", include("batches.api.urls")),

@@ -47,7 +47,7 @@ def test_a_model_of_any_size_and_length_says_so(
     api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     takes, prices = frozenset({"seed", "negative_prompt"}), {"1280x720": Decimal("0.01")}
-    wan = Model(AnySize(), AnyLength(1, 60), takes, prices)
+    wan = Model(AnySize(), AnyLength(1, 60), takes, prices=prices)
     other = replace(upstream, catalogue=Catalogue({"wan": wan}, "wan"))
     configure(monkeypatch, other)
     (shown,) = models(api)["wan"]["offers"]

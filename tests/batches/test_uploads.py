@@ -245,3 +245,13 @@ def test_an_estimate_reads_a_file_as_a_create_does(api: Client) -> None:
 def test_a_formula_is_kept_as_it_is(api: Client) -> None:
     assert upload(api, 'prompt\n"=HYPERLINK(""http://x"")"\n').status_code == 201
     assert jobs()[0].prompt == '=HYPERLINK("http://x")'
+
+
+def test_sound_and_fields_of_the_upstreams_own_are_columns(api: Client) -> None:
+    text = 'prompt,audio,extra\none,TRUE,"{""steps"": 3}"\ntwo,false,\nthree,,\n'
+    assert upload(api, text).status_code == 201
+    assert [(job.audio, job.extra) for job in jobs()] == [(True, {"steps": 3}), (False, {}), (None, {})]
+
+
+def test_what_is_no_sound_and_no_object_is_refused(api: Client) -> None:
+    assert problems(upload(api, "prompt,audio,extra\none,yes,[]\n")) == [(2, "audio"), (2, "extra")]

@@ -137,3 +137,10 @@ def test_an_address_to_call_back_is_sent_where_the_server_takes_one():
     assert not any(
         "callback_url" in DIALECTS[name].body_of(request) for name in DIALECTS if name != "openrouter"
     )
+
+
+def test_what_is_extra_goes_along_and_overwrites_nothing():
+    request = dataclasses.replace(REQUEST, extra={"cfg_scale": 7.5, "model": "another"}, audio=False)
+    body = DIALECTS["openrouter"].body_of(request)
+    assert (body["cfg_scale"], body["model"], body["generate_audio"]) == (7.5, REQUEST.model, False)
+    assert "generate_audio" not in DIALECTS["openai"].body_of(request)

@@ -32,7 +32,8 @@ name = "wan-2.2"
 sends = "alibaba/wan-2.2"
 sizes = ["1280x720", "720x1280"]
 seconds = [4, 7.5, 8]
-takes = ["seed"]
+takes = ["seed", "audio"]
+extra = ["cfg_scale"]
 price_per_second = { 720p = 0.10, "720x1280" = "0.12" }
 
 [[upstreams]]
@@ -95,6 +96,7 @@ def test_a_catalogue_says_what_is_rendered_and_what_it_costs(file: Path) -> None
         ("4", "7.5", "8"),
         "alibaba/wan-2.2",
     )
+    assert (wan.takes, wan.extra) == ({"seed", "audio"}, {"cfg_scale"})
     assert (wan.cost("1280x720", "4"), wan.cost("720x1280", "7.5")) == (Decimal("0.4"), Decimal("0.9"))
     own = cellar.catalogue.models["wan-2.2"]
     assert (own.sizes, own.seconds) == (AnySize(256, 1280, 16), AnyLength(1, 10, 5))
@@ -192,9 +194,15 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("least = 256", "least = 4096", '"wan-2.2": sizes: least exceeds most.'),
     ("usual = 5", "usual = 11", '"wan-2.2": seconds: usual must be from least to most.'),
     (
-        'takes = ["seed"]',
+        'takes = ["seed", "audio"]',
         'takes = ["seed", "fps"]',
         '"wan-2.2": takes: the dialect openrouter has no field for fps.',
+    ),
+    ('["cfg_scale"]', '["model"]', '"wan-2.2": extra: model is a field that Take One sends itself.'),
+    (
+        '["cfg_scale"]',
+        '["resolution"]',
+        '"wan-2.2": extra: resolution is a field that Take One sends itself.',
     ),
     ("concurrency = 2", "concurrency = 0", '"cellar": concurrency: '),
     (

@@ -203,3 +203,21 @@ def test_absurd_prices_are_refused(text: str) -> None:
         pricing.parse(text)
     with pytest.raises(ImproperlyConfigured):
         pricing.table(text)
+
+
+def test_fields_of_the_upstreams_own_are_taken_as_far_as_its_model_takes_them() -> None:
+    model = replace(SORA.models["sora-2"], takes=frozenset({"audio"}), extra=frozenset({"cfg_scale", "shot"}))
+    offered = Catalogue({"sora-2": model}, "sora-2")
+    asked = VideoRequest("a boat", audio=True, extra={"cfg_scale": 7, "steps": 30, "lora": "x"})
+    found = fit(asked, offered)
+    assert (found.request.audio, found.request.extra) == (True, {"cfg_scale": 7})
+    (made,) = found.adjustments
+    assert (made["field"], made["asked"], made["used"]) == ("extra", ["lora", "steps"], ["cfg_scale"])
+    with pytest.raises(ValidationError, match=r"allowed: cfg_scale, shot"):
+        fit(replace(asked, strict=True), offered)
+
+
+def test_without_any_they_are_named_and_left_out() -> None:
+    found = fit(VideoRequest("a boat", audio=False, extra={"steps": 30}), SORA)
+    assert (found.request.audio, found.request.extra) == (None, None)
+    assert [(made["field"], made["used"]) for made in found.adjustments] == [("audio", None), ("extra", None)]

@@ -1,6 +1,7 @@
 """The client: one method per call of the protocol, each within a wall-clock deadline."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -88,7 +89,7 @@ class SoraClient:
         content: dict[str, Any] = (
             {"json": body}
             if self.dialect.body == "json"
-            else {"files": {name: (None, str(value)) for name, value in body.items()}}
+            else {"files": {name: (None, _as_text(value)) for name, value in body.items()}}
         )
         # A session of its own: a kept-alive connection may die under the POST, and then nothing is proven.
         with Session() as session:
@@ -242,6 +243,11 @@ class SoraClient:
             reraise=True,
         )
         return retrying(counted)
+
+
+def _as_text(value: Any) -> str:
+    """A field of a form; what is no text or number is written as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _path(video_id: str) -> str:

@@ -5,11 +5,12 @@ only a video without a usable id is refused. Each field is bounded here, so that
 raise, or outgrow a column, further in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from upstreams.client.values import (
     LABEL_MAX_LENGTH,
@@ -180,5 +181,9 @@ class CreateRequest:
     negative_prompt: str | None = None
     fps: int | None = None
     seed: int | None = None
+    # Whether it has sound.
+    audio: bool | None = None
+    # Fields of the server's own, sent as they are.
+    extra: Mapping[str, Any] | None = None
     # Where the end of the render is told. Whoever knows the address may tell it, so it is a secret.
     callback_url: str | None = None

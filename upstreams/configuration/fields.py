@@ -166,6 +166,9 @@ class _ModelFields(StrictSerializer):
     takes = serializers.ListField(
         child=StrictChoiceField(choices=OPTIONAL_FIELDS), max_length=len(OPTIONAL_FIELDS), default=list
     )
+    extra = serializers.ListField(
+        child=StrictCharField(max_length=100), max_length=_MOST_VALUES, default=list
+    )
     price_per_second = _Prices(required=False)
     free = _Flag(default=False)
 

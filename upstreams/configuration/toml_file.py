@@ -99,6 +99,9 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
     where = f'{where}: model "{given["name"]}"'
     for field in sorted(set(given["takes"]) - set(dialect.fields)):
         lines.append(f"{where}: takes: the dialect {dialect.name} has no field for {field}.")
+    own = {"prompt", "n", "callback_url", *dialect.fields.values(), *(dialect.as_resolution or ())}
+    for field in sorted(own & set(given["extra"])):
+        lines.append(f"{where}: extra: {field} is a field that Take One sends itself.")
     sizes, seconds, price = given.get("sizes", {}), given.get("seconds", {}), given.get("price_per_second")
     if price is not None and given["free"]:
         lines.append(f"{where}: it has a price and is free; leave one of them out.")
@@ -110,6 +113,7 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
         sizes=offered if isinstance(offered, AnySize) else tuple(offered),
         seconds=tuple(seconds) if isinstance(seconds, list) else AnyLength(**seconds),
         takes=frozenset(given["takes"]),
+        extra=frozenset(given["extra"]),
         prices=_prices(Decimal(0) if given["free"] else price),
         sends=given.get("sends", ""),
     )

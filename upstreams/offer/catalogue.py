@@ -10,7 +10,7 @@ from upstreams.client.dialects import Dialect
 from upstreams.offer import pricing
 
 # The fields of a create that not every server takes.
-OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed")
+OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed", "audio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,14 @@ class AnyLength:
 class Model:
     """What one model renders: sizes as `WxH` in pixels, lengths in seconds as the wire spells them.
 
-    `prices`: dollars per second, by size or by resolution. `sends`: what the upstream calls it, if not by the
-    name that callers use.
+    `extra`: fields of the upstream's own that callers may give in `extra`. `prices`: dollars per second, by
+    size or by resolution. `sends`: what the upstream calls it, if not by the name that callers use.
     """
 
     sizes: tuple[str, ...] | AnySize
     seconds: tuple[str, ...] | AnyLength
     takes: frozenset[str] = frozenset()
+    extra: frozenset[str] = frozenset()
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     sends: str = ""
 

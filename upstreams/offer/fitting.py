@@ -69,11 +69,16 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
         ("negative_prompt", "negativePrompt", asked.negative_prompt or None),
         ("fps", "fps", asked.fps),
         ("seed", "seed", asked.seed),
+        ("audio", "audio", asked.audio),
     ):
         if field in model.takes:
             optional[field] = value
         elif value is not None:
             adjustments.note(wire, value, None, "this upstream does not take it")
+    extra = {key: value for key, value in asked.extra.items() if key in model.extra}
+    if dropped := sorted(asked.extra.keys() - extra.keys()):
+        reason = "this upstream does not take it"
+        adjustments.note("extra", dropped, sorted(extra) or None, reason, sorted(model.extra))
     if asked.strict:
         adjustments.refuse()
     return FittedRequest(
@@ -83,6 +88,7 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
             seconds=seconds,
             size=size,
             **optional,
+            extra=extra or None,
         ),
         priority,
         adjustments.made,

@@ -64,6 +64,8 @@ class VideoRequest:
     aspect_ratio: str = ""
     fps: int | None = None
     seed: int | None = None
+    audio: bool | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
     style: str = ""
     model: str = ""
     priority: str = ""

@@ -16,6 +16,8 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "aspectRatio": "16:9",
     "fps": None,
     "seed": None,
+    "audio": None,
+    "extra": {},
     "style": "calm",
     "model": "sora-2",
     "priority": "normal",

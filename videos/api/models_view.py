@@ -16,7 +16,7 @@ from upstreams.offer.fitting import shapes_of
 from upstreams.offer.request import ASPECT_RATIOS, RESOLUTIONS
 from videos.api.examples import answer
 
-_WIRE: Final = {"negative_prompt": "negativePrompt", "fps": "fps", "seed": "seed"}
+_WIRE: Final = {"negative_prompt": "negativePrompt", "fps": "fps", "seed": "seed", "audio": "audio"}
 
 
 class Durations(serializers.Serializer):  # type: ignore[type-arg]
@@ -42,6 +42,9 @@ class Offer(serializers.Serializer):  # type: ignore[type-arg]
     takes = serializers.ListField(
         child=serializers.ChoiceField(choices=sorted(_WIRE.values())),
         help_text="The optional fields that are sent. Others are named in `adjustments`.",
+    )
+    extra = serializers.ListField(
+        child=serializers.CharField(), help_text="The fields that may be given in `extra`."
     )
     pricePerSecond = serializers.DictField(
         child=serializers.CharField(),
@@ -75,6 +78,7 @@ _EXAMPLE: Final = {
             "sizes": ["720x1280", "1280x720"],
             "durations": {"values": [4.0, 8.0, 12.0, 16.0, 20.0], "min": 4.0, "max": 20.0},
             "takes": [],
+            "extra": [],
             "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
         }
     ],
@@ -123,5 +127,6 @@ def _offer(upstream: str, model: Model) -> dict[str, Any]:
         "sizes": sizes,
         "durations": durations,
         "takes": sorted(_WIRE[field] for field in model.takes),
+        "extra": sorted(model.extra),
         "pricePerSecond": {size or "any": dollars(price) for size, price in model.prices.items()},
     }

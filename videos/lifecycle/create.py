@@ -92,6 +92,8 @@ def accept_all(
                 aspect_ratio=asked.aspect_ratio,
                 fps=asked.fps,
                 seed=asked.seed,
+                audio=asked.audio,
+                extra=asked.extra,
                 style=asked.style,
                 model=fitted.model,
                 strict=asked.strict,

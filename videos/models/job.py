@@ -60,6 +60,8 @@ class Job(models.Model):
     aspect_ratio = models.CharField(max_length=10, blank=True)
     fps = models.PositiveSmallIntegerField(null=True)
     seed = models.PositiveBigIntegerField(null=True)
+    audio = models.BooleanField(null=True)
+    extra = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     style = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=100, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)

@@ -34,6 +34,8 @@ def asked_of(job: Job) -> VideoRequest:
         aspect_ratio=job.aspect_ratio,
         fps=job.fps,
         seed=job.seed,
+        audio=job.audio,
+        extra=job.extra,
         style=job.style,
         model=job.model or str(job.fitted["model"]),
         priority=next(name for name, each in PRIORITIES.items() if each == Priority(job.priority)),

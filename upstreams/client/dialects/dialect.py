@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from upstreams.client.types import CreateRequest, Video
 from upstreams.client.values import canonical_seconds
@@ -76,9 +76,10 @@ class Dialect:
         # An empty key would make all videos alike.
         return hashlib.sha256(json.dumps(echoed, sort_keys=True).encode()).hexdigest() if echoed else None
 
-    def body_of(self, request: CreateRequest) -> dict[str, str | int | float]:
+    def body_of(self, request: CreateRequest) -> dict[str, Any]:
         """The fields of the create that were asked for and that this server takes, under its names."""
-        body: dict[str, str | int | float] = {}
+        # First, so that no field of ours is overwritten.
+        body: dict[str, Any] = dict(request.extra or {})
         for ours, theirs in self.fields.items():
             value = getattr(request, ours)
             if value is not None:

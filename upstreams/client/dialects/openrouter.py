@@ -13,7 +13,14 @@ OPENROUTER: Final = Dialect(
     name="openrouter",
     body="json",
     fields=MappingProxyType(
-        {"prompt": "prompt", "model": "model", "seconds": "duration", "size": "size", "seed": "seed"}
+        {
+            "prompt": "prompt",
+            "model": "model",
+            "seconds": "duration",
+            "size": "size",
+            "seed": "seed",
+            "audio": "generate_audio",
+        }
     ),
     numbers=frozenset({"seconds"}),
     echoes=frozenset(),

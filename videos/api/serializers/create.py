@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from api.bodies.json_field import JSONObjectField
 from api.fields import (
+    StrictBooleanField,
     StrictCharField,
     StrictChoiceField,
     StrictFloatField,
@@ -41,6 +42,11 @@ class CreateVideo(StrictSerializer):
     aspectRatio = StrictChoiceField(source="aspect_ratio", choices=list(ASPECT_RATIOS), required=False)
     fps = StrictIntegerField(min_value=24, max_value=60, required=False, help_text="Frames per second.")
     seed = StrictIntegerField(min_value=0, max_value=2**32 - 1, required=False)
+    audio = StrictBooleanField(required=False, help_text="Whether the video has sound.")
+    extra = JSONObjectField(
+        required=False,
+        help_text="Fields of the upstream's own, which are sent as they are: those that `GET /models` names.",
+    )
     style = StrictChoiceField(choices=list(STYLES), required=False)  # type: ignore[assignment]
     model = StrictCharField(max_length=100, required=False)
     priority = StrictCharField(

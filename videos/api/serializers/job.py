@@ -74,6 +74,8 @@ class JobView(serializers.ModelSerializer[Job]):
             "aspectRatio",
             "fps",
             "seed",
+            "audio",
+            "extra",
             "style",
             "model",
             "priority",
