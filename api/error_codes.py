@@ -16,6 +16,7 @@ ANSWER_CODES: Final = (
     "headers_too_large",
     "idempotency_key_reused",
     "idempotency_key_unusable",
+    "image_refused",
     "insufficient_scope",
     "internal_error",
     "invalid_signature",
