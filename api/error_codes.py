@@ -16,6 +16,8 @@ ANSWER_CODES: Final = (
     "headers_too_large",
     "idempotency_key_reused",
     "idempotency_key_unusable",
+    "image_address_refused",
+    "image_not_fetched",
     "image_refused",
     "insufficient_scope",
     "internal_error",
