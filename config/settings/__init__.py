@@ -3,6 +3,7 @@
 from config.settings.database import *
 from config.settings.monitoring import *
 from config.settings.queue import *
+from config.settings.references import *
 from config.settings.rest import *
 from config.settings.service import *
 from config.settings.upstream import *
