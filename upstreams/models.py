@@ -80,6 +80,9 @@ class Provider(models.Model):
     books_waived = models.BooleanField(default=False, db_default=False)
     # When its list was last compared with our books (videos.reconciliation.books).
     books_checked_at = models.DateTimeField(null=True)
+    # The models that it tells itself (upstreams.offer.stored), and when it is asked for them again.
+    catalogue = models.JSONField(null=True)
+    catalogue_due_at = models.DateTimeField(null=True)
     # When our workers last noted that they work (videos.lifecycle.working_time).
     worked_at = models.DateTimeField(default=database_now)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -248,7 +248,7 @@ def test_two_upstreams_do_not_share_what_signs_their_notifications(file: Path) -
 
 
 def test_an_upstream_without_models_is_refused_unless_they_are_known(file: Path) -> None:
-    text = TWO[: TWO.index("[[upstreams.models]]")]
+    text = TWO[: TWO.index("[[upstreams.models]]")].replace('"openrouter"', '"sglang"')
     assert mistakes(file, text)[0].startswith('upstream "rented": models: name the models')
 
 

@@ -97,6 +97,12 @@ def require_success(answer: Answer, redactor: Redactor) -> None:
     raise Unavailable(_summary(answer, complaint), retry_after=retry_after(answer.headers))
 
 
+def decoded_success(answer: Answer, redactor: Redactor) -> object:
+    """The JSON of a 2xx; raises as require_success, and Unreadable."""
+    require_success(answer, redactor)
+    return decoded(answer)
+
+
 def date_of(headers: Mapping[str, str]) -> datetime | None:
     """The server's Date; None if there is none, it is not a possible time, or it is from a cache."""
     if _number(headers.get("Age")):

@@ -1,7 +1,6 @@
 """The client: one method per call of the protocol, each within a wall-clock deadline."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -85,18 +84,12 @@ class SoraClient:
         if that is not proven.
         """
         redactor = Redactor(self._api_key, (request.prompt, request.negative_prompt, request.callback_url))
-        body = self.dialect.body_of(request)
-        content: dict[str, Any] = (
-            {"json": body}
-            if self.dialect.body == "json"
-            else {"files": {name: (None, _as_text(value)) for name, value in body.items()}}
-        )
         # A session of its own: a kept-alive connection may die under the POST, and then nothing is proven.
         with Session() as session:
             session.headers["Connection"] = "close"
             answer = self._ask(
                 session,
-                self._request("POST", "/videos", **content),
+                self._request("POST", "/videos", **self.dialect.content_of(request)),
                 seconds=self._deadline if deadline is None else deadline,
                 cap=MAX_VIDEO_BODY_BYTES,
                 redactor=redactor,
@@ -142,6 +135,11 @@ class SoraClient:
             return
         request = self._request("GET", self.dialect.probe)
         self._repeat(request, answers.require_success, cap=MAX_PAGE_BODY_BYTES, deadline=deadline)
+
+    def models(self) -> object:
+        """What it lists as its models, as decoded JSON. Raises like a read. Not every dialect has this."""
+        request = self._request("GET", self.dialect.models)
+        return self._repeat(request, answers.decoded_success, cap=MAX_PAGE_BODY_BYTES)
 
     @contextlib.contextmanager
     def download(
@@ -243,11 +241,6 @@ class SoraClient:
             reraise=True,
         )
         return retrying(counted)
-
-
-def _as_text(value: Any) -> str:
-    """A field of a form; what is no text or number is written as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _path(video_id: str) -> str:

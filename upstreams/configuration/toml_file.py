@@ -17,6 +17,7 @@ from upstreams.configuration.fields import FileFields, mistakes_of
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import SORA, AnyLength, AnySize, Catalogue, Model
 from upstreams.offer.request import resolution_of
+from upstreams.offer.stored import StoredModels
 
 _MAX_BYTES: Final = 1024 * 1024
 
@@ -63,7 +64,11 @@ def read(path: str, environment: Mapping[str, str] = os.environ) -> UpstreamsFil
         raise Mistakes(path, lines)
     # Sorting is stable: of the same order, the one that stands first.
     ordered = tuple(sorted(entries, key=lambda entry: entry.order))
-    return UpstreamsFile(ordered, found.get("default_model") or ordered[0].catalogue.default)
+    default = found.get("default_model") or ordered[0].catalogue.default
+    if not default:
+        # Its models are not known before it is asked.
+        raise Mistakes(path, ["default_model: name the model that is used if a request names none."])
+    return UpstreamsFile(ordered, default)
 
 
 def _entry(number: int, given: dict[str, Any], environment: Mapping[str, str], lines: list[str]) -> Entry:
@@ -77,14 +82,16 @@ def _entry(number: int, given: dict[str, Any], environment: Mapping[str, str], l
     if not models and dialect.name == "openai":
         # What OpenAI offered, at its last published prices.
         models = dict(SORA.models)
-    elif not models:
+    elif not models and not dialect.models:
         lines.append(f"{where}: models: name the models that it renders, one [[upstreams.models]] for each.")
     return Entry(
         name=given["name"],
         dialect=dialect,
         base_url=given["base_url"],
         api_key=_secret(given, "api_key_env", environment, where, lines),
-        catalogue=Catalogue(MappingProxyType(models), next(iter(models), "")),
+        catalogue=Catalogue(
+            MappingProxyType(models) if models else StoredModels(given["name"]), next(iter(models), "")
+        ),
         # As they stand in the file, unless it says otherwise.
         order=given.get("order", number),
         concurrency=given["concurrency"],
@@ -152,6 +159,12 @@ def _compare(entries: list[Entry], default_model: str, lines: list[str]) -> None
     secrets = [secret for entry in entries for secret in set(entry.webhook_secrets)]
     if len(secrets) > len(set(secrets)):
         lines.append("webhook_secret_env: two upstreams have the same secret, and must have their own.")
-    offered = {model for entry in entries for model in entry.catalogue.models}
-    if default_model and default_model not in offered:
+    told = any(isinstance(entry.catalogue.models, StoredModels) for entry in entries)
+    offered = {
+        model
+        for entry in entries
+        if not isinstance(entry.catalogue.models, StoredModels)
+        for model in entry.catalogue.models
+    }
+    if default_model and default_model not in offered and not told:
         lines.append(f'default_model: "{default_model}" is no model of an upstream.')

@@ -2,8 +2,9 @@
 
 from videos.models.event import JobEvent
 from videos.models.exclusion import Exclusion
+from videos.models.group import Group, new_id
 from videos.models.heartbeat import Heartbeat
-from videos.models.job import Group, Job, new_id
+from videos.models.job import Job
 from videos.models.media import MediaFolder
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission, locked

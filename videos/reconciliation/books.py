@@ -26,8 +26,8 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Job, Submission
-from videos.reconciliation.awaited import awaited
 from videos.reconciliation.listing import may_be_its, unowned, walk
+from videos.routing.awaited import awaited
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)

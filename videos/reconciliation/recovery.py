@@ -17,8 +17,8 @@ from videos.lifecycle.begin import begin
 from videos.lifecycle.outcomes import accept
 from videos.models import Job
 from videos.queue.wake import wake
-from videos.reconciliation.awaited import awaited
 from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
+from videos.routing.awaited import awaited
 from videos.routing.refit import fit_as_rendered
 from videos.states import LIVE, JobStatus
 

@@ -10,7 +10,7 @@ from upstreams.client.types import CreateRequest, Video
 from upstreams.client.values import canonical_seconds
 
 # The usual sizes, by the words that servers have for them.
-_SHAPES: Final[Mapping[str, tuple[str, str]]] = {
+SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     f"{width}x{height}": (resolution, ratio)
     for resolution, lines in (("480p", 480), ("720p", 720), ("1080p", 1080), ("4K", 2160))
     for ratio, width, height in (
@@ -33,6 +33,7 @@ class Dialect:
     `lists`: it has a list that shows what we own. `proves_absence`: a video that this list does not show was
     never accepted. It is not so if the server forgets its videos when it restarts.
     `probe`: what is asked to see whether it takes our key, below the base URL; "" for its list.
+    `models`: where it lists its models, below the base URL; "" if it does not.
     `deletes`: it has a DELETE. `cancels`: that DELETE stops a running render.
     `states_cost`: a video that has ended says what it was charged.
     `as_resolution`: the names under which resolution and shape of a usual size are sent, not the size.
@@ -47,6 +48,7 @@ class Dialect:
     echoes: frozenset[str]
     lists: bool
     probe: str = ""
+    models: str = ""
     proves_absence: bool
     deletes: bool
     cancels: bool
@@ -84,12 +86,21 @@ class Dialect:
             value = getattr(request, ours)
             if value is not None:
                 body[theirs] = _number(value) if ours in self.numbers else value
-        if self.as_resolution is not None and (shape := _SHAPES.get(request.size)):
+        if self.as_resolution is not None and (shape := SHAPES.get(request.size)):
             body.pop(self.fields["size"], None)
             body |= dict(zip(self.as_resolution, shape, strict=True))
         if self.calls_back and request.callback_url:
             body[self.calls_back] = request.callback_url
         return body
+
+    def content_of(self, request: CreateRequest) -> dict[str, Any]:
+        """The body of a create, as arguments of requests.Request."""
+        body = self.body_of(request)
+        if self.body == "json":
+            return {"json": body}
+        # A part of a form is text; what is none is written as JSON.
+        texts = {name: each if isinstance(each, str) else json.dumps(each) for name, each in body.items()}
+        return {"files": {name: (None, text) for name, text in texts.items()}}
 
 
 def _number(value: str) -> int | float:

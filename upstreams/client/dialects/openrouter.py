@@ -27,6 +27,7 @@ OPENROUTER: Final = Dialect(
     lists=False,
     # The limits of the key, and so only with one.
     probe="/key",
+    models="/videos/models",
     proves_absence=False,
     deletes=False,
     cancels=False,
