@@ -56,7 +56,7 @@ def _read(call: Call) -> Body:
         except json.JSONDecodeError as error:
             place = f"line {error.lineno} column {error.colno} (char {error.pos})"
             text = f"Invalid JSON payload: unexpected end of data: {place}"
-            raise _Own(400, text, param="request_body", code="absent") from None
+            raise _Own(400, text, param="request_body") from None
         # A body that is no object is a bug there.
         raise _Own(500, "Internal Server Error", detail="text") from None
 
@@ -112,8 +112,6 @@ def _body(error: ApiError) -> bytes:
     if isinstance(error, _Own):
         if isinstance(error.detail, dict):
             found["provider_specific_fields"] = error.detail
-        if error.error["code"] == "absent":
-            del found["code"]
     else:
         found["message"] = (
             f"litellm.BadRequestError: OpenAIException - {error.body().decode()}\n\n"

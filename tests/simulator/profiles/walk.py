@@ -19,7 +19,7 @@ KEY: Final = "sk-conformance-4711"
 _TELLING: Final = frozenset(
     {
         *("object", "status", "deleted", "has_more", "type", "code", "owned_by", "size", "seconds", "model"),
-        *("quality", "media_type", "fps", "num_frames", "duration_s", "duration_seconds", "mode"),
+        *("quality", "media_type", "num_frames", "duration_s", "duration_seconds", "mode"),
     }
 )
 # How much of a text of an error is kept: the rest tells where the server runs.
@@ -79,10 +79,11 @@ class Target:
     def _shape(self, answer: requests.Response) -> Shape:
         kind = answer.headers.get("Content-Type", "").partition(";")[0]
         shape: Shape = {"status": answer.status_code, "type": kind}
-        if kind != "application/json":
+        if kind.startswith("video/"):
             shape["headers"] = {
                 name: self._header(answer.headers[name]) for name in _HEADERS if name in answer.headers
             }
+        if kind != "application/json":
             return shape
         body = answer.json()
         shape["body"] = (
