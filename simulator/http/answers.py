@@ -182,7 +182,7 @@ def _error(params: Mapping[str, Any], profile: Profile) -> Answer:
     headers: dict[str, str] = {}
     for name in ("retry_after", "retry_after_ms"):
         if params[name] is not None:
-            headers[name.replace("_", "-")] = str(params[name])
+            headers[profile.behind + name.replace("_", "-")] = str(params[name])
     if params["should_retry"] is not None:
         headers["x-should-retry"] = str(params["should_retry"]).lower()
     error = ApiError(status, message, type=kind, param=params["param"], code=params["code"], headers=headers)

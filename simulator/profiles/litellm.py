@@ -159,6 +159,8 @@ LITELLM: Final = Profile(
     expired=lambda video_id: content_expired(),
     content=_content,
     attachment=lambda job: f"attachment; filename=video_{job.id}.mp4",
+    # So a caller does not see how long to wait.
+    behind="llm_provider-",
     body=_body,
     no_route=fastapi.no_route,
     extras={"models": ("/v1/models", _models)},

@@ -47,6 +47,7 @@ class Profile:
     create and `page` makes a page of the list; None is OpenAI's way. `paged`: the page says where it begins
     and ends. `deletes`: what DELETE does to a running job. `content` says which file a query asks for,
     `attachment` names it, and of its headers tell `ranges` and `chunked`. All refusals pass `body`.
+    `behind` goes before the names of the headers of a server behind it.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Profile:
     attachment: Callable[[Job], str] | None = None
     ranges: bool = False
     chunked: bool = False
+    behind: str = ""
     body: Callable[[ApiError], bytes]
     no_route: Callable[[int, str, str], ApiError]
     hooks: Hooks = STANDARD
