@@ -27,6 +27,8 @@ def test_trtllm_answers_202_with_its_own_keys_and_stays_queued(start: Start) -> 
     assert (video["duration"], video["fps"], video["size"]) == (2.5, 8.0, "1280x720")
     assert "seconds" not in video
     assert (video["status"], video["progress"], video["error"]) == ("queued", None, None)
+    simulator.arm("stuck", video_id=video["id"])
+    assert simulator.retrieve(video["id"])["status"] == "queued"
     simulator.arm("failed", video_id=video["id"], error={"code": "x", "message": "no memory"})
     assert simulator.retrieve(video["id"])["error"] == "no memory"
 
