@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from simulator.http.server import CannotStart, Simulator
+from simulator.profiles import PROFILES
 from simulator.state.store import StateTaken, Store
-from simulator.webhooks import Endpoint
 
 _STOP_SECONDS = 0.8
 
@@ -40,6 +40,8 @@ def _options() -> argparse.Namespace:
         prog="python -m simulator", description="A stand-in for OpenAI's Videos API; see simulator/README.md."
     )
     add = parser.add_argument
+    add("--profile", choices=PROFILES, default="openai", help="the server that it answers like")
+    add("--model", help="the one model of a profile that has one")
     add("--host", default="127.0.0.1")
     add("--port", type=_port, default=9000, help="0 takes a free one")
     add("--state", type=Path, default=Path("var/simulator/state.sqlite3"), help="the file that keeps all")
@@ -62,14 +64,13 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     options.parent = os.getppid()
     options.state = options.state.absolute()
-    options.webhook = None
-    if options.webhook_url:
-        try:
-            options.webhook = Endpoint(
-                options.webhook_url, options.webhook_secret or "", options.webhook_retry_seconds
-            )
-        except ValueError as error:
-            parser.error(str(error))
+    hooks = PROFILES[options.profile].hooks
+    try:
+        options.webhook = hooks.endpoint(
+            options.webhook_url, options.webhook_secret or "", options.webhook_retry_seconds
+        )
+    except ValueError as error:
+        parser.error(str(error))
     return options
 
 

@@ -1,7 +1,9 @@
 """One request as the operations see it, and the order that it comes down to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
 from aiohttp import web
 
@@ -30,7 +32,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Order:
-    """A job to make; `paid_seconds` is what it generates, `seconds` the length of its clip."""
+    """A job to make; `paid_seconds` is what it generates, `seconds` the length of its clip.
+
+    `price` is in dollars, and None if the published list decides. `asked` is kept with the job.
+    """
 
     kind: str
     prompt: str
@@ -41,3 +46,5 @@ class Order:
     source_id: str | None = None
     extensions: int = 0
     reference: bytes | None = None
+    price: Decimal | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)

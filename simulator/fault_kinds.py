@@ -7,7 +7,9 @@ from typing import Any
 PAID = frozenset({"create", "remix", "edit", "extend"})
 
 
-OPERATIONS = PAID | {"retrieve", "list", "delete", "content", "create_character", "retrieve_character"}
+OPERATIONS = PAID | {
+    *("retrieve", "list", "delete", "content", "create_character", "retrieve_character", "models", "key")
+}
 
 
 _VIDEO = PAID | {"retrieve", "list"}

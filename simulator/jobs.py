@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RUNNING = frozenset({"queued", "in_progress"})
@@ -37,7 +38,10 @@ class Fate:
 
 @dataclass(frozen=True)
 class Job:
-    """One row; times are unix seconds, `settles_at` is None until the end is known."""
+    """One row; times are unix seconds, `settles_at` is None until the end is known.
+
+    `asked` is what a profile shows of the request again, in its own words.
+    """
 
     number: int
     id: str
@@ -56,6 +60,7 @@ class Job:
     has_reference: bool
     deleted_at: float | None
     fate: Fate
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def running(self, now: float) -> bool:
         return self.settles_at is None or now < self.settles_at

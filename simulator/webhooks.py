@@ -1,72 +1,32 @@
-"""Signed webhooks of ended jobs (Standard Webhooks), retried with exponential backoff."""
+"""Deliveries of webhooks of ended jobs, retried with exponential backoff."""
 
 import asyncio
-import base64
-import binascii
-import hashlib
-import hmac
 import json
-import secrets
 import time
-from dataclasses import dataclass
 
 import aiohttp
 
 from simulator.faults import Faults
 from simulator.jobs import Job
+from simulator.profiles import Profile
+from simulator.profiles.parts.hooks import Endpoint
+from simulator.profiles.parts.view import View
 from simulator.state.records import Event
 from simulator.state.store import Store
 
-_TYPES = {"completed": "video.completed", "failed": "video.failed"}
-_USER_AGENT = "OpenAI/1.0 (+https://platform.openai.com/docs/webhooks)"
 _ATTEMPT_SECONDS = 10
 _GIVE_UP_SECONDS = 72 * 3600
 _MAX_WAIT_SECONDS = 3600
 _AT_ONCE = 16
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where events go; the first retry follows after `retry_seconds`, each next after twice as long."""
-
-    url: str
-    secret: str
-    retry_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for an address or a secret that cannot work."""
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError("a webhook URL begins with http:// or https://")
-        if not self.secret:
-            raise ValueError("a webhook needs a secret, such as whsec_… in base64")
-        try:
-            self.key()
-        except binascii.Error:
-            raise ValueError("what follows whsec_ must be base64") from None
-
-    def key(self) -> bytes:
-        if self.secret.startswith("whsec_"):
-            return base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
-        return self.secret.encode()
-
-    def headers(self, webhook_id: str, body: str, now: float) -> dict[str, str]:
-        """The headers that a receiver checks, signed again at each attempt."""
-        signed = f"{webhook_id}.{int(now)}.{body}".encode()
-        signature = base64.b64encode(hmac.new(self.key(), signed, hashlib.sha256).digest()).decode()
-        return {
-            "content-type": "application/json",
-            "user-agent": _USER_AGENT,
-            "webhook-id": webhook_id,
-            "webhook-timestamp": str(int(now)),
-            "webhook-signature": f"v1,{signature}",
-        }
-
-
 class Webhooks:
     """Notices ends of jobs and delivers their events; without an endpoint it only notices."""
 
-    def __init__(self, store: Store, faults: Faults, endpoint: Endpoint | None) -> None:
+    def __init__(self, store: Store, faults: Faults, profile: Profile, endpoint: Endpoint | None) -> None:
         self.endpoint = endpoint
+        self.hooks = profile.hooks
+        self._profile = profile
         self._store = store
         self._faults = faults
         self._changed = asyncio.Event()
@@ -103,17 +63,19 @@ class Webhooks:
             self.notify()
 
     def _event(self, job: Job, now: float) -> Event | None:
-        kind = _TYPES.get(job.status(now))
-        if self.endpoint is None or kind is None:
+        if self._address(job) is None:
             return None
-        body = {
-            "id": f"evt_{secrets.token_hex(16)}",
-            "object": "event",
-            "created_at": int(now),
-            "type": kind,
-            "data": {"id": job.id},
-        }
-        return Event(f"wh_{secrets.token_hex(16)}", job.id, json.dumps(body), now, 0, now)
+        told = self.hooks.event(job, self._profile.video(View(job, now, self._profile.words)), now)
+        if told is None:
+            return None
+        return Event(told[0], job.id, json.dumps(told[1]), now, 0, now)
+
+    def _address(self, job: Job | None) -> str | None:
+        """Where the job's events go: to the address that its create named, else to the endpoint's."""
+        if self.endpoint is None:
+            return None
+        own = None if job is None or not self.endpoint.optional else job.asked.get("callback_url")
+        return own or self.endpoint.url
 
     async def _deliver(self) -> None:
         timeout = aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS)
@@ -131,10 +93,10 @@ class Webhooks:
     async def _attempt(self, session: aiohttp.ClientSession, endpoint: Endpoint, event: Event) -> None:
         fault, _ = self._faults.meet("webhook")
         name = None if fault is None else fault.fault
-        signed = name != "bad_signature"
-        taken = name == "lost" or await _sent(session, endpoint, event, signed=signed)
+        honest = name != "bad_signature"
+        taken = name == "lost" or await self._sent(session, endpoint, event, honest=honest)
         if name == "doubled":
-            await _sent(session, endpoint, event, signed=True)
+            await self._sent(session, endpoint, event, honest=True)
         now = time.time()
         wait = min(endpoint.retry_seconds * 2.0 ** min(event.attempts, 30), _MAX_WAIT_SECONDS)
         given_up = now + wait > event.created_at + _GIVE_UP_SECONDS
@@ -147,16 +109,18 @@ class Webhooks:
         except TimeoutError:
             return
 
-
-async def _sent(session: aiohttp.ClientSession, endpoint: Endpoint, event: Event, *, signed: bool) -> bool:
-    """Whether the receiver took it: 2xx only, redirects are failures."""
-    headers = endpoint.headers(event.webhook_id, event.body, time.time())
-    if not signed:
-        headers["webhook-signature"] = f"v1,{base64.b64encode(bytes(32)).decode()}"
-    try:
-        async with session.post(
-            endpoint.url, data=event.body.encode(), headers=headers, allow_redirects=False
-        ) as response:
-            return 200 <= response.status < 300
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return False
+    async def _sent(
+        self, session: aiohttp.ClientSession, endpoint: Endpoint, event: Event, *, honest: bool
+    ) -> bool:
+        """Whether the receiver took it: 2xx only, redirects are failures."""
+        url = self._address(self._store.job(event.video_id))
+        headers = self.hooks.headers(endpoint, event.webhook_id, event.body, time.time(), honest)
+        if url is None:
+            return False
+        try:
+            async with session.post(
+                url, data=event.body.encode(), headers=headers, allow_redirects=False
+            ) as response:
+                return 200 <= response.status < 300
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return False

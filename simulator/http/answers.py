@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,35 @@ from typing import Any
 from aiohttp import web
 
 from simulator.faults import Armed
-from simulator.http.errors import ApiError, content_expired, not_ready
+from simulator.http.errors import ApiError
+from simulator.profiles import Profile
 
 _PIECE = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call is answered with: bytes, or a file to stream."""
+    """What a call is answered with: bytes, or a file to stream.
+
+    Of a file: `ranges` may be asked for, or it is `chunked` and does not say how long it is.
+    """
 
     status: int
     body: bytes | Path
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    ranges: bool = False
+    chunked: bool = False
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> "Answer":
         return cls(status, json.dumps(value).encode())
 
     @classmethod
-    def refusal(cls, error: ApiError) -> "Answer":
-        return cls(error.status, error.body(), headers=error.headers)
+    def refusal(cls, error: ApiError, body: Callable[[ApiError], bytes]) -> "Answer":
+        content = body(error)
+        kind = "application/json" if content.startswith((b"{", b"[")) else "text/plain"
+        return cls(error.status, content, kind, error.headers)
 
     def document(self) -> dict[str, Any]:
         """The JSON object of a body that is one."""
@@ -41,11 +49,12 @@ class Answer:
         return document
 
 
-def instead(fault: Armed, request: web.Request) -> Answer | None:
+def instead(fault: Armed, request: web.Request, profile: Profile) -> Answer | None:
     """The answer of a call that the fault keeps from being handled; None if it is handled."""
     params = fault.params
+    video_id = request.match_info.get("video_id", "")
     if fault.fault == "error":
-        return _error(params)
+        return _error(params, profile)
     if fault.fault == "redirect":
         location = params["location"] or request.path_qs
         return Answer(params["status"], b"", headers={"Location": location})
@@ -53,22 +62,22 @@ def instead(fault: Armed, request: web.Request) -> Answer | None:
         return _garbage(params)
     if fault.fault == "error_as_content":
         error = ApiError(500, "The server had an error while processing your request.", type="server_error")
-        body = error.body() if params["body"] is None else params["body"].encode()
+        body = profile.body(error) if params["body"] is None else params["body"].encode()
         return Answer(200, body)
     if fault.fault == "expired_content":
-        return Answer.refusal(content_expired())
+        return Answer.refusal(profile.expired(video_id), profile.body)
     if fault.fault == "not_ready":
-        return Answer.refusal(not_ready())
+        return Answer.refusal(profile.not_ready(video_id), profile.body)
     return None
 
 
-def changed(fault: Armed, answer: Answer) -> Answer:
+def changed(fault: Armed, answer: Answer, profile: Profile) -> Answer:
     """What a handled call's answer becomes; errors stay as they are."""
     if answer.status >= 400:
         return answer
     params = fault.params
     if fault.fault == "created_then_500":
-        return _error(params)
+        return _error(params, profile)
     if fault.fault == "garbage":
         return _garbage(params)
     if isinstance(answer.body, Path):
@@ -103,15 +112,36 @@ async def send(request: web.Request, answer: Answer, fault: Armed | None) -> web
         return web.Response(
             status=answer.status, body=answer.body, content_type=answer.content_type, headers=answer.headers
         )
+    size = answer.body.stat().st_size
+    begins, ends = _range(request, size) if answer.ranges else (0, size)
+    partial = (begins, ends) != (0, size)
     with answer.body.open("rb") as handle:
-        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response = web.StreamResponse(status=206 if partial else answer.status, headers=answer.headers)
         response.content_type = answer.content_type
-        response.content_length = answer.body.stat().st_size
+        if answer.ranges:
+            response.headers["Accept-Ranges"] = "bytes"
+        if partial:
+            response.headers["Content-Range"] = f"bytes {begins}-{ends - 1}/{size}"
+        if answer.chunked:
+            response.enable_chunked_encoding()
+        else:
+            response.content_length = ends - begins
         await response.prepare(request)
-        while piece := handle.read(_PIECE):
+        handle.seek(begins)
+        while piece := handle.read(min(_PIECE, ends - handle.tell())):
             await response.write(piece)
     await response.write_eof()
     return response
+
+
+def _range(request: web.Request, size: int) -> tuple[int, int]:
+    """The first byte that is asked for and the one behind the last; all of them if that makes no sense."""
+    try:
+        asked = request.http_range
+    except ValueError:
+        return 0, size
+    begins, ends, _ = slice(asked.start, asked.stop).indices(size)
+    return (begins, ends) if begins < ends else (0, size)
 
 
 async def _send_badly(request: web.Request, answer: Answer, fault: Armed) -> web.StreamResponse:
@@ -144,7 +174,7 @@ async def _send_badly(request: web.Request, answer: Answer, fault: Armed) -> web
     return response
 
 
-def _error(params: Mapping[str, Any]) -> Answer:
+def _error(params: Mapping[str, Any], profile: Profile) -> Answer:
     status = params["status"]
     names = {401: "Unauthorized", 429: "Rate limit reached", 503: "The engine is currently overloaded"}
     message = params["message"] or names.get(status, "The server had an error processing your request.")
@@ -152,13 +182,13 @@ def _error(params: Mapping[str, Any]) -> Answer:
     headers: dict[str, str] = {}
     for name in ("retry_after", "retry_after_ms"):
         if params[name] is not None:
-            headers[name.replace("_", "-")] = str(params[name])
+            headers[profile.behind + name.replace("_", "-")] = str(params[name])
     if params["should_retry"] is not None:
         headers["x-should-retry"] = str(params["should_retry"]).lower()
     error = ApiError(status, message, type=kind, param=params["param"], code=params["code"], headers=headers)
     if params["body"] is not None:
         return Answer(status, params["body"].encode(), "text/plain", headers)
-    return Answer.refusal(error)
+    return Answer.refusal(error, profile.body)
 
 
 def _garbage(params: Mapping[str, Any]) -> Answer:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from simulator.calls import Call
 from simulator.clips.rendering import RenderFailed
@@ -20,11 +21,15 @@ from simulator.http.characters import Characters
 from simulator.http.control import Control
 from simulator.http.errors import ApiError
 from simulator.http.videos import Videos
+from simulator.profiles import PROFILES, Profile
+from simulator.profiles.profile import Show
+from simulator.state.store import Store
 from simulator.webhooks import Webhooks
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 Handler = Callable[[Call], Awaitable[Answer]]
+Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Gate:
     api_key: str | None
     poll_after_ms: int | None
     verbose: bool
+    profile: Profile
 
     def serve(
         self, operation: str, handler: Handler
@@ -51,15 +57,17 @@ class Gate:
                 return self._dropped(request, operation)
             started = time.monotonic()
             call = Call(request, await request.read(), fault, fates)
-            answer = instead(fault, request) if fault is not None else None
+            answer = instead(fault, request, self.profile) if fault is not None else None
             if answer is None:
-                answer = await self._handled(call, handler)
+                answer = await self._handled(call, operation, handler)
                 if answer is None:
                     return self._dropped(request, operation)
             self.counts.answered[operation][str(answer.status)] += 1
             elapsed = round((time.monotonic() - started) * 1000)
-            headers = {"x-request-id": f"req_{secrets.token_hex(16)}", "openai-processing-ms": str(elapsed)}
-            headers["Date"] = self.clock.date()
+            headers = {"Date": self.clock.date()}
+            if self.profile.openai_headers:
+                headers["x-request-id"] = f"req_{secrets.token_hex(16)}"
+                headers["openai-processing-ms"] = str(elapsed)
             if self.poll_after_ms is not None and operation != "content":
                 headers["openai-poll-after-ms"] = str(self.poll_after_ms)
             if self.verbose:
@@ -69,13 +77,13 @@ class Gate:
 
         return served
 
-    async def _handled(self, call: Call, handler: Handler) -> Answer | None:
+    async def _handled(self, call: Call, operation: str, handler: Handler) -> Answer | None:
         """The answer as the fault leaves it; None is a dropped connection."""
         fault = call.fault
         name = None if fault is None else fault.fault
         if fault is not None and name == "slow" and not fault.params["handled_first"]:
             await asyncio.sleep(fault.params["seconds"])
-        answer = await self._answer(call, handler)
+        answer = await self._answer(call, operation, handler)
         if fault is None:
             return answer
         if name == "slow" and fault.params["handled_first"]:
@@ -84,33 +92,31 @@ class Gate:
             return None
         if name == "webhook_early" and answer.status < 400:
             await self._announced(answer, fault)
-        return changed(fault, answer)
+        return changed(fault, answer, self.profile)
 
-    async def _answer(self, call: Call, handler: Handler) -> Answer:
+    async def _answer(self, call: Call, operation: str, handler: Handler) -> Answer:
         try:
-            self._authenticate(call.request)
+            self._authenticate(call.request, operation)
             return await handler(call)
         except ApiError as error:
-            return Answer.refusal(error)
+            return Answer.refusal(error, self.profile.body)
         except RenderFailed as error:
-            return Answer.refusal(ApiError(500, f"The render failed: {error}", type="server_error"))
+            refusal = ApiError(500, f"The render failed: {error}", type="server_error")
+            return Answer.refusal(refusal, self.profile.body)
 
     async def _announced(self, answer: Answer, fault: Armed) -> None:
         video_id = answer.document()["id"]
         await self.webhooks.attempted(video_id, fault.params["seconds"])
 
-    def _authenticate(self, request: web.Request) -> None:
+    def _authenticate(self, request: web.Request, operation: str) -> None:
+        if operation in self.profile.open:
+            return
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
-            raise ApiError(
-                401,
-                "You didn't provide an API key. You need to provide your API key in an Authorization header"
-                " using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
-            )
-        if self.api_key is not None and key != self.api_key:
-            shown = f"{key[:3]}***{key[-4:]}" if len(key) > 8 else "***"
-            raise ApiError(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+        key = key.strip() if scheme.lower() == "bearer" else ""
+        if self.api_key is None and (key or not self.profile.needs_key):
+            return
+        if not key or key != self.api_key:
+            raise self.profile.unauthorized(key)
 
     def _dropped(self, request: web.Request, operation: str) -> web.Response:
         self.counts.answered[operation]["dropped"] += 1
@@ -119,9 +125,17 @@ class Gate:
         return web.Response()
 
 
-def application(gate: Gate, videos: Videos, characters: Characters, control: Control) -> web.Application:
-    """All routes, with the static segments ahead of the ids."""
-    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_enveloped])
+def application(
+    gate: Gate, videos: Videos, characters: Characters, control: Control, store: Store, model: str
+) -> web.Application:
+    """All routes of the profile, with the static segments ahead of the ids."""
+    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_envelopes(gate.profile)])
+    for operation, (path, show) in gate.profile.extras.items():
+
+        async def extra(call: Call, show: Show = show) -> Answer:
+            return Answer.of(show(model, [(job, receipt.price) for job, receipt in store.ledger()]))
+
+        app.router.add_route("GET", path, gate.serve(operation, extra))
     routes: list[tuple[str, str, str, Handler]] = [
         ("POST", "/v1/videos", "create", videos.create),
         ("GET", "/v1/videos", "list", videos.list),
@@ -135,33 +149,37 @@ def application(gate: Gate, videos: Videos, characters: Characters, control: Con
         ("POST", "/v1/videos/{video_id}/remix", "remix", videos.remix),
     ]
     for method, path, operation, handler in routes:
-        app.router.add_route(method, path, gate.serve(operation, handler))
+        if operation in gate.profile.operations:
+            app.router.add_route(method, path, gate.serve(operation, handler))
     app.add_routes(control.routes())
     return app
 
 
-@web.middleware
-async def _enveloped(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answers every error in upstream's envelope."""
-    try:
-        return await handler(request)
-    except ConnectionError:
-        # The caller went away in mid-answer.
-        return web.Response()
-    except web.HTTPRequestEntityTooLarge:
-        error = ApiError(413, f"The request is larger than {_MAX_BODY_BYTES} bytes.")
-    except web.HTTPMethodNotAllowed:
-        error = ApiError(405, f"Not allowed to {request.method} on {request.path}.")
-    except web.HTTPException as refused:
-        error = ApiError(refused.status, f"Invalid URL ({request.method} {request.path})")
-    except ApiError as refusal:
-        error = refusal
-    except Exception:
-        traceback.print_exc()
-        error = ApiError(500, "The simulator has a bug; its standard error says which.", type="server_error")
-    headers = {"x-request-id": f"req_{secrets.token_hex(16)}"}
-    return web.Response(
-        status=error.status, body=error.body(), content_type="application/json", headers=headers
-    )
+def _envelopes(profile: Profile) -> Middleware:
+    """Answers every error in the server's envelope, and those of the controls in OpenAI's."""
+
+    @web.middleware
+    async def enveloped(request: web.Request, handler: Served) -> web.StreamResponse:
+        shown = PROFILES["openai"] if request.path.startswith("/_simulator/") else profile
+        try:
+            return await handler(request)
+        except ConnectionError:
+            # The caller went away in mid-answer.
+            return web.Response()
+        except web.HTTPRequestEntityTooLarge:
+            error = ApiError(413, f"The request is larger than {_MAX_BODY_BYTES} bytes.")
+        except web.HTTPException as refused:
+            error = shown.no_route(refused.status, request.method, request.path)
+        except ApiError as refusal:
+            error = refusal
+        except Exception:
+            traceback.print_exc()
+            error = ApiError(
+                500, "The simulator has a bug; its standard error says which.", type="server_error"
+            )
+        headers = {"x-request-id": f"req_{secrets.token_hex(16)}"} if shown.openai_headers else {}
+        return web.Response(
+            status=error.status, body=shown.body(error), content_type="application/json", headers=headers
+        )
+
+    return enveloped

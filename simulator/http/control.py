@@ -15,7 +15,7 @@ from simulator.faults import BadFault, Faults
 from simulator.http.errors import invalid, video_not_found
 from simulator.state.ledger import entry
 from simulator.state.store import Store
-from simulator.webhooks import Endpoint, Webhooks
+from simulator.webhooks import Webhooks
 
 _LEDGER_PIECE = 200
 _MAX_OFFSET = 1_000_000
@@ -107,11 +107,10 @@ class Control:
         body = await _object(request)
         url = body.get("url")
         try:
-            if url is None:
-                self.webhooks.endpoint = None
-            else:
-                retry_seconds = float(body.get("retry_seconds", 1.0))
-                self.webhooks.endpoint = Endpoint(str(url), str(body.get("secret") or ""), retry_seconds)
+            retry_seconds = float(body.get("retry_seconds", 1.0))
+            self.webhooks.endpoint = self.webhooks.hooks.endpoint(
+                None if url is None else str(url), str(body.get("secret") or ""), retry_seconds
+            )
         except (TypeError, ValueError) as error:
             raise invalid(None, str(error)) from None
         self.webhooks.notify()

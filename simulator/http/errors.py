@@ -8,7 +8,7 @@ from simulator.catalogue import quoted
 
 
 class ApiError(Exception):
-    """A refusal with an HTTP status."""
+    """A refusal with an HTTP status. `detail` is what a profile's own envelope says besides the message."""
 
     def __init__(
         self,
@@ -19,9 +19,12 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        detail: Any = None,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.message = message
+        self.detail = detail
         self.error = {"message": message, "type": type, "param": param, "code": code}
         self.headers = dict(headers or {})
 

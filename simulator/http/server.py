@@ -19,8 +19,10 @@ from simulator.faults import Faults
 from simulator.http.app import Gate, application
 from simulator.http.characters import Characters
 from simulator.http.control import Control
+from simulator.http.making import Maker
 from simulator.http.videos import Videos
 from simulator.jobs import Fate, Job
+from simulator.profiles import PROFILES
 from simulator.state.store import Store
 from simulator.webhooks import Webhooks
 
@@ -40,7 +42,8 @@ class Simulator:
         self._options = options
         self._store = store
         faults, counts, clock = Faults(), Counts(), Clock(options.clock_offset)
-        self._webhooks = Webhooks(store, faults, options.webhook)
+        self._profile = profile = PROFILES[options.profile]
+        self._webhooks = Webhooks(store, faults, profile, options.webhook)
         media = options.state.with_name(options.state.name + ".media")
         self._clips = Clips(
             media,
@@ -49,22 +52,31 @@ class Simulator:
             keep_seconds=options.render_seconds + options.expires_seconds + 3600,
             ended=self._ended,
         )
-        videos = Videos(
+        maker = Maker(
             store,
             self._clips,
-            Catalogue(strict=options.strict),
+            clock,
+            profile,
             options.render_seconds,
             options.expires_seconds,
-            clock,
+            options.count_ids,
             self._webhooks.notify,
-            count_ids=options.count_ids,
         )
+        model = options.model or profile.model
+        videos = Videos(store, self._clips, Catalogue(strict=options.strict), maker, model)
         gate = Gate(
-            faults, self._webhooks, counts, clock, options.api_key, options.poll_after_ms, options.verbose
+            faults,
+            self._webhooks,
+            counts,
+            clock,
+            options.api_key,
+            options.poll_after_ms,
+            options.verbose,
+            profile,
         )
         control = Control(store, faults, self._webhooks, counts, clock, options.bill_failed)
         self._runner = web.AppRunner(
-            application(gate, videos, Characters(store, self._clips), control),
+            application(gate, videos, Characters(store, self._clips), control, store, model),
             access_log=None,
             shutdown_timeout=0.1,
             max_line_size=_MAX_LINE_BYTES,
@@ -74,6 +86,8 @@ class Simulator:
         """Raises CannotStart if the address is taken or no clip can be made."""
         try:
             await self._prepare()
+            if self._profile.forgets:
+                self._store.forget_all(time.time())
             for job in self._store.to_render():
                 self._clips.wanted(job)
             self._webhooks.start()

@@ -1,65 +1,45 @@
 """The operations of `/v1/videos`: what each is asked, checks and answers."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from simulator.calls import Call, Order
-from simulator.catalogue import MAX_EXTENDED_SECONDS, MAX_EXTENSIONS, Catalogue, price
+from simulator.catalogue import MAX_EXTENDED_SECONDS, MAX_EXTENSIONS, Catalogue
 from simulator.clips import images
 from simulator.clips.rendering import Clips
-from simulator.clock import Clock
-from simulator.fates import fate_of, settles_at
 from simulator.http import validation
 from simulator.http.answers import Answer
 from simulator.http.bodies import Body, Upload
 from simulator.http.characters import Characters
-from simulator.http.errors import (
-    content_expired,
-    invalid,
-    invalid_value,
-    missing,
-    not_ready,
-    still_processing,
-    video_not_found,
-)
+from simulator.http.errors import invalid, invalid_value, missing, still_processing, video_not_found
+from simulator.http.making import Maker
 from simulator.http.uploads import size_and_seconds
-from simulator.jobs import Job, new_id
-from simulator.state.ledger import receipt
+from simulator.jobs import Job
+from simulator.profiles.parts.view import View
 from simulator.state.store import Store
 
-_VARIANTS = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
+_TYPES = {"video": "video/mp4", "thumbnail": "image/webp", "spritesheet": "image/jpeg"}
 
 
 class Videos:
     """The handlers; each raises ApiError for a refusal."""
 
-    def __init__(
-        self,
-        store: Store,
-        clips: Clips,
-        catalogue: Catalogue,
-        render_seconds: float,
-        expires_seconds: float,
-        clock: Clock,
-        made: Callable[[], None],
-        *,
-        count_ids: bool,
-    ) -> None:
+    def __init__(self, store: Store, clips: Clips, catalogue: Catalogue, maker: Maker, model: str) -> None:
         self._store = store
         self._characters = Characters(store, clips)
         self._clips = clips
         self._catalogue = catalogue
-        self._render_seconds = render_seconds
-        self._expires_seconds = expires_seconds
-        self._clock = clock
-        self._made = made
-        self._count_ids = count_ids
+        self._maker = maker
+        self._profile = maker.profile
+        self._model = model
 
     async def create(self, call: Call) -> Answer:
+        if self._profile.order is not None:
+            order = self._profile.order(call, self._model)
+            self._profile.limits(self._store, time.time())
+            return self._make(call, order)
         body = call.body
         prompt = validation.prompt(body)
         model = validation.model(body)
@@ -111,10 +91,13 @@ class Videos:
         return self._make(call, order)
 
     async def retrieve(self, call: Call) -> Answer:
-        return Answer.of(self._visible(call.video_id).video(time.time()))
+        view = self._view(self._visible(call.video_id))
+        return Answer.of(self._profile.video(view), self._profile.retrieved_status(view))
 
     async def list(self, call: Call) -> Answer:
         query = call.request.query
+        if self._profile.page is not None:
+            return self._page(call)
         order = query.get("order", "desc")
         if order not in ("asc", "desc"):
             raise invalid_value("order", order, ("asc", "desc"))
@@ -131,97 +114,75 @@ class Videos:
         shown = jobs[:limit]
         page: dict[str, Any] = {
             "object": "list",
-            "data": [job.video(now) for job in shown],
+            "data": [self._profile.video(self._view(job)) for job in shown],
             "first_id": shown[0].id if shown else None,
             "last_id": shown[-1].id if shown else None,
             "has_more": len(jobs) > limit or (looping and bool(shown)),
         }
         return Answer.of(page)
 
+    def _page(self, call: Call) -> Answer:
+        """The list of a profile that has a way of its own."""
+        looping = call.fault is not None and call.fault.fault == "page_loop"
+        query = {
+            name: value for name, value in call.request.query.items() if not (looping and name == "after")
+        }
+        assert self._profile.page is not None
+        page = self._profile.page(query, self._store.listed(time.time()))
+        videos = [self._profile.video(self._view(job)) for job in page.jobs]
+        listed: dict[str, Any] = {"object": "list", "data": videos}
+        if self._profile.paged:
+            ends = [job.id for job in page.jobs]
+            listed |= {"first_id": ends[0] if ends else None, "last_id": ends[-1] if ends else None}
+            listed["has_more"] = page.has_more or (looping and bool(ends))
+        return Answer.of(listed)
+
     async def delete(self, call: Call) -> Answer:
         job = self._visible(call.video_id)
         now = time.time()
+        shown = self._profile.deleted(self._view(job))
         if job.running(now):
-            raise still_processing()
+            if self._profile.deletes == "refuses":
+                raise still_processing()
+            if self._profile.deletes == "cancels":
+                self._store.decide(job, replace(job.fate, ends_as="cancelled", never_ends=False), now)
         self._store.delete(job, now)
         self._clips.remove(job)
-        return Answer.of({"id": job.id, "object": "video.deleted", "deleted": True})
+        return Answer.of(shown)
 
     async def content(self, call: Call) -> Answer:
-        variant = call.request.query.get("variant", "video")
-        if variant not in _VARIANTS:
-            raise invalid_value("variant", variant, tuple(_VARIANTS))
         job = self._visible(call.video_id)
-        now = time.time()
-        if not job.completed(now):
-            raise not_ready()
-        if job.content_expired(now):
-            raise content_expired()
+        variant = self._profile.content(call.request.query, self._view(job))
         path = await self._clips.fetch(job, variant)
-        return Answer(200, path, _VARIANTS[variant])
+        name = self._profile.attachment
+        headers = {} if name is None else {"Content-Disposition": name(job)}
+        return Answer(
+            200,
+            path,
+            _TYPES[variant],
+            headers,
+            ranges=self._profile.ranges,
+            chunked=self._profile.chunked,
+        )
 
     def _make(self, call: Call, order: Order) -> Answer:
-        now = time.time()
-        fate = replace(fate_of(call.fates), clock_offset=self._clock.offset)
-        has_file = self._clips.always_ready
-        job = Job(
-            number=0,
-            id=self._id(call, now),
-            kind=order.kind,
-            created_at=now,
-            model=order.model,
-            seconds=order.seconds,
-            size=order.size,
-            prompt=order.prompt,
-            source_id=order.source_id,
-            extensions=order.extensions,
-            render_seconds=self._render_seconds,
-            expires_seconds=self._expires_seconds,
-            settles_at=settles_at(fate, ends_at=now + self._render_seconds, has_file=has_file),
-            awaits_file=fate.needs_file and not has_file,
-            has_reference=order.reference is not None,
-            deleted_at=None,
-            fate=fate,
-        )
-        if order.reference is not None:
-            # Before the row, so that a job that survives a crash has what it renders from.
-            self._clips.keep_reference(job, order.reference)
-        listed = price(order.model, order.size, order.seconds) if order.kind == "create" else None
-        job = self._store.add(job, receipt(call.request, call.raw, order.paid_seconds, listed))
-        self._clips.wanted(job)
-        self._made()
-        return Answer.of(job.video(now, just_created=True))
+        job = self._maker.make(call, order)
+        view = View(job, time.time(), self._profile.words, just_created=True)
+        return Answer.of(self._profile.video(view), self._profile.created_status)
 
-    def _id(self, call: Call, now: float) -> str:
-        """An id that a test gives becomes the job's own if it is free text that no job has.
-
-        A reused id is that of the oldest job that has ended: that job is then forgotten.
-        """
-        if call.fault is not None and call.fault.fault == "reused_id":
-            before = self._store.oldest_ended(now)
-            if before is not None:
-                self._clips.remove(before)
-                self._store.forget(before, now)
-                return before.id
-        if call.fault is not None and call.fault.fault == "given_id":
-            given = call.fault.params["id"]
-            if isinstance(given, str) and given and self._store.job(given) is None:
-                return given
-        if not self._count_ids:
-            return new_id(now)
-        numbers = itertools.count(self._store.next_count())
-        return next(each for each in (f"video_{n}" for n in numbers) if self._store.job(each) is None)
+    def _view(self, job: Job) -> View:
+        return View(job, time.time(), self._profile.words)
 
     def _visible(self, video_id: str) -> Job:
         job = self._store.job(video_id)
         if job is None or job.deleted_at is not None or job.fate.vanished:
-            raise video_not_found(video_id)
+            raise self._profile.unknown(video_id)
         return job
 
     def _finished(self, video_id: str) -> Job:
         job = self._visible(video_id)
         if not job.completed(time.time()):
-            raise not_ready()
+            raise self._profile.not_ready(video_id)
         return job
 
     async def _reference(self, body: Body, size: str) -> bytes | None:

@@ -1,8 +1,11 @@
-"""The tables of the state file."""
+"""The tables of the state file, and how a job is written in them."""
 
+import json
+import sqlite3
 from dataclasses import fields
+from typing import Any
 
-from simulator.jobs import Job
+from simulator.jobs import Fate, Job
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -23,7 +26,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     has_reference INTEGER NOT NULL,
     deleted_at REAL,
     fate TEXT NOT NULL,
-    announced INTEGER NOT NULL DEFAULT 0
+    announced INTEGER NOT NULL DEFAULT 0,
+    asked TEXT NOT NULL DEFAULT '{}'
 );
 -- What the announcer attempts for: the next end that no event was made of.
 CREATE INDEX IF NOT EXISTS jobs_to_announce ON jobs (settles_at)
@@ -59,4 +63,28 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_due ON events (due_at) WHERE due_at IS NOT NULL;
 """
 
-JOB_FIELDS = tuple(field.name for field in fields(Job))
+_FIELDS = tuple(field.name for field in fields(Job) if field.name != "asked")
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Makes what is missing, also in a file of an earlier version."""
+    db.executescript(SCHEMA)
+    if "asked" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:
+        db.execute("ALTER TABLE jobs ADD COLUMN asked TEXT NOT NULL DEFAULT '{}'")
+
+
+def row_of(job: Job) -> tuple[Any, ...]:
+    """The columns of a new job, after its number."""
+    return (
+        *(job.id, job.kind, job.created_at, job.model, job.seconds, job.size, job.prompt, job.source_id),
+        *(job.extensions, job.render_seconds, job.expires_seconds, job.settles_at, job.awaits_file),
+        *(job.has_reference, job.deleted_at, job.fate.dump(), False, json.dumps(job.asked)),
+    )
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """The job of a whole row: its fields in their order, `announced`, and `asked`."""
+    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+    for flag in ("awaits_file", "has_reference"):
+        values[flag] = bool(values[flag])
+    return Job(**values | {"fate": Fate.load(values["fate"]), "asked": json.loads(row[-1])})

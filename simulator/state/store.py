@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from simulator.jobs import Fate, Job
 from simulator.state.records import Event, Receipt
-from simulator.state.schema import JOB_FIELDS, SCHEMA
+from simulator.state.schema import job_of, prepare, row_of
 
 _LOCK_WAIT_SECONDS = 3.0
 _MAX_NUMBER = 2**63 - 1
@@ -34,7 +34,7 @@ class Store:
         # WAL with NORMAL loses nothing to SIGKILL; only a power cut may cost the last instants.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        prepare(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -52,15 +52,10 @@ class Store:
 
     def add(self, job: Job, receipt: Receipt) -> Job:
         """Makes a job and its ledger entry in one step; returns the job with its number."""
-        row = (
-            *(job.id, job.kind, job.created_at, job.model, job.seconds, job.size, job.prompt, job.source_id),
-            *(job.extensions, job.render_seconds, job.expires_seconds, job.settles_at, job.awaits_file),
-            *(job.has_reference, job.deleted_at, job.fate.dump()),
-        )
+        row = row_of(job)
         with self._transaction() as db:
-            number = db.execute(
-                "INSERT INTO jobs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", row
-            ).lastrowid
+            places = ", ".join("?" * len(row))
+            number = db.execute(f"INSERT INTO jobs VALUES (NULL, {places})", row).lastrowid  # noqa: S608
             assert number is not None
             db.execute(
                 "INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -95,6 +90,20 @@ class Store:
                 break
             beyond = rows[-1].number
         return shown[:limit]
+
+    def listed(self, now: float) -> list[Job]:
+        """All jobs that the list shows, oldest first."""
+        return self.page(now=now, after=None, limit=_MAX_NUMBER, descending=False)
+
+    def running(self, now: float) -> int:
+        """How many jobs run."""
+        statement = "SELECT count(*) FROM jobs WHERE deleted_at IS NULL AND coalesce(settles_at > ?, 1)"
+        return int(self._db.execute(statement, (now,)).fetchone()[0])
+
+    def made_since(self, moment: float) -> int:
+        """How many jobs were made since then, without those that were dropped with their ids."""
+        statement = "SELECT count(*) FROM jobs WHERE created_at > ? AND instr(id, ?) = 0"
+        return int(self._db.execute(statement, (moment, FORGOTTEN)).fetchone()[0])
 
     def to_render(self) -> list[Job]:
         """Jobs whose clip is still to be made, oldest first."""
@@ -162,7 +171,7 @@ class Store:
         )
         for row in rows:
             method, path, headers, body, seconds, price = row[:6]
-            yield _job(row[6:]), Receipt(method, path, json.loads(headers), body, seconds, price)
+            yield job_of(row[6:]), Receipt(method, path, json.loads(headers), body, seconds, price)
 
     def add_character(self, character_id: str, name: str, now: float) -> None:
         self._db.execute("INSERT INTO characters VALUES (?, ?, ?)", (character_id, name, now))
@@ -213,15 +222,7 @@ class Store:
         return int(row[0] or 0)
 
     def _jobs(self, statement: str, *values: Any) -> list[Job]:
-        return [_job(row) for row in self._db.execute(statement, values)]
-
-
-def _job(row: tuple[Any, ...]) -> Job:
-    # The table's columns are the fields of a Job, in their order, and `announced`.
-    values: dict[str, Any] = dict(zip(JOB_FIELDS, row, strict=False))
-    for flag in ("awaits_file", "has_reference"):
-        values[flag] = bool(values[flag])
-    return Job(**values | {"fate": Fate.load(values["fate"])})
+        return [job_of(row) for row in self._db.execute(statement, values)]
 
 
 def _locked(path: Path) -> BinaryIO:

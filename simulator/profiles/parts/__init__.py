@@ -1,0 +1,1 @@
+"""What several profiles are made of."""
