@@ -340,3 +340,14 @@ def test_what_a_server_cannot_do_is_refused_for_this_job_alone(create, status, c
 )
 def test_an_id_is_found_where_gateways_have_it(create, body):
     assert create(200, json=body).id == "7"
+
+
+def test_a_key_that_litellm_does_not_know_pauses(create):
+    body = {"error": {"message": "No connected db.", "type": "no_db_connection", "code": "400"}}
+    error = create(400, json=body)
+    assert type(error) is Misconfigured
+
+
+def test_the_wait_that_litellm_renames_is_kept(create):
+    error = create(429, json=READABLE, **{"llm_provider-retry-after": "30"})
+    assert (type(error), error.retry_after) == (Busy, 30)

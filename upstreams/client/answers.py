@@ -23,6 +23,8 @@ _MOVED = frozenset({301, 307, 308})
 _NO_MONEY = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"}
 )
+# LiteLLM 1.108.7 without a database answers a key that it does not know with 400 and this type.
+_UNKNOWN_KEY = frozenset({"no_db_connection"})
 # A 4xx that may come from a proxy after the upstream took the request (460 is AWS's and 499 nginx's for a
 # client that went away), or that speaks of another copy of it.
 _AMBIGUOUS = frozenset({408, 409, 425, 460, 499})
@@ -116,13 +118,14 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the upstream asks to wait: `retry-after-ms`, else `Retry-After` (seconds or a date).
+    """Seconds that the upstream asks to wait: `retry-after-ms`, else `Retry-After` (seconds or a date), or
+    that of the server behind LiteLLM, which renames it.
 
     Never more than RETRY_AFTER_MAX_SECONDS.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return min(milliseconds / 1000, RETRY_AFTER_MAX_SECONDS)
-    value = headers.get("Retry-After")
+    value = headers.get("Retry-After", headers.get("llm_provider-retry-after"))
     if (seconds := _number(value)) is not None:
         return min(seconds, RETRY_AFTER_MAX_SECONDS)
     try:
@@ -138,6 +141,8 @@ def _refuse_common(answer: Answer, redactor: Redactor) -> None:
     out_of_money = complaint is not None and {complaint.code, complaint.kind} & _NO_MONEY
     if out_of_money and answer.status in {400, 429}:
         # Neither waiting nor another request ends this one.
+        raise Misconfigured(summary, status=answer.status)
+    if answer.status == 400 and complaint is not None and complaint.kind in _UNKNOWN_KEY:
         raise Misconfigured(summary, status=answer.status)
     if answer.status == 402 and _passes_by_itself(answer, complaint):
         raise Busy(summary, retry_after=retry_after(answer.headers))
