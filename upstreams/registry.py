@@ -35,11 +35,6 @@ class Upstream:
     bills_failed: bool = False
     webhook_secrets: tuple[str, ...] = ()
 
-    @property
-    def described(self) -> str:
-        """Its name and address, for people."""
-        return f"{self.name} ({self.client.base_url})"
-
     def provider(self) -> Provider:
         """The provider's row; the first call creates it."""
         return Provider.objects.get_or_create(name=self.name)[0]
@@ -62,6 +57,13 @@ class Upstreams:
     def only(cls, upstream: Upstream) -> "Upstreams":
         """Just this one."""
         return cls((upstream,), upstream.catalogue.default)
+
+    @property
+    def described(self) -> str:
+        """The address of the only one; of several each name with its address."""
+        if len(self.all) == 1:
+            return self.all[0].client.base_url
+        return ", ".join(f"{each.name} at {each.client.base_url}" for each in self.all)
 
     def __iter__(self) -> Iterator[Upstream]:
         return iter(self.all)

@@ -141,7 +141,7 @@ def _prepare(simulator: subprocess.Popen[bytes] | None, host: str, port: int) ->
         "TAKEONE_BIND": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "TAKEONE_GREETING": greeting(
             os.environ["TAKEONE_URL"],
-            ", ".join(upstream.described for upstream in registry.configured()),
+            registry.configured().described,
             f". {shlex.quote(str(_env_file()))}",
             link,
             ends=" (Ctrl-C ends it)",

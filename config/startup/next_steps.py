@@ -22,7 +22,7 @@ def main() -> None:
 
     _, secret = ApiKey.issue(first_user(), "next steps", scope=ApiKey.Scope.ADMIN)
     key = f"export TAKEONE_URL={shlex.quote(settings.TAKEONE_URL)} TAKEONE_API_KEY={shlex.quote(secret)}"
-    upstreams = ", ".join(upstream.described for upstream in registry.configured())
+    upstreams = registry.configured().described
     print(greeting(settings.TAKEONE_URL, upstreams, key, login_link()))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.e2e.processes import eventually
+from tests.e2e.processes import eventually, run
 from tests.faults.books import is_quiet, judge, ledger, ledger_of
 from tests.faults.stack import SIMULATOR, Stack, running
 from tests.servers import Absent
@@ -51,6 +51,21 @@ def test_twenty_jobs_outlast_the_loss_of_the_preferred_upstream(stack: Stack) ->
     paid = Counter(entry["prompt"] for entry in ledger(stack))
     assert paid == Counter(f"Boat {number}" for number in range(_JOBS)), "each is paid once"
     assert all(ledger_of(control) for control in stack.controls), "both have rendered"
+    assert _completed(stack) == _JOBS
+
+
+def test_twenty_jobs_outlast_a_switch_of_the_upstream(stack: Stack) -> None:
+    jobs = [stack.caller.ask_for(f"Kite {number}") for number in range(_JOBS)]
+    eventually(lambda: len(ledger(stack)) >= 4, "some renders", within=30)
+    run(["manage.py", "stop_provider", "stand-in", "--reason", "we move"], stack.settings)
+    before = len(ledger_of(stack.control))
+    eventually(lambda: is_quiet(stack), "all work ended", within=120)
+    assert judge(stack, jobs).faults() == {}
+    assert Counter(entry["prompt"] for entry in ledger(stack)) == Counter(
+        f"Kite {number}" for number in range(_JOBS)
+    )
+    # What was being sent in that moment may still have come.
+    assert len(ledger_of(stack.control)) <= before + 3
     assert _completed(stack) == _JOBS
 
 

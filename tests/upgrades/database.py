@@ -26,9 +26,11 @@ from django.test import Client  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402
 from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
+from upstreams import registry  # noqa: E402
 from upstreams.client.types import CreateRequest, Phase  # noqa: E402
 from upstreams.clock import database_now, shifted  # noqa: E402
 from upstreams.models import Provider  # noqa: E402
+from upstreams.registry import Upstreams  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
 from videos.lifecycle.send import submit_next  # noqa: E402
 from videos.models import Job, Submission  # noqa: E402
@@ -85,6 +87,8 @@ def go_on(release: str) -> None:
     Prints the prompts of the creates that were sent, and where each job and submission stands.
     """
     upstream = scripted(concurrency=1000)
+    configured = Upstreams.only(upstream)
+    registry.configured = lambda: configured
     client: object = upstream.client
     assert isinstance(client, ScriptedClient)
     Path(settings.MEDIA_ROOT).mkdir(exist_ok=True)
