@@ -225,6 +225,18 @@ def test_what_all_refuse_fails_and_may_be_retried_with_all(
     assert attempts(job)[-1] == ("first", "rendering")
 
 
+def test_what_no_other_one_may_take_fails_at_once(
+    ask: Ask, owner: User, first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap = replace(first, catalogue=offering(CHEAP))
+    configure(monkeypatch, cheap, second)
+    job = ask()
+    client_of(cheap).before = raising(errors.NotFound("no such model", status=404))
+    tasks.submit()
+    assert attempts(job) == [("first", "rejected")]
+    assert Job.objects.get().status == "failed", "the other one costs more than what was reserved"
+
+
 def test_a_refusal_of_what_is_asked_is_shopped_around_nowhere(
     ask: Ask, first: Upstream, second: Upstream
 ) -> None:

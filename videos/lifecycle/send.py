@@ -21,8 +21,7 @@ from videos.models import Submission, locked
 from videos.queue.claim import claim
 from videos.queue.holds import ANSWERED_FOR
 from videos.queue.isolation import isolated
-from videos.routing.eligible import has_alternative
-from videos.routing.refit import exclude
+from videos.routing.refit import exclude, has_alternative
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ def _back_off(submission: Submission, upstream: Upstream, reason: str, retry_aft
     back_off(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
     # Another upstream may take it at once; this one takes nothing meanwhile.
-    record_unsent(submission, reason, wait=0 if has_alternative(submission.job, upstream) else wait)
+    record_unsent(submission, reason, wait=0 if has_alternative(submission, upstream) else wait)
 
 
 def _others_were_accepted(submission: Submission) -> bool:
@@ -137,7 +136,7 @@ def _pause(submission: Submission, upstream: Upstream, reason: str, status: int 
     # If the upstream refuses only this job, others must be sent first.
     tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
     wait = probe_after(provider) + backoff(tries + 3, most=3600)
-    if has_alternative(submission.job, upstream):
+    if has_alternative(submission, upstream):
         exclude(submission.job, provider, reason, seconds=wait)
         wait = 0
     record_unsent(submission, reason, wait=wait, code=str(status or ""))
@@ -158,7 +157,7 @@ def _refuse(submission: Submission, upstream: Upstream, error: errors.Rejected) 
     about_upstream = (
         error.status in _ABOUT_UPSTREAM or error.code in _ABOUT_UPSTREAM or error.param == "model"
     )
-    if not (about_upstream and has_alternative(submission.job, upstream)):
+    if not (about_upstream and has_alternative(submission, upstream)):
         record_rejected(submission, error)
         return
     reason = f"The upstream refused the video: {error.message}"

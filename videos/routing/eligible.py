@@ -14,7 +14,7 @@ from upstreams.breaker import has_capacity
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.registry import Upstream, Upstreams
-from videos.models import Exclusion, Job
+from videos.models import Exclusion
 from videos.queue.occupancy import occupying
 from videos.reconciliation.books import unread_since
 from videos.states import SubmissionState
@@ -47,14 +47,6 @@ def eligible(upstream: Upstream) -> Q:
         goes_there = Q(model__in=list(other.catalogue.models)) & ~Q(Exists(_exclusions(other)))
         taken_over &= ~goes_there
     return (own | taken_over) & ~Q(Exists(_exclusions(upstream))) & ~_perhaps_rendered(upstream, upstreams)
-
-
-def has_alternative(job: Job, upstream: Upstream) -> bool:
-    """Whether another configured upstream renders its model and has not refused the job."""
-    others = [each.name for each in registry.configured().models().get(job.model, []) if each != upstream]
-    holds = Q(until=None) | Q(until__gt=in_database())
-    excluded = Exclusion.objects.filter(holds, job=job, provider__name__in=others)
-    return len(others) > excluded.count()
 
 
 def _before(upstream: Upstream, upstreams: Upstreams, others: Iterable[Upstream]) -> list[Upstream]:

@@ -5,15 +5,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from django.db.models import Q
 from rest_framework.exceptions import ValidationError
 
+from accounts.models import Reservation
 from upstreams import registry
 from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.offer.fitting import fitted_fields
 from upstreams.offer.request import PRIORITIES, FittedRequest, Priority, VideoRequest
 from upstreams.registry import Upstream
-from videos.models import Exclusion, Job, JobEvent
+from videos.models import Exclusion, Job, JobEvent, Submission
 from videos.states import JobStatus
 
 # A catalogue changes with a restart, or when a price list is read again.
@@ -60,10 +62,27 @@ def refit(job: Job, upstream: Upstream, provider: Provider, now: datetime) -> bo
     changes_more = any(each["field"] not in told for each in fitted.adjustments)
     if changes_more and job.upstream and _is_only_busy(job.upstream):
         return _exclude(job, provider, _LESS_FIT_SECONDS, "It would change more of what was asked for.")
-    if not _is_within_reserved(job, fitted):
+    if not _is_within_reserved(job.estimated_cost, job.reservation, fitted):
         return _exclude(job, provider, _UNFIT_SECONDS, "It costs more than what was reserved.")
     _keep(job, fitted, now)
     return True
+
+
+def has_alternative(submission: Submission, upstream: Upstream) -> bool:
+    """Whether another upstream could take the job of this attempt, for no more than is reserved."""
+    job = submission.job
+    held = Q(until=None) | Q(until__gt=in_database())
+    excluded = set(Exclusion.objects.filter(held, job=job).values_list("provider__name", flat=True))
+    for other in registry.configured().models().get(job.model, []):
+        if other.name in {upstream.name, *excluded}:
+            continue
+        try:
+            fitted = other.fit(asked_of(job))
+        except ValidationError:
+            continue
+        if _is_within_reserved(job.estimated_cost, submission.reservation, fitted):
+            return True
+    return False
 
 
 def exclude(job: Job, provider: Provider, reason: str, *, seconds: float | None = None) -> None:
@@ -92,11 +111,13 @@ def _is_only_busy(name: str) -> bool:
     return registry.configured().get(name) is not None and (provider is None or provider.takes_creates())
 
 
-def _is_within_reserved(job: Job, fitted: FittedRequest) -> bool:
-    if job.estimated_cost is None:
+def _is_within_reserved(
+    estimated: Decimal | None, reservation: Reservation | None, fitted: FittedRequest
+) -> bool:
+    if estimated is None:
         # No price was known, and so there was no budget.
         return True
-    reserved: Decimal = job.estimated_cost if job.reservation is None else job.reservation.amount
+    reserved: Decimal = estimated if reservation is None else reservation.amount
     return fitted.price is not None and fitted.price <= reserved
 
 

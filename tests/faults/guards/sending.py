@@ -29,7 +29,7 @@ GUARDS: Final = (
     Guard(
         "another upstream spends no more than what was reserved",
         "videos.routing.refit:refit",
-        "not _is_within_reserved(job, fitted)",
+        "not _is_within_reserved(job.estimated_cost, job.reservation, fitted)",
         "False",
         "tests/videos/test_routing.py -k reserved",
     ),
@@ -43,8 +43,8 @@ GUARDS: Final = (
     Guard(
         "only a refusal that is about the upstream leads to another",
         "videos.lifecycle.send:_refuse",
-        "about_upstream and has_alternative(submission.job, upstream)",
-        "has_alternative(submission.job, upstream)",
+        "about_upstream and has_alternative(submission, upstream)",
+        "has_alternative(submission, upstream)",
         "tests/videos/test_routing.py -k shopped",
     ),
     Guard(

@@ -12,7 +12,7 @@ from simulator.profiles.openrouter_models import MODELS
 from tests.simulator.process import Simulator, eventually
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import DIALECTS
-from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected, SoraError
+from upstreams.client.errors import Busy, Misconfigured, NotFound, OutcomeUnknown, Rejected
 from upstreams.client.types import CreateRequest, Phase, Video
 
 KEY = "sk-profile-4711"
@@ -105,7 +105,7 @@ def test_a_fault_is_answered_in_the_words_of_the_server(name: str, start: Start)
         with pytest.raises(Busy, match="Slow down") as busy:
             client.create(asked(name))
         # LiteLLM gives the header another name.
-        assert busy.value.retry_after == (None if name == "litellm" else 7)
+        assert busy.value.retry_after == 7
         simulator.arm("error", status=402, message="No money")
         with pytest.raises(Misconfigured, match="No money"):
             client.create(asked(name))
@@ -120,12 +120,10 @@ def test_a_fault_is_answered_in_the_words_of_the_server(name: str, start: Start)
 @FACES
 def test_another_key_is_refused(name: str, start: Start) -> None:
     simulator = begun(start, name)
-    # LiteLLM without a database says 400 of a key that is not its master key.
-    kind: type[SoraError] = Rejected if name == "litellm" else Misconfigured
     with client_of(simulator, name, "sk-another") as client:
-        with pytest.raises(kind):
+        with pytest.raises(Misconfigured):
             client.probe()
-        with pytest.raises(kind):
+        with pytest.raises(Misconfigured):
             client.create(asked(name))
     assert simulator.ledger() == []
 
