@@ -17,6 +17,8 @@ from videos.states import JOB_ENTERED_FROM, JOB_OPEN, LIVE, SUBMISSION_ENTERED_F
 
 MAX_PAUSE_SECONDS: Final = 10.0
 _SKEW = timedelta(seconds=3)
+# Between the numbers of two upstreams.
+_APART: Final = 1_000_000
 _JOBS = "SELECT id, status, video FROM videos_job"
 _PROMPTS = "SELECT id, fitted->>'prompt', created_at FROM videos_job ORDER BY id"
 _SUBMISSIONS = (
@@ -98,8 +100,12 @@ def is_quiet(stack: Stack) -> bool:
 
 
 def ledger(stack: Stack) -> list[Entry]:
-    """Every paid create of all upstreams, by their own count."""
-    return [entry for control in stack.controls for entry in ledger_of(control)]
+    """Every paid create of all upstreams. Each counts for itself; here no two have the same number."""
+    return [
+        entry | {"number": entry["number"] + place * _APART}
+        for place, control in enumerate(stack.controls)
+        for entry in ledger_of(control)
+    ]
 
 
 def ledger_of(control: str) -> list[Entry]:
