@@ -68,8 +68,11 @@ def second() -> Upstream:
 
 
 @pytest.fixture(autouse=True)
-def _both(first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def _both(db: None, first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two upstreams, which this process has compared with its books."""
     configure(monkeypatch, first, second)
+    assert books.may_create(first)
+    assert books.may_create(second)
 
 
 @pytest.fixture
