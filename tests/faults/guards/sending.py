@@ -48,13 +48,6 @@ GUARDS: Final = (
         "tests/videos/test_routing.py -k shopped",
     ),
     Guard(
-        "a job goes only to upstreams that render its model",
-        "videos.routing.eligible:eligible",
-        "Q(model__in=list(upstream.catalogue.models))",
-        "Q()",
-        "tests/videos/test_routing.py",
-    ),
-    Guard(
         "one live submission per job (partial unique index)",
         "videos.migrations.0001_first_release:",
         'fields=("job",)',
