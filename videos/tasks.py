@@ -39,14 +39,10 @@ def submit(*, provider: str = "", **_: Any) -> None:
 
 def _ready(provider: str) -> list[Upstream]:
     """Those that may be sent creates. A process compares the lists of all before it sends its first."""
-    named = {upstream.name for upstream in _upstreams(provider)}
-    return [
-        upstream
-        for upstream in registry.configured()
-        if (upstream.name in named or not was_compared(upstream))
-        and may_create(upstream)
-        and upstream.name in named
-    ]
+    for upstream in registry.configured():
+        if not was_compared(upstream):
+            may_create(upstream)
+    return [upstream for upstream in _upstreams(provider) if may_create(upstream)]
 
 
 @shared_task(name="videos.sweep")

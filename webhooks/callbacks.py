@@ -20,7 +20,7 @@ from upstreams.client import errors
 from videos.lifecycle.callbacks import settle, submission_of
 from videos.lifecycle.following.poll import UpstreamUnavailable
 from webhooks.signatures import TOLERANCE_SECONDS, Refused
-from webhooks.views import BODY_MAX_BYTES, Forged, TooLarge
+from webhooks.views import Forged, body_of
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +113,7 @@ class CallbackView(APIView):
     )
     def post(self, request: Request, token: str) -> Response:
         """Takes a callback. Its submission gets the video that it names, if the upstream has that video."""
-        # BodyLimitMiddleware has bounded what is read here.
-        body: bytes = request._request.body
-        if len(body) > BODY_MAX_BYTES:
-            raise TooLarge(f"The body has {len(body)} bytes; at most {BODY_MAX_BYTES} are taken.")
+        body = body_of(request)
         submission = submission_of(token)
         if submission is None:
             raise Http404

@@ -21,7 +21,7 @@ from webhooks.signatures import Refused, verify
 logger = logging.getLogger(__name__)
 
 # A hundred times what an event has.
-BODY_MAX_BYTES: Final = 65_536
+_BODY_MAX_BYTES: Final = 65_536
 # OpenAI's webhook guide: these two; a video that was cancelled upstream has no event.
 _ENDS: Final = ("video.completed", "video.failed")
 
@@ -107,10 +107,7 @@ class SoraHookView(APIView):
     def post(self, request: Request) -> Response:
         """Takes a Standard Webhooks event. It only makes Take One ask the upstream sooner; nothing of it is
         believed."""
-        # BodyLimitMiddleware has bounded what is read here.
-        body: bytes = request._request.body
-        if len(body) > BODY_MAX_BYTES:
-            raise TooLarge(f"The body has {len(body)} bytes; at most {BODY_MAX_BYTES} are taken.")
+        body = body_of(request)
         try:
             provider, webhook_id = _verify(request, body)
         except Refused as refusal:
@@ -129,6 +126,15 @@ class SoraHookView(APIView):
             bind_contextvars(provider=provider, upstream_id=upstream_id[:255])
             _take(webhook_id, upstream_id, provider)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def body_of(request: Request) -> bytes:
+    """The body as it came, of which a signature is made. Raises TooLarge."""
+    # BodyLimitMiddleware has bounded what is read here.
+    body: bytes = request._request.body
+    if len(body) > _BODY_MAX_BYTES:
+        raise TooLarge(f"The body has {len(body)} bytes; at most {_BODY_MAX_BYTES} are taken.")
+    return body
 
 
 def _verify(request: Request, body: bytes) -> tuple[str, str]:

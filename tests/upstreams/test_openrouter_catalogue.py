@@ -188,3 +188,10 @@ def test_a_file_may_leave_its_models_to_the_upstream(tmp_path: Path) -> None:
     found = read(str(path))
     assert isinstance(found.entries[0].catalogue.models, StoredModels)
     assert found.default_model == "x-ai/grok"
+
+
+def test_what_is_iterated_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = StoredModels("rented")
+    told = iter([models_of(PAYLOAD), {}])
+    monkeypatch.setattr(models, "_now", lambda: next(told))
+    assert Catalogue(models, "").cost_of_sent("nobody's", "1280x720", "4") is None

@@ -530,3 +530,21 @@ def test_while_an_upstream_cannot_be_compared_its_jobs_of_before_wait(
 def forget_waits() -> None:
     Provider.objects.update(sending_backoff_until=None)
     books._checked.not_before.clear()
+
+
+def test_what_the_choice_of_a_job_raises_is_no_fault_of_the_job_before(
+    ask: Ask, first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ask()
+    choices = iter([job])
+
+    def choose(*_: Any) -> Job:
+        for chosen in choices:
+            return chosen
+        raise RuntimeError("the choice is broken")
+
+    monkeypatch.setattr("videos.queue.claim.next_job", choose)
+    with pytest.raises(RuntimeError):
+        submit_next(second)
+    job.refresh_from_db()
+    assert job.faults == 0

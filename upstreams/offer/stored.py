@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -60,6 +60,10 @@ class StoredModels(Mapping[str, Model]):
 
     def __len__(self) -> int:
         return len(self._now())
+
+    def items(self) -> ItemsView[str, Model]:
+        """All of one moment: a model may be gone by the next."""
+        return self._now().items()
 
     def _now(self) -> Mapping[str, Model]:
         with self._lock:

@@ -102,7 +102,12 @@ class ModelsView(APIView):
             {
                 "id": name,
                 "default": name == upstreams.default_model,
-                "offers": [_offer(each.name, each.catalogue.models[name]) for each in offering],
+                # One may have been listed no more since.
+                "offers": [
+                    _offer(each.name, model)
+                    for each in offering
+                    if (model := each.catalogue.models.get(name)) is not None
+                ],
             }
             for name, offering in upstreams.models().items()
         ]

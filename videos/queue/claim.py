@@ -54,10 +54,12 @@ def _locked(provider: Provider) -> Provider:
 def _fitting_job(upstream: Upstream, provider: Provider, now: datetime, chosen: list[Job]) -> Job | None:
     """The next job, fitted to this upstream. After some that are not for it, the next claim continues."""
     for _ in range(_MAX_UNFIT):
+        # What the choice itself raises is not the fault of the job before.
+        chosen.clear()
         job = next_job(upstream, provider)
         if job is None:
             return None
-        chosen[:] = [job]
+        chosen.append(job)
         was_fitted = job.upstream == upstream.name
         # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
         if refit(job, upstream, provider, now) and was_fitted:

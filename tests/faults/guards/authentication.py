@@ -247,7 +247,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a webhook's signature is of its body as it came",
-        "webhooks.views:SoraHookView.post",
+        "webhooks.views:body_of",
         "body: bytes = request._request.body",
         'body = __import__("json").dumps(request.data).encode()',
         "tests/webhooks/test_sora_hook.py -k spacing",
