@@ -24,13 +24,15 @@ def console(form: str) -> Iterator[io.StringIO]:
     ]
     assert isinstance(handler, logging.StreamHandler)
     written = io.StringIO()
-    stream, formatter, filters = handler.setStream(written), handler.formatter, handler.filters
+    stream, formatter, filters = handler.stream, handler.formatter, handler.filters
+    # Not setStream, which flushes the one before: a second session in a process finds that one closed.
+    handler.stream = written
     handler.setFormatter(line(form))
     handler.filters = [RepeatsFilter()]
     clear_contextvars()
     yield written
     clear_contextvars()
-    handler.setStream(stream)
+    handler.stream = stream
     handler.setFormatter(formatter)
     handler.filters = filters
 
