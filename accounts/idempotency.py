@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -17,6 +18,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
+
+T = TypeVar("T")
 
 KEPT_FOR: Final = timedelta(hours=24)
 _USABLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -41,7 +44,16 @@ class KeyReused(APIException):
 
 
 def idempotent(request: Request, carry_out: Callable[[], Response]) -> Response:
+    """`idempotent_after` for what needs no preparation."""
+    return idempotent_after(request, lambda: None, lambda _: carry_out())
+
+
+def idempotent_after(
+    request: Request, prepare: Callable[[], T], carry_out: Callable[[T], Response]
+) -> Response:
     """Carries out a request and keeps its answer under the caller's key, or replays the kept answer.
+
+    `prepare` runs before the transaction, unless there is a kept answer. What it does may be done twice.
 
     The key is committed together with what the request creates. An error keeps nothing, so the key can be
     used again. If the same request comes while the first runs, it waits and gets the first one's answer.
@@ -49,13 +61,14 @@ def idempotent(request: Request, carry_out: Callable[[], Response]) -> Response:
     """
     given = request.headers.get("Idempotency-Key")
     if given is None:
-        return carry_out()
+        return carry_out(prepare())
     key = _bare(given)
     request_hash = _hash(request)
     if (kept := _kept(request, key).first()) is None:
+        prepared = prepare()
         try:
             with transaction.atomic():
-                return _first(request, key, request_hash, carry_out)
+                return _first(request, key, request_hash, partial(carry_out, prepared))
         except IntegrityError:
             # A twin was first, and has committed by now; if there is none, this was no collision of keys.
             kept = _kept(request, key).first()

@@ -1,18 +1,21 @@
 """The items of a batch, from a JSON list or an upload of CSV or JSON Lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
+from accounts.models import User
 from api.problems import problems_of
 from batches.api.serializers import BatchItem
 from upstreams import registry
-from upstreams.offer.request import FittedRequest, VideoRequest
+from upstreams.offer.request import AskedPicture, FittedRequest, VideoRequest
 from videos.api.serializers.create import video_request_of
+from videos.references.asked import GivenPicture, known
 
 Problem = dict[str, Any]
 NOTHING_SENT: Final[Problem] = {
@@ -100,8 +103,11 @@ class Item:
 class Items:
     """The items of a batch, each with the batch's defaults, validated and fitted to an upstream."""
 
-    def __init__(self, source: Source, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, source: Source, defaults: Mapping[str, Any], owner: User) -> None:
         self._source = source
+        self._owner = owner
+        # Many items of a batch begin with the same picture.
+        self._pictures: dict[UUID, AskedPicture] = {}
         self._defaults = defaults
         # The same for all of them.
         self._upstreams = registry.configured()
@@ -155,13 +161,21 @@ class Items:
         try:
             given = self._reader.run_validation({**self._defaults, **raw.fields})
             ref = given.pop("ref", "")
-            asked = video_request_of(given)
+            asked, pictures = video_request_of(given)
+            found: dict[str, Any] = {name: self._picture(name, each) for name, each in pictures.items()}
+            asked = replace(asked, **found)
             return Item(asked, self._upstreams.fit(asked), ref)
         except ValidationError as error:
             return [
                 _problem(raw, each["field"], each["code"], each["message"])
                 for each in problems_of(error.detail)
             ]
+
+    def _picture(self, name: str, given: GivenPicture) -> AskedPicture:
+        assert given.id is not None
+        if given.id not in self._pictures:
+            self._pictures[given.id] = known(name, given.id, self._owner)
+        return self._pictures[given.id]
 
 
 def _sent_ref(raw: Raw) -> str:

@@ -5,22 +5,21 @@ import csv
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from api.bodies.json_field import Unreadable
 from api.bodies.strict_json import BadNumber, read_object
+from api.bodies.typed_text import typed
 from batches.api.serializers import BatchItem
 from batches.items import BadItems, Raw
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144
 _CHUNK_BYTES: Final = 65_536
-_WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
 
 
 class Upload:
@@ -145,43 +144,6 @@ def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -
         message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
         return Raw(where, problem=message)
     return Raw(where, {name: typed(name, cell) for name, cell in zip(columns, row, strict=True) if cell})
-
-
-def typed(name: str, text: str) -> Any:
-    """A field's value from text, as JSON would have it. If it is no such value it stays text, and
-    is refused."""
-    read = _READ.get(name)
-    try:
-        return read(text.strip()) if read else text
-    except BadNumber as error:
-        return Unreadable(text, error.reason)
-    except ParseError as error:
-        return Unreadable(text, str(error.detail))
-    except ValueError:
-        return text
-
-
-def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError
-    return int(text)
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError
-    return text.lower() == "true"
-
-
-_READ: Final[dict[str, Callable[[str], Any]]] = {
-    "duration": float,
-    "fps": _whole,
-    "seed": _whole,
-    "concurrency": _whole,
-    "audio": _flag,
-    "extra": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "extra"),
-    "metadata": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "metadata"),
-}
 
 
 class _UploadParser(BaseParser):

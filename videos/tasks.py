@@ -15,6 +15,7 @@ from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
+from videos.references.sweep import sweep_references
 
 # How many one message submits before it makes room for other work.
 _MAX_SUBMITS = 50
@@ -89,3 +90,9 @@ def _upstreams(provider: str) -> Iterable[Upstream]:
         return found
     named = found.get(provider)
     return () if named is None else (named,)
+
+
+@shared_task(name="videos.sweep_references")
+def sweep_pictures(**_: Any) -> None:
+    """Removes pictures that no job uses."""
+    sweep_references()

@@ -10,9 +10,10 @@ MAX_DRAIN_BYTES: Final = 33_554_432
 
 def body_limit(method: str, path: str, media_type: str) -> int:
     """The largest body of a request to this path, in bytes."""
-    # Only what is kept on disk and read line by line: JSON is parsed in memory.
-    if method == "POST" and path in settings.UPLOAD_PATHS and media_type in settings.UPLOAD_TYPES:
-        return int(settings.BATCH_UPLOAD_MAX_BYTES)
+    # Only what is kept on disk: JSON is parsed in memory.
+    for paths, types, setting in settings.UPLOADS if method == "POST" else ():
+        if path in paths and media_type in types:
+            return int(getattr(settings, setting))
     for prefix, most in settings.OPEN_BODY_MAX_BYTES.items():
         if path.startswith(prefix):
             return int(most)

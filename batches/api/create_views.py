@@ -14,6 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.budgets.reservations import dollars, remaining
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
+from api.bodies.typed_text import typed
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
 from batches.api import examples
@@ -21,7 +22,7 @@ from batches.api import serializers as wire
 from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
 from batches.lifecycle.create import Plan, create_batch
 from batches.models import Batch
-from batches.uploads import Upload, typed
+from batches.uploads import Upload
 from upstreams.offer import pricing
 from videos.api.serializers.create import CreateVideo
 
@@ -33,7 +34,7 @@ def accept(
 ) -> Response:
     """Creates a batch and answers with what was accepted."""
     accepted = create_batch(
-        Items(source, defaults),
+        Items(source, defaults, request.user),  # type: ignore[arg-type]
         owner=request.user,  # type: ignore[arg-type]
         api_key=key_of(request),
         **{name: asked[name] for name in ("name", "metadata", "concurrency") if name in asked},
@@ -56,7 +57,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
     """Answers with what a create would send and cost."""
     plan = Plan()
     first: list[dict[str, Any]] = []
-    for item in Items(source, defaults).check():
+    for item in Items(source, defaults, request.user).check():  # type: ignore[arg-type]
         plan.add(item)
         if len(first) < wire.INLINED_MAX:
             sent = item.fitted.request

@@ -14,14 +14,21 @@ from videos.api.serializers.create import Adjustment, BudgetLeft, CreateVideo, S
 from videos.api.serializers.job import JobView
 from videos.api.serializers.job_parts import Cost
 from videos.api.serializers.listing import PageQuery, Pagination
+from videos.api.serializers.picture_field import KeptPictureField
 from videos.states import JobStatus
 
 # Jobs that are shown with their batch.
 INLINED_MAX: Final = 100
 
 
+_PICTURE_HELP: Final = "The id of an uploaded picture."
+
+
 class BatchItem(CreateVideo):
     """One of the videos of a batch."""
+
+    inputReference = KeptPictureField(source="input_reference", required=False, help_text=_PICTURE_HELP)
+    lastFrame = KeptPictureField(source="last_frame", required=False, help_text=_PICTURE_HELP)
 
     ref = StrictCharField(
         max_length=100, required=False, help_text="The caller's own name for it, once in a batch."
@@ -47,6 +54,12 @@ class Defaults(CreateVideo):
     """The defaults of the items."""
 
     prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
+    inputReference = KeptPictureField(source="input_reference", required=False, help_text=_PICTURE_HELP)
+    lastFrame = KeptPictureField(source="last_frame", required=False, help_text=_PICTURE_HELP)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # The items may have what is missing.
+        return attrs
 
 
 class _Settings(StrictSerializer):

@@ -76,6 +76,8 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
     # Asks the upstream whether it answers, if nobody has called it for a while.
     "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": {"expires": 3.0}},
+    # Each call looks at a part of the folder (videos.references.sweep).
+    "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": {"expires": 300.0}},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
 }

@@ -63,8 +63,24 @@ JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_
 # Videos of one POST /videos/batch, and items of one upload.
 BATCH_MAX_SIZE = env.integer("BATCH_MAX_SIZE", 10, least=1, most=1_000)
 BATCH_UPLOAD_MAX_SIZE = env.integer("BATCH_UPLOAD_MAX_SIZE", 10_000, least=1, most=100_000)
-UPLOAD_PATHS = frozenset({"/api/v1/batches", "/api/v1/batches/estimate"})
-UPLOAD_TYPES = frozenset({"text/csv", "application/x-ndjson", "application/jsonl"})
+# Which bodies are kept on disk: their addresses, their types, and the setting of their largest length.
+UPLOADS = (
+    (
+        frozenset({"/api/v1/batches", "/api/v1/batches/estimate"}),
+        frozenset({"text/csv", "application/x-ndjson", "application/jsonl"}),
+        "BATCH_UPLOAD_MAX_BYTES",
+    ),
+    (
+        frozenset({"/api/v1/videos", "/api/v1/videos/estimate"}),
+        frozenset({"multipart/form-data"}),
+        "REFERENCE_FORM_MAX_BYTES",
+    ),
+    (
+        frozenset({"/api/v1/images"}),
+        frozenset({"multipart/form-data", "image/jpeg", "image/png", "image/webp"}),
+        "REFERENCE_FORM_MAX_BYTES",
+    ),
+)
 BATCH_UPLOAD_MAX_BYTES = env.integer("BATCH_UPLOAD_MAX_BYTES", 67_108_864, least=1_024, most=1 << 34)
 # Jobs of a batch that are live upstream at a time, if its caller names no other number.
 BATCH_CONCURRENCY = env.integer("BATCH_CONCURRENCY", 3, least=1, most=10_000)

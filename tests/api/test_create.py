@@ -210,9 +210,7 @@ def test_a_body_of_unknown_length_is_refused(api: Client) -> None:
     assert problem(response)["code"] == "length_required"
 
 
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
-)
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "image/png", ""])
 def test_another_media_type_is_415(api: Client, kind: str) -> None:
     response = api.generic("POST", URL, b'{"prompt": "boat"}', content_type=kind)
     assert response.status_code == 415

@@ -32,7 +32,7 @@ def test_each_model_is_shown_with_what_it_takes_and_costs(api: Client) -> None:
     assert "1920x1080" in pro["sizes"]
     assert {"16:9", "9:16"} <= set(pro["aspectRatios"])
     assert pro["durations"] == {"values": [4, 8, 12, 16, 20], "min": 4, "max": 20}
-    assert (pro["pricePerSecond"]["1920x1080"], pro["takes"]) == ("0.70", [])
+    assert (pro["pricePerSecond"]["1920x1080"], pro["takes"]) == ("0.70", ["inputReference"])
 
 
 def test_what_is_shown_is_taken_without_an_adjustment(api: Client) -> None:

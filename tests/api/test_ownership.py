@@ -1,5 +1,6 @@
 """Every operation of the schema, asked by everybody, held against a table."""
 
+import base64
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
@@ -14,6 +15,7 @@ from batches.items import Items, Listed
 from batches.lifecycle.create import create_batch
 from tests.accounts.browser import PASSWORD
 from tests.configured import configure
+from tests.references.pictures import flat
 from tests.videos.scripted import ScriptedClient
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
@@ -56,6 +58,8 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "pauseBatch": ROW_WRITTEN,
     "resumeBatch": ROW_WRITTEN,
     "retryBatch": ROW_WRITTEN,
+    # A picture is named by its id alone, which another owner cannot use: tests/references/test_asked.py.
+    "uploadImage": (201, 201, 403, 401, 401),
     "getUsage": OWN,
     "getModels": OWN,
     "createKey": (201, 201, 403, 401, 401),
@@ -85,6 +89,7 @@ BODIES: Final[dict[str, Any]] = {
     "createVideo": {"prompt": "boat"},
     "estimateVideo": {"prompt": "boat"},
     "generateVideo": {"prompt": "boat", "style": "fun", "duration": 4, "aspectRatio": "16:9"},
+    "uploadImage": {"url": f"data:image/png;base64,{base64.b64encode(flat()).decode()}"},
     "createKey": {"name": "another", "scope": "read"},
     "renameKey": {"name": "renamed"},
     "register": {"username": "eve", "password": PASSWORD},
@@ -116,7 +121,7 @@ def operations() -> dict[str, Operation]:
 @pytest.fixture
 def job(owner: User, upstream: Upstream, sora: ScriptedClient) -> Job:
     """A completed job of ada's, the only one of its batch."""
-    items = Items(Listed([{"prompt": "a paper boat"}]), {})
+    items = Items(Listed([{"prompt": "a paper boat"}]), {}, owner)
     create_batch(items, owner=owner, api_key=None)
     made = Job.objects.get()
     submit_next(upstream)

@@ -48,7 +48,8 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     shown = get(api, f"/{job.pk}")["data"]
     assert set(shown) == {
         "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "fps",
-        "seed", "audio", "extra", "style", "model", "priority", "metadata", "adjustments", "progress",
+        "seed", "audio", "extra", "inputReference", "lastFrame", "imageFit",
+        "style", "model", "priority", "metadata", "adjustments", "progress",
         "soraJobId", "submitted",
         "cost", "result", "error", "overdue", "batchId", "ref", "waiting", "queuePosition",
         "estimatedCompletionAt", "estimatedCompletionBy", "createdAt", "updatedAt", "startedAt",

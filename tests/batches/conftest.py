@@ -27,7 +27,7 @@ def make_batch(owner: User, upstream: Upstream) -> MakeBatch:
 
     def make(count: int = 3, *, by: User | None = None, **settings: Any) -> Batch:
         videos = [{"prompt": f"boat {number + 1}"} for number in range(count)]
-        items = Items(Listed(videos), {})
+        items = Items(Listed(videos), {}, by or owner)
         return create_batch(items, owner=by or owner, api_key=None, **settings).batch
 
     return make

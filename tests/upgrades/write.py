@@ -92,7 +92,7 @@ class Rows:
 
     def batch(self, name: str, *prompts: str) -> Batch:
         """A batch of pending jobs."""
-        items = Items(Listed([{"prompt": prompt} for prompt in prompts]), {})
+        items = Items(Listed([{"prompt": prompt} for prompt in prompts]), {}, self.owner)
         made = create_batch(items, owner=self.owner, api_key=self.key, name=name)
         return made.batch
 

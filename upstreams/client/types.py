@@ -6,7 +6,7 @@ raise, or outgrow a column, further in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -171,8 +171,26 @@ class VideoPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that is sent with a create. `content_type` is such as `image/png`."""
+
+    data: bytes = field(repr=False)
+    content_type: str
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends with. A server may refuse a file without a usual name."""
+        return self.content_type.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """The fields of a create. None is not sent."""
+    """The fields of a create. None is not sent.
+
+    `input_reference` and `last_frame` are the ids of kept pictures, for the first and the last frame;
+    `image_fit` says how they get the size of the video, if that was asked for. What is sent of them stands in
+    `pictures`, by these names, only while the create is made.
+    """
 
     prompt: str
     model: str
@@ -185,5 +203,9 @@ class CreateRequest:
     audio: bool | None = None
     # Fields of the server's own, sent as they are.
     extra: Mapping[str, Any] | None = None
+    input_reference: str | None = None
+    last_frame: str | None = None
+    image_fit: str | None = None
+    pictures: Mapping[str, Picture] | None = None
     # Where the end of the render is told. Whoever knows the address may tell it, so it is a secret.
     callback_url: str | None = None

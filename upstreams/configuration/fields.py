@@ -63,7 +63,7 @@ class _Host(StrictCharField):
 
 
 class _Price(serializers.Field):  # type: ignore[type-arg]
-    """Dollars per second, above zero."""
+    """Dollars, above zero."""
 
     def to_internal_value(self, data: Any) -> Decimal:
         if isinstance(data, bool) or not isinstance(data, int | Decimal | str):
@@ -170,6 +170,7 @@ class _ModelFields(StrictSerializer):
         child=StrictCharField(max_length=100), max_length=_MOST_VALUES, default=list
     )
     price_per_second = _Prices(required=False)
+    price_per_image = _Price(default=Decimal(0))
     free = _Flag(default=False)
 
 

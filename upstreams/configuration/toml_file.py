@@ -104,7 +104,7 @@ def _entry(number: int, given: dict[str, Any], environment: Mapping[str, str], l
 
 def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]) -> Model:
     where = f'{where}: model "{given["name"]}"'
-    for field in sorted(set(given["takes"]) - set(dialect.fields)):
+    for field in sorted(set(given["takes"]) - {*dialect.fields, *dialect.pictures}):
         lines.append(f"{where}: takes: the dialect {dialect.name} has no field for {field}.")
     own = {"prompt", "n", "callback_url", *dialect.fields.values(), *(dialect.as_resolution or ())}
     for field in sorted(own & set(given["extra"])):
@@ -122,6 +122,8 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
         takes=frozenset(given["takes"]),
         extra=frozenset(given["extra"]),
         prices=_prices(Decimal(0) if given["free"] else price),
+        per_image=given["price_per_image"],
+        exact_pictures=dialect.exact_pictures,
         sends=given.get("sends", ""),
     )
 

@@ -10,7 +10,7 @@ from upstreams.client.dialects import Dialect
 from upstreams.offer import pricing
 
 # The fields of a create that not every server takes.
-OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed", "audio")
+OPTIONAL_FIELDS: Final = ("negative_prompt", "fps", "seed", "audio", "input_reference", "last_frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Model:
     """What one model renders: sizes as `WxH` in pixels, lengths in seconds as the wire spells them.
 
     `extra`: fields of the upstream's own that callers may give in `extra`. `prices`: dollars per second, by
-    size or by resolution. `sends`: what the upstream calls it, if not by the name that callers use.
+    size or by resolution; `image_prices`: where they differ for a video that begins with a picture; and
+    `per_image` dollars more for each picture. `exact_pictures`: these must have the size of the video.
+    `sends`: what the upstream calls it, if not by the name that callers use.
     """
 
     sizes: tuple[str, ...] | AnySize
@@ -44,11 +46,16 @@ class Model:
     takes: frozenset[str] = frozenset()
     extra: frozenset[str] = frozenset()
     prices: Mapping[str, Decimal] = field(default_factory=dict)
+    image_prices: Mapping[str, Decimal] = field(default_factory=dict)
+    per_image: Decimal = Decimal(0)
+    exact_pictures: bool = False
     sends: str = ""
 
-    def cost(self, size: str, seconds: str) -> Decimal | None:
-        """Dollars for a render; None if its price is not listed."""
-        return pricing.cost(self.prices, size, seconds)
+    def cost(self, size: str, seconds: str, pictures: int = 0) -> Decimal | None:
+        """Dollars for a render with so many pictures; None if its price is not listed."""
+        prices = {**self.prices, **self.image_prices} if pictures else self.prices
+        cost = pricing.cost(prices, size, seconds)
+        return None if cost is None else cost + pricing.kept(pictures * self.per_image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,9 @@ class Catalogue:
 # never listed 1080p, 16 s and 20 s.
 _SECONDS = ("4", "8", "12", "16", "20")
 _HD = ("720x1280", "1280x720")
-_SORA_2 = Model(sizes=_HD, seconds=_SECONDS)
-_SORA_2_PRO = Model(sizes=(*_HD, "1024x1792", "1792x1024", "1080x1920", "1920x1080"), seconds=_SECONDS)
+_PICTURE = frozenset({"input_reference"})
+_SORA_2 = Model(sizes=_HD, seconds=_SECONDS, takes=_PICTURE, exact_pictures=True)
+_SORA_2_PRO = replace(_SORA_2, sizes=(*_HD, "1024x1792", "1792x1024", "1080x1920", "1920x1080"))
 _SORA_MODELS: Final = {
     "sora-2": _SORA_2,
     "sora-2-2025-10-06": _SORA_2,
@@ -86,7 +94,7 @@ SORA: Final = Catalogue(
     default="sora-2",
 )
 # Microsoft's docs: 720p, and 4, 8 or 12 seconds.
-_AZURE_SORA_2: Final = Model(sizes=_HD, seconds=("4", "8", "12"))
+_AZURE_SORA_2: Final = replace(_SORA_2, seconds=("4", "8", "12"))
 
 
 class NoSuchModel(ValueError):
@@ -110,6 +118,6 @@ def _unpriced(dialect: Dialect, model: str) -> Catalogue:
         return Catalogue(SORA.models, model or SORA.default)
     if not model:
         raise NoSuchModel("it must name the model that the server serves")
-    takes = frozenset(OPTIONAL_FIELDS) & set(dialect.fields)
+    takes = frozenset(OPTIONAL_FIELDS) & {*dialect.fields, *dialect.pictures}
     offered = _AZURE_SORA_2 if dialect.name == "azure" else Model(AnySize(), AnyLength(), takes)
     return Catalogue(MappingProxyType({model: offered}), model)

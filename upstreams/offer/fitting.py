@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import ceil, log
-from typing import Any
+from typing import Any, Final
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from upstreams.client.types import CreateRequest
-from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue
+from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.offer.request import (
     ASPECT_RATIOS,
     PRIORITIES,
     RESOLUTIONS,
     STYLES,
+    AskedPicture,
     FittedRequest,
     Priority,
     VideoRequest,
@@ -48,8 +49,8 @@ class _Adjustments:
 def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
     """The nearest request that this upstream renders with the model that was asked for.
 
-    Raises ValidationError if there is no such model; and with the allowed values if `asked.strict` and
-    something had to be adjusted.
+    Raises ValidationError if there is no such model, or a picture cannot be sent with it; and with the
+    allowed values if `asked.strict` and something had to be adjusted.
     """
     adjustments = _Adjustments()
     name = asked.model or catalogue.default
@@ -79,6 +80,8 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
     if dropped := sorted(asked.extra.keys() - extra.keys()):
         reason = "this upstream does not take it"
         adjustments.note("extra", dropped, sorted(extra) or None, reason, sorted(model.extra))
+    pictures = _pictures(asked, model, size)
+    optional |= {name: picture.id for name, picture in pictures.items()}
     if asked.strict:
         adjustments.refuse()
     return FittedRequest(
@@ -88,13 +91,39 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
             seconds=seconds,
             size=size,
             **optional,
+            image_fit=(asked.image_fit or None) if pictures else None,
             extra=extra or None,
         ),
         priority,
         adjustments.made,
         model=name,
-        price=model.cost(size, seconds),
+        price=model.cost(size, seconds, len(pictures)),
     )
+
+
+_PICTURES: Final = {"input_reference": "inputReference", "last_frame": "lastFrame"}
+
+
+def _pictures(asked: VideoRequest, model: Model, size: str) -> dict[str, AskedPicture]:
+    """The pictures that are sent. Never left out: nobody pays for a video of something else.
+
+    Raises ValidationError.
+    """
+    found = {name: picture for name in _PICTURES if (picture := getattr(asked, name)) is not None}
+    problems = {}
+    for name, picture in found.items():
+        if name not in model.takes:
+            message = "This model takes no such picture; GET /api/v1/models lists what each one takes."
+            problems[_PICTURES[name]] = [ErrorDetail(message, code="not_offered")]
+        elif model.exact_pictures and not asked.image_fit and f"{picture.width}x{picture.height}" != size:
+            message = (
+                f"The picture has {picture.width}x{picture.height} pixels, and must have those of the video, "
+                f"{size}; give imageFit (crop, pad or stretch) and it is made so."
+            )
+            problems[_PICTURES[name]] = [ErrorDetail(message, code="size_differs")]
+    if problems:
+        raise ValidationError(problems)
+    return found
 
 
 def fitted_fields(fitted: FittedRequest) -> dict[str, Any]:
@@ -154,7 +183,7 @@ class _Size:
 
 def _size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustments: _Adjustments) -> str:
     lines = RESOLUTIONS[asked.resolution or "720p"]
-    ratio = ASPECT_RATIOS[asked.aspect_ratio or "16:9"]
+    ratio = _ratio(asked)
     sizes = (
         [_nearest(lines, ratio, offered)]
         if isinstance(offered, AnySize)
@@ -185,6 +214,13 @@ def _size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustments: 
             dict.fromkeys(_shape(size) for size in sizes),
         )
     return chosen.name
+
+
+def _ratio(asked: VideoRequest) -> float:
+    """The shape that is asked for, or else that of the picture that the video begins with."""
+    if asked.aspect_ratio or asked.input_reference is None:
+        return ASPECT_RATIOS[asked.aspect_ratio or "16:9"]
+    return min(max(asked.input_reference.ratio, min(ASPECT_RATIOS.values())), max(ASPECT_RATIOS.values()))
 
 
 def _nearest(lines: int, ratio: float, offered: AnySize) -> _Size:

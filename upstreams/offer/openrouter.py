@@ -21,6 +21,7 @@ _SIDE_MAX: Final = 16_384
 # Frames a second in which tokens are counted: height x width x seconds x 24 / 1024.
 _TOKENS_PER_PIXEL_SECOND: Final = Decimal(24) / 1024
 _PER_SECOND: Final = ("duration_seconds", "text_to_video_duration_seconds", "per-video-second")
+_PER_SECOND_FROM_IMAGE: Final = ("duration_seconds", "image_to_video_duration_seconds", "per-video-second")
 _CENTS_PER_SECOND: Final = ("cents_per_second_output", "cents_per_video_output_second")
 _AUDIO: Final = ("", "_with_audio", "_without_audio")
 
@@ -47,9 +48,19 @@ def _model(entry: Mapping[str, Any]) -> Model | None:
         return None
     takes = {"seed"} if entry.get("seed") is True else set()
     takes |= {"audio"} if isinstance(entry.get("generate_audio"), bool) else set()
+    frames = _listed(entry, "supported_frame_images")
+    if "first_frame" in frames:
+        takes |= {"input_reference"} | ({"last_frame"} if "last_frame" in frames else set())
     skus = entry.get("pricing_skus")
-    prices = _prices(skus, sizes) if isinstance(skus, dict) else {}
-    return Model(sizes=tuple(sizes), seconds=tuple(lengths), takes=frozenset(takes), prices=prices)
+    skus = skus if isinstance(skus, dict) else {}
+    return Model(
+        sizes=tuple(sizes),
+        seconds=tuple(lengths),
+        takes=frozenset(takes),
+        prices=_prices(skus, sizes, _PER_SECOND),
+        image_prices=_prices(skus, sizes, _PER_SECOND_FROM_IMAGE),
+        per_image=_per_image(skus),
+    )
 
 
 def _listed(entry: Mapping[str, Any], field: str) -> list[Any]:
@@ -75,24 +86,30 @@ def _is_size(size: object) -> bool:
     return len(sides) == 2 and all(0 < side <= _SIDE_MAX for side in sides)
 
 
-def _prices(skus: Mapping[str, Any], sizes: Iterable[str]) -> dict[str, Decimal]:
-    """Dollars per second by size, as far as they are known."""
+def _per_image(skus: Mapping[str, Any]) -> Decimal:
+    """Dollars for each picture, the dearest that may apply."""
+    listed = [_number(skus, "cents_per_image_input", Decimal("0.01")), _number(skus, "reference_images")]
+    return min(max((each for each in listed if each is not None), default=Decimal(0)), MAX_PER_SECOND)
+
+
+def _prices(skus: Mapping[str, Any], sizes: Iterable[str], keys: Iterable[str]) -> dict[str, Decimal]:
+    """Dollars per second by size, as far as they are known, of the prices with these names."""
     found = {}
     for size in sizes:
         width, height = (int(side) for side in size.split("x"))
         lines = min(width, height)
         tier = next((name for name, each in RESOLUTIONS.items() if each == lines), f"{lines}p")
-        price = _per_second(skus, tier, Decimal(width * height))
+        price = _per_second(skus, tier, Decimal(width * height), keys)
         if price is not None and 0 <= price <= MAX_PER_SECOND:
             found[size] = price
     return found
 
 
-def _per_second(skus: Mapping[str, Any], tier: str, pixels: Decimal) -> Decimal | None:
+def _per_second(skus: Mapping[str, Any], tier: str, pixels: Decimal, keys: Iterable[str]) -> Decimal | None:
     """The dearest that names this resolution; else the dearest that names none."""
     for part in (f"_{tier}", ""):
-        per_second = [_number(skus, f"{key}{audio}{part}") for key in _PER_SECOND for audio in _AUDIO]
-        per_second += [_number(skus, f"{key}{part}{audio}") for key in _PER_SECOND for audio in _AUDIO]
+        per_second = [_number(skus, f"{key}{audio}{part}") for key in keys for audio in _AUDIO]
+        per_second += [_number(skus, f"{key}{part}{audio}") for key in keys for audio in _AUDIO]
         per_second += [_number(skus, f"{key}{part}", Decimal("0.01")) for key in _CENTS_PER_SECOND]
         by_token = pixels * _TOKENS_PER_PIXEL_SECOND
         per_second += [_number(skus, f"video_tokens{part}{audio}", by_token) for audio in _AUDIO]

@@ -82,4 +82,9 @@ def per_second(prices: Mapping[str, Decimal], size: str) -> Decimal | None:
 def cost(prices: Mapping[str, Decimal], size: str, seconds: str) -> Decimal | None:
     """Dollars for a render, rounded as they are stored; None if its price is not listed."""
     price = per_second(prices, size)
-    return None if price is None else (price * Decimal(seconds)).quantize(_KEPT, ROUND_HALF_UP)
+    return None if price is None else kept(price * Decimal(seconds))
+
+
+def kept(dollars: Decimal) -> Decimal:
+    """Rounded as they are stored."""
+    return dollars.quantize(_KEPT, ROUND_HALF_UP)

@@ -54,6 +54,20 @@ PRIORITIES: Final = {priority.name.lower(): priority for priority in Priority}
 
 
 @dataclass(frozen=True, slots=True)
+class AskedPicture:
+    """A picture that a video is to begin or end with. `id`: of the kept one, or "" while none is kept."""
+
+    id: str
+    width: int
+    height: int
+
+    @property
+    def ratio(self) -> float:
+        """Its width divided by its height."""
+        return self.width / self.height
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRequest:
     """What a caller asks for. None and "" mean not asked."""
 
@@ -66,6 +80,9 @@ class VideoRequest:
     seed: int | None = None
     audio: bool | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    input_reference: AskedPicture | None = None
+    last_frame: AskedPicture | None = None
+    image_fit: str = ""
     style: str = ""
     model: str = ""
     priority: str = ""

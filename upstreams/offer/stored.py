@@ -21,7 +21,9 @@ def as_stored(models: Mapping[str, Model]) -> dict[str, Any]:
             "sizes": list(model.sizes),  # type: ignore[arg-type]
             "seconds": list(model.seconds),  # type: ignore[arg-type]
             "takes": sorted(model.takes),
-            "prices": {size: str(price) for size, price in model.prices.items()},
+            "prices": _written(model.prices),
+            "image_prices": _written(model.image_prices),
+            "per_image": str(model.per_image),
         }
         for name, model in models.items()
     }
@@ -34,10 +36,21 @@ def from_stored(kept: Mapping[str, Any]) -> dict[str, Model]:
             sizes=tuple(model["sizes"]),
             seconds=tuple(model["seconds"]),
             takes=frozenset(model["takes"]),
-            prices={size: Decimal(price) for size, price in model["prices"].items()},
+            prices=_read(model["prices"]),
+            # A row of an earlier version has none.
+            image_prices=_read(model.get("image_prices", {})),
+            per_image=Decimal(model.get("per_image", 0)),
         )
         for name, model in kept.items()
     }
+
+
+def _written(prices: Mapping[str, Decimal]) -> dict[str, str]:
+    return {size: str(price) for size, price in prices.items()}
+
+
+def _read(prices: Mapping[str, str]) -> dict[str, Decimal]:
+    return {size: Decimal(price) for size, price in prices.items()}
 
 
 class StoredModels(Mapping[str, Model]):

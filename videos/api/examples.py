@@ -18,6 +18,9 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "seed": None,
     "audio": None,
     "extra": {},
+    "inputReference": None,
+    "lastFrame": None,
+    "imageFit": None,
     "style": "calm",
     "model": "sora-2",
     "priority": "normal",
@@ -117,10 +120,21 @@ CREATE: Final = [
         },
         request_only=True,
     ),
+    OpenApiExample(
+        "A form with a picture",
+        value={
+            "prompt": "The boat drifts away",
+            "inputReference": "(the bytes of the file)",
+            "imageFit": "crop",
+            "metadata": '{"campaign": "autumn"}',
+        },
+        request_only=True,
+        media_type="multipart/form-data",
+    ),
     answer(_ACCEPTED, "201"),
 ]
 ESTIMATE: Final = [
-    CREATE[0],
+    *CREATE[:2],
     answer(
         {
             "estimatedCost": "1.20",

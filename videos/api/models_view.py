@@ -16,7 +16,14 @@ from upstreams.offer.fitting import shapes_of
 from upstreams.offer.request import ASPECT_RATIOS, RESOLUTIONS
 from videos.api.examples import answer
 
-_WIRE: Final = {"negative_prompt": "negativePrompt", "fps": "fps", "seed": "seed", "audio": "audio"}
+_WIRE: Final = {
+    "negative_prompt": "negativePrompt",
+    "fps": "fps",
+    "seed": "seed",
+    "audio": "audio",
+    "input_reference": "inputReference",
+    "last_frame": "lastFrame",
+}
 
 
 class Durations(serializers.Serializer):  # type: ignore[type-arg]
@@ -41,7 +48,8 @@ class Offer(serializers.Serializer):  # type: ignore[type-arg]
     durations = Durations()
     takes = serializers.ListField(
         child=serializers.ChoiceField(choices=sorted(_WIRE.values())),
-        help_text="The optional fields that are sent. Others are named in `adjustments`.",
+        help_text="The optional fields that are sent. Others are named in `adjustments`, and pictures are "
+        "refused.",
     )
     extra = serializers.ListField(
         child=serializers.CharField(), help_text="The fields that may be given in `extra`."

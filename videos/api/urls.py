@@ -3,6 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from videos.api.images_view import ImagesView
 from videos.api.models_view import ModelsView
 from videos.api.usage_views import UsageView
 from videos.api.views import VideoViewSet
@@ -11,6 +12,7 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("videos", VideoViewSet, basename="video")
 urlpatterns = [
     *router.urls,
+    path("images", ImagesView.as_view(), name="images"),
     path("models", ModelsView.as_view(), name="models"),
     path("usage", UsageView.as_view(), name="usage"),
 ]

@@ -13,19 +13,29 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.budgets.reservations import dollars, remaining
-from accounts.idempotency import idempotent
+from accounts.idempotency import idempotent, idempotent_after
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
+from api.bodies.form import FormParser
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.identifiers import ANY_CASE_UUID
+from api.requests import StrictJSONParser
 from upstreams import registry
 from upstreams.offer import pricing
+from upstreams.offer.request import VideoRequest
 from videos.api import examples
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
 from videos.api.queries import filtered, owned_jobs, paginate
-from videos.api.serializers.create import Accepted, Cancelled, CreateVideo, Estimate
+from videos.api.serializers.create import (
+    Accepted,
+    Cancelled,
+    CreateVideo,
+    CreateVideoForm,
+    Estimate,
+    video_request_of,
+)
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
 from videos.lifecycle.backoff import poll_interval
@@ -34,7 +44,15 @@ from videos.lifecycle.create import create
 from videos.lifecycle.following.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
+from videos.references.asked import GivenPicture, with_measured, with_pictures
 from videos.states import JOB_OPEN, JobStatus
+
+
+def _read(request: Request) -> tuple[VideoRequest, dict[str, GivenPicture]]:
+    """The request of the body, and the pictures that it is still without. Raises ValidationError."""
+    serializer = CreateVideo(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return video_request_of(serializer.validated_data)
 
 
 class VideoViewSet(GenericViewSet[Job]):
@@ -42,6 +60,7 @@ class VideoViewSet(GenericViewSet[Job]):
 
     serializer_class = JobView
     lookup_value_converter = ANY_CASE_UUID
+    parser_classes = (StrictJSONParser, FormParser)
     pagination_class = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -66,20 +85,22 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="createVideo",
         summary="Ask for a video",
-        request=CreateVideo,
+        request={"application/json": CreateVideo, "multipart/form-data": CreateVideoForm},
         parameters=[IDEMPOTENCY_KEY, REPLAYED, header("Location", [201], "The job's address.")],
         responses={201: Accepted},
         examples=examples.CREATE,
     )
     def create(self, request: Request) -> Response:
         """Creates a job. It is committed when the answer comes. Follow it at the address in `Location`."""
-        return idempotent(request, lambda: self._create(request))
+        return idempotent_after(
+            request,
+            lambda: with_pictures(*_read(request), request.user),  # type: ignore[arg-type]
+            lambda asked: self._create(request, asked),
+        )
 
-    def _create(self, request: Request) -> Response:
-        serializer = CreateVideo(data=request.data)
-        serializer.is_valid(raise_exception=True)
+    def _create(self, request: Request, asked: VideoRequest) -> Response:
         job = create(
-            serializer.video_request(),
+            asked,
             owner=request.user,  # type: ignore[arg-type]
             api_key=key_of(request),
         )
@@ -98,16 +119,15 @@ class VideoViewSet(GenericViewSet[Job]):
     @extend_schema(
         operation_id="estimateVideo",
         summary="What a video would cost",
-        request=CreateVideo,
+        request={"application/json": CreateVideo, "multipart/form-data": CreateVideoForm},
         responses={200: Estimate},
         examples=examples.ESTIMATE,
     )
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
         """Fits and prices a request like a create, and creates nothing."""
-        serializer = CreateVideo(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        fitted = registry.configured().fit(serializer.video_request())
+        asked = with_measured(*_read(request), request.user)  # type: ignore[arg-type]
+        fitted = registry.configured().fit(asked)
         sent = fitted.request
         answer = {
             "estimatedCost": dollars(fitted.price),

@@ -15,7 +15,8 @@ from upstreams.clock import database_now
 from upstreams.offer.fitting import fitted_fields
 from upstreams.offer.request import FittedRequest, VideoRequest
 from videos.log_context import request_id
-from videos.models import Group, Job, JobEvent
+from videos.models import Group, Job, JobEvent, JobReference
+from videos.models.reference import ROLES
 from videos.queue.wake import wake
 from videos.states import JobStatus
 
@@ -119,6 +120,12 @@ def accept_all(
         # in vain.
         job.match_key = job.match_key or pk.hex
     Job.objects.bulk_create(jobs)
+    JobReference.objects.bulk_create(
+        JobReference(job=job, image_id=job.fitted[role], role=role)
+        for job in jobs
+        for role in ROLES
+        if job.fitted[role]
+    )
     JobEvent.record_together(jobs, "", JobStatus.PENDING, now)
     return jobs
 

@@ -227,6 +227,18 @@ def record_rejected(submission: Submission, error: errors.Rejected) -> None:
             fail(job, "SORA_SUBMISSION_FAILED", f"The upstream refused the video: {error.message}", cause)
 
 
+def record_picture_gone(submission: Submission, reason: str) -> None:
+    """Records that it was not sent, because its picture is not there any more, and fails its job."""
+    with locked(submission) as (job, submission):
+        if submission.move(
+            SubmissionState.UNSENT,
+            detail={"reason": reason},
+            cost_state=CostState.RETURNED,
+            error_message=reason,
+        ):
+            fail(job, "image_lost", f"Nothing was sent: {reason} Ask again with the picture.")
+
+
 def fail(job: Job, code: str, message: str, details: dict[str, Any] | None = None) -> bool:
     """Fails the job, unless it has ended or was cancelled. Called under the job's lock."""
     return job.move(

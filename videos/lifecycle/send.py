@@ -16,11 +16,18 @@ from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.lifecycle.callbacks import callback_address
-from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
+from videos.lifecycle.outcomes import (
+    accept,
+    record_picture_gone,
+    record_rejected,
+    record_unknown,
+    record_unsent,
+)
 from videos.models import Submission, locked
 from videos.queue.claim import claim
 from videos.queue.holds import ANSWERED_FOR
 from videos.queue.isolation import isolated
+from videos.references.load import ReferenceGone, pictures_of
 from videos.routing.refit import exclude, has_alternative
 from videos.states import JobStatus, SubmissionState
 
@@ -29,6 +36,8 @@ logger = logging.getLogger(__name__)
 # Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
 _FORBIDDEN = "403"
 _MIN_SECONDS: Final = 1.0
+# Between two tries while the media folder cannot be read.
+_MEDIA_SECONDS: Final = 5.0
 # It does not have the model, or does not let this key use it: another upstream may.
 _ABOUT_UPSTREAM: Final = {403, 404, 501, "model_not_found"}
 
@@ -48,13 +57,13 @@ def send(submission: Submission, upstream: Upstream) -> None:
     """POSTs a claimed submission once and records the outcome."""
     # Before the last check, so that a worker that is delayed after it has no time left and posts nothing.
     ends = time.monotonic() + upstream.deadline
+    if (request := _request(submission)) is None:
+        return
     if not _may_send(submission, upstream):
         record_unsent(submission, "withdrawn", wait=0)
         return
     try:
-        request = replace(
-            CreateRequest(**submission.request), callback_url=callback_address(submission, upstream)
-        )
+        request = replace(request, callback_url=callback_address(submission, upstream))
         video = upstream.client.create(request, deadline=ends - time.monotonic())
     except errors.NotSent as error:
         _back_off(submission, upstream, str(error), None)
@@ -81,6 +90,19 @@ def send(submission: Submission, upstream: Upstream) -> None:
             # It was accepted, even if its id cannot be used.
             record_unknown(submission, f"{video.id} could not be recorded", succeeded=True)
             raise
+
+
+def _request(submission: Submission) -> CreateRequest | None:
+    """What is sent, with its pictures. None if there is nothing to send, which is recorded."""
+    request = CreateRequest(**submission.request)
+    try:
+        return replace(request, pictures=pictures_of(request))
+    except ReferenceGone as error:
+        record_picture_gone(submission, str(error))
+    except OSError as error:
+        logger.error("A picture of %s cannot be read: %s", submission, error)
+        record_unsent(submission, f"Its picture cannot be read: {error}", wait=_MEDIA_SECONDS)
+    return None
 
 
 def _may_send(submission: Submission, upstream: Upstream) -> bool:

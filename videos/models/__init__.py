@@ -6,6 +6,7 @@ from videos.models.group import Group, new_id
 from videos.models.heartbeat import Heartbeat
 from videos.models.job import Job
 from videos.models.media import MediaFolder
+from videos.models.reference import JobReference, ReferenceImage
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission, locked
 
@@ -15,8 +16,10 @@ __all__ = [
     "Heartbeat",
     "Job",
     "JobEvent",
+    "JobReference",
     "MediaFolder",
     "OwnerRotation",
+    "ReferenceImage",
     "Submission",
     "locked",
     "new_id",

@@ -16,6 +16,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.begin import begin
 from videos.lifecycle.outcomes import accept
 from videos.models import Job
+from videos.models.reference import ROLES
 from videos.queue.wake import wake
 from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
 from videos.routing.awaited import awaited
@@ -35,7 +36,7 @@ def plan(upstream: Upstream) -> Recovery:
     """Matches the videos that are newer than our books with waiting jobs. Changes nothing. Raises SoraError.
 
     Matches by what was asked for, oldest first. If jobs of several owners asked for the same, none is
-    matched, because the owner of the video is not known.
+    matched, because the owner of the video is not known; nor if they asked for it with several pictures.
     """
     provider = upstream.provider()
     videos: dict[str | None, list[Video]] = defaultdict(list)
@@ -46,12 +47,17 @@ def plan(upstream: Upstream) -> Recovery:
     waiting = awaited((video for alike in videos.values() for video in alike), upstream)
     for key, alike in videos.items():
         jobs = waiting.get(key or "", [])
-        if len({job.owner_id for job in jobs}) == 1:
+        if len({(job.owner_id, *_pictures(job)) for job in jobs}) == 1:
             matched += zip(alike, jobs, strict=False)
             left += alike[len(jobs) :]
         else:
             left += alike
     return Recovery(tuple(matched), tuple(left))
+
+
+def _pictures(job: Job) -> tuple[str | None, ...]:
+    """No list shows them, so videos of jobs that differ only in them cannot be told apart."""
+    return tuple(job.fitted.get(role) for role in ROLES)
 
 
 def apply(upstream: Upstream, recovery: Recovery) -> int:

@@ -16,6 +16,7 @@ from upstreams.offer.fitting import fitted_fields
 from upstreams.offer.request import PRIORITIES, FittedRequest, Priority, VideoRequest
 from upstreams.registry import Upstream
 from videos.models import Exclusion, Job, JobEvent, Submission
+from videos.references.load import pictures_of_job
 from videos.states import JobStatus
 
 # A catalogue changes with a restart, or when a price list is read again.
@@ -28,6 +29,7 @@ FIELDS: Final = ("fitted", "upstream", "adjustments", "match_key")
 
 def asked_of(job: Job) -> VideoRequest:
     """What the caller asked for, as the row has it."""
+    pictures: dict[str, Any] = {**pictures_of_job(job)}
     return VideoRequest(
         prompt=job.prompt,
         negative_prompt=job.negative_prompt,
@@ -38,6 +40,8 @@ def asked_of(job: Job) -> VideoRequest:
         seed=job.seed,
         audio=job.audio,
         extra=job.extra,
+        **pictures,
+        image_fit=job.fitted.get("image_fit") or "",
         style=job.style,
         model=job.model or str(job.fitted["model"]),
         priority=next(name for name, each in PRIORITIES.items() if each == Priority(job.priority)),

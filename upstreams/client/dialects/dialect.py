@@ -1,12 +1,13 @@
 """How servers that speak `/v1/videos` differ, as data."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from upstreams.client.types import CreateRequest, Video
+from upstreams.client.types import CreateRequest, Picture, Video
 from upstreams.client.values import canonical_seconds
 
 # The usual sizes, by the words that servers have for them.
@@ -39,6 +40,8 @@ class Dialect:
     `as_resolution`: the names under which resolution and shape of a usual size are sent, not the size.
     `calls_back`: a create may name an address, by this field, to which the end of the render is told.
     `contents`: for each file of a completed video, the query that asks for it.
+    `pictures`: which pictures a create may have, by our names: the name of the file in a form, or, with
+    `frame_images`, the kind of frame in that list. `exact_pictures`: they must have the size of the video.
     """
 
     name: str
@@ -56,6 +59,9 @@ class Dialect:
     as_resolution: tuple[str, str] | None = None
     calls_back: str = ""
     contents: Mapping[str, Mapping[str, str]]
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    frame_images: bool = False
+    exact_pictures: bool = False
 
     @property
     def thumbnails(self) -> bool:
@@ -68,13 +74,13 @@ class Dialect:
         None if the source lacks an echoed field, or if none is echoed: then it cannot be compared.
         """
         echoed: dict[str, str | int] = {}
-        for field in self.echoes:
-            value = getattr(source, field, None)
-            if field == "seconds":
+        for name in self.echoes:
+            value = getattr(source, name, None)
+            if name == "seconds":
                 value = canonical_seconds(value)
             if value is None:
                 return None
-            echoed[field] = value
+            echoed[name] = value
         # An empty key would make all videos alike.
         return hashlib.sha256(json.dumps(echoed, sort_keys=True).encode()).hexdigest() if echoed else None
 
@@ -91,16 +97,33 @@ class Dialect:
             body |= dict(zip(self.as_resolution, shape, strict=True))
         if self.calls_back and request.callback_url:
             body[self.calls_back] = request.callback_url
+        if self.frame_images and request.pictures:
+            body["frame_images"] = [
+                _frame(picture, self.pictures[name]) for name, picture in request.pictures.items()
+            ]
         return body
 
     def content_of(self, request: CreateRequest) -> dict[str, Any]:
         """The body of a create, as arguments of requests.Request."""
         body = self.body_of(request)
-        if self.body == "json":
+        files = {} if self.frame_images else request.pictures or {}
+        if self.body == "json" and not files:
             return {"json": body}
         # A part of a form is text; what is none is written as JSON.
         texts = {name: each if isinstance(each, str) else json.dumps(each) for name, each in body.items()}
-        return {"files": {name: (None, text) for name, text in texts.items()}}
+        parts: dict[str, tuple[str | None, Any] | tuple[str, bytes, str]] = {
+            name: (None, text) for name, text in texts.items()
+        }
+        for name, picture in files.items():
+            parts[self.pictures[name]] = (f"picture.{picture.suffix}", picture.data, picture.content_type)
+        return {"files": parts}
+
+
+def _frame(picture: Picture, frame_type: str) -> dict[str, Any]:
+    """An entry of OpenRouter's `frame_images`."""
+    encoded = base64.b64encode(picture.data).decode()
+    url = f"data:{picture.content_type};base64,{encoded}"
+    return {"type": "image_url", "image_url": {"url": url}, "frame_type": frame_type}
 
 
 def _number(value: str) -> int | float:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import FIELDS
+from upstreams.client.dialects.openai import FIELDS, PICTURES
 
 LITELLM: Final = Dialect(
     name="litellm",
@@ -22,4 +22,5 @@ LITELLM: Final = Dialect(
     cancels=False,
     # It does not pass `variant` on.
     contents=MappingProxyType({"video": MappingProxyType({})}),
+    pictures=PICTURES,
 )

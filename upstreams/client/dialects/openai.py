@@ -11,6 +11,9 @@ MORE_FIELDS: Final = MappingProxyType(
     {**FIELDS, "negative_prompt": "negative_prompt", "fps": "fps", "seed": "seed"}
 )
 
+# The picture becomes the first frame.
+PICTURES: Final = MappingProxyType({"input_reference": "input_reference"})
+
 OPENAI: Final = Dialect(
     name="openai",
     body="json",
@@ -26,4 +29,6 @@ OPENAI: Final = Dialect(
             "thumbnail": MappingProxyType({"variant": "thumbnail"}),
         }
     ),
+    pictures=PICTURES,
+    exact_pictures=True,
 )

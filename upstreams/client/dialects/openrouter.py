@@ -36,4 +36,6 @@ OPENROUTER: Final = Dialect(
     as_resolution=("resolution", "aspect_ratio"),
     calls_back="callback_url",
     contents=MappingProxyType({"video": MappingProxyType({"index": "0"})}),
+    pictures=MappingProxyType({"input_reference": "first_frame", "last_frame": "last_frame"}),
+    frame_images=True,
 )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import MORE_FIELDS
+from upstreams.client.dialects.openai import MORE_FIELDS, PICTURES
 
 SGLANG: Final = Dialect(
     name="sglang",
@@ -23,4 +23,5 @@ SGLANG: Final = Dialect(
     cancels=False,
     # `variant` is the index of an output, and `variant=video` is answered with 404.
     contents=MappingProxyType({"video": MappingProxyType({})}),
+    pictures=PICTURES,
 )

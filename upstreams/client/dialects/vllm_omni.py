@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import FIELDS, MORE_FIELDS
+from upstreams.client.dialects.openai import FIELDS, MORE_FIELDS, PICTURES
 
 VLLM_OMNI: Final = Dialect(
     name="vllm-omni",
@@ -21,4 +21,5 @@ VLLM_OMNI: Final = Dialect(
     cancels=True,
     # It ignores `variant`, and has no pictures.
     contents=MappingProxyType({"video": MappingProxyType({})}),
+    pictures=PICTURES,
 )

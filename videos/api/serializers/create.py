@@ -23,6 +23,9 @@ from upstreams.offer.request import (
     STYLES,
     VideoRequest,
 )
+from videos.api.serializers.picture_field import PictureField, PictureFileField
+from videos.references.asked import WIRE, GivenPicture
+from videos.references.images import Fit
 from videos.states import JobStatus
 
 
@@ -47,6 +50,24 @@ class CreateVideo(StrictSerializer):
         required=False,
         help_text="Fields of the upstream's own, which are sent as they are: those that `GET /models` names.",
     )
+    inputReference = PictureField(
+        source="input_reference",
+        required=False,
+        help_text="The picture that the video begins with: an https address, a data URL, the id of an "
+        "uploaded one, or a file of a form. Models that take none refuse it.",
+    )
+    lastFrame = PictureField(
+        source="last_frame",
+        required=False,
+        help_text="The picture that the video ends with. It needs an `inputReference` as well.",
+    )
+    imageFit = StrictChoiceField(
+        source="image_fit",
+        choices=[each.value for each in Fit],
+        required=False,
+        help_text="Gives the pictures the size of the video: cut off what sticks out, add black bars, or "
+        "stretch. Without it they are sent as they are.",
+    )
     style = StrictChoiceField(choices=list(STYLES), required=False)  # type: ignore[assignment]
     model = StrictCharField(max_length=100, required=False)
     priority = StrictCharField(
@@ -62,15 +83,29 @@ class CreateVideo(StrictSerializer):
         "higher price per second, or a refusal with the allowed values.",
     )
 
-    def video_request(self) -> VideoRequest:
-        """The validated request."""
-        return video_request_of(self.validated_data)
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # Of some models such a render fails after it was accepted.
+        if "last_frame" in attrs and "input_reference" not in attrs:
+            raise serializers.ValidationError({"lastFrame": "Give an inputReference as well."})
+        if "image_fit" in attrs and "input_reference" not in attrs:
+            raise serializers.ValidationError({"imageFit": "There is no picture to fit."})
+        return attrs
 
 
-def video_request_of(validated: Mapping[str, Any]) -> VideoRequest:
-    """The request that CreateVideo has validated."""
+class CreateVideoForm(CreateVideo):
+    """The same as a form, in which a picture may be a file, and metadata and extra are JSON as text."""
+
+    inputReference = PictureFileField(source="input_reference", required=False)
+    lastFrame = PictureFileField(source="last_frame", required=False)
+    metadata = serializers.CharField(required=False, help_text="JSON.")  # type: ignore[assignment]
+    extra = serializers.CharField(required=False, help_text="JSON.")  # type: ignore[assignment]
+
+
+def video_request_of(validated: Mapping[str, Any]) -> tuple[VideoRequest, dict[str, GivenPicture]]:
+    """The request that CreateVideo has validated, and the pictures that it is still without."""
     given = dict(validated)
-    return VideoRequest(strict=given.pop("fit") == "strict", **given)
+    pictures = {name: given.pop(name) for name in WIRE if name in given}
+    return VideoRequest(strict=given.pop("fit") == "strict", **given), pictures
 
 
 class Adjustment(serializers.Serializer):  # type: ignore[type-arg]

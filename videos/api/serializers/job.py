@@ -32,6 +32,9 @@ class JobView(serializers.ModelSerializer[Job]):
     negativePrompt = serializers.SerializerMethodField()
     resolution = serializers.SerializerMethodField()
     aspectRatio = serializers.SerializerMethodField()
+    inputReference = serializers.SerializerMethodField(help_text="The id of the picture that it begins with.")
+    lastFrame = serializers.SerializerMethodField(help_text="The id of the picture that it ends with.")
+    imageFit = serializers.SerializerMethodField()
     style = serializers.SerializerMethodField()  # type: ignore[assignment]
     model = serializers.SerializerMethodField()
     priority = serializers.SerializerMethodField()
@@ -76,6 +79,9 @@ class JobView(serializers.ModelSerializer[Job]):
             "seed",
             "audio",
             "extra",
+            "inputReference",
+            "lastFrame",
+            "imageFit",
             "style",
             "model",
             "priority",
@@ -118,6 +124,17 @@ class JobView(serializers.ModelSerializer[Job]):
 
     def get_aspectRatio(self, job: Job) -> str | None:
         return job.aspect_ratio or None
+
+    @extend_schema_field({"type": "string", "format": "uuid", "nullable": True})
+    def get_inputReference(self, job: Job) -> str | None:
+        return job.fitted.get("input_reference")  # type: ignore[no-any-return]
+
+    @extend_schema_field({"type": "string", "format": "uuid", "nullable": True})
+    def get_lastFrame(self, job: Job) -> str | None:
+        return job.fitted.get("last_frame")  # type: ignore[no-any-return]
+
+    def get_imageFit(self, job: Job) -> str | None:
+        return job.fitted.get("image_fit")  # type: ignore[no-any-return]
 
     def get_style(self, job: Job) -> str | None:
         return job.style or None

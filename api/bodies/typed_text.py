@@ -1,0 +1,49 @@
+"""Values of fields that come as text, in a cell of a table or a part of a form."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from rest_framework.exceptions import ParseError
+
+from api.bodies.json_field import Unreadable
+from api.bodies.strict_json import BadNumber, read_object
+
+_WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
+
+
+def typed(name: str, text: str) -> Any:
+    """A field's value from text, as JSON would have it. If it is no such value it stays text, and
+    is refused."""
+    read = _READ.get(name)
+    try:
+        return read(text.strip()) if read else text
+    except BadNumber as error:
+        return Unreadable(text, error.reason)
+    except ParseError as error:
+        return Unreadable(text, str(error.detail))
+    except ValueError:
+        return text
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError
+    return text.lower() == "true"
+
+
+_READ: Final[dict[str, Callable[[str], Any]]] = {
+    "duration": float,
+    "fps": _whole,
+    "seed": _whole,
+    "concurrency": _whole,
+    "audio": _flag,
+    "extra": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "extra"),
+    "metadata": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "metadata"),
+}

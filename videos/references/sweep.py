@@ -1,0 +1,58 @@
+"""Removes pictures that no job uses, and files that a crash has left."""
+
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
+
+from upstreams.clock import in_database
+from videos.models import ReferenceImage
+from videos.references.keep import FOLDER, UNUSED_SECONDS
+
+# How many rows one sweep looks at.
+_ROWS: Final = 500
+# How often it is called: in two days it has seen each of the 256 folders.
+SWEEP_SECONDS: Final = 600
+
+
+def sweep_references() -> int:
+    """Removes what no job has named for a day. Returns how many. The work of each call is bounded."""
+    return _sweep_rows() + _sweep_folder(f"{int(time.time() // SWEEP_SECONDS) % 256:02x}")
+
+
+def _sweep_rows() -> int:
+    removed = 0
+    unused = ReferenceImage.objects.filter(used_at__lt=in_database(-UNUSED_SECONDS), jobs=None)
+    for image in unused.order_by("used_at")[:_ROWS]:
+        # A job may have named it just now.
+        with suppress(IntegrityError), transaction.atomic():
+            gone, _ = unused.filter(pk=image.pk).delete()
+            if gone:
+                transaction.on_commit(partial(_remove, image.file))
+                removed += 1
+    return removed
+
+
+def _sweep_folder(name: str) -> int:
+    """Removes the old files without a row of one folder."""
+    folder = Path(settings.MEDIA_ROOT) / FOLDER / name
+    if not folder.is_dir():
+        return 0
+    written_before = time.time() - UNUSED_SECONDS
+    old = [
+        f"{FOLDER}/{name}/{path.name}" for path in folder.iterdir() if path.stat().st_mtime < written_before
+    ][:_ROWS]
+    unknown = set(old) - set(ReferenceImage.objects.filter(file__in=old).values_list("file", flat=True))
+    for each in unknown:
+        _remove(each)
+    return len(unknown)
+
+
+def _remove(name: str) -> None:
+    with suppress(OSError):
+        default_storage.delete(name)
