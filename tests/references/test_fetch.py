@@ -146,6 +146,7 @@ def test_nobody_learns_which_names_the_inside_has(
     "url",
     [
         "http://pictures.test/a.png",
+        "http://pictures.test:443/a.png",
         "ftp://pictures.test/a.png",
         "file:///etc/passwd",
         "data:image/png;base64,AAAA",

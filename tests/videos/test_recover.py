@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 
 from accounts.models import User
 from tests.configured import configure
+from tests.references.pictures import flat, plain
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Video, VideoPage
@@ -23,6 +24,9 @@ from videos.models import Job, JobEvent, Submission
 from videos.queue.dispatch import all_due_work
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
+from videos.references.images import check
+from videos.references.keep import keep
+from videos.references.load import as_asked
 
 pytestmark = pytest.mark.django_db
 MakeJob = Callable[..., Job]
@@ -381,5 +385,20 @@ def test_whose_of_two_owners_a_video_is_cannot_be_told(
     forget_checks()
     tasks.submit()
     assert upstream.provider().stopped_at is not None
+    assert "belongs to no waiting job that can be told" in recover("--apply")
+    assert {Job.objects.get(pk=job.pk).status for job in jobs} == {"pending"}
+
+
+def test_which_of_two_pictures_a_video_began_with_cannot_be_told(
+    make_job: MakeJob, owner: User, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    object.__setattr__(upstream, "concurrency", 20)
+    sent_before(make_job)
+    pictures = [keep(check(flat("PNG", (1280, 720))), owner), keep(check(plain("PNG", (1280, 720))), owner)]
+    jobs = [make_job("a boat", input_reference=as_asked(picture)) for picture in pictures]
+    assert jobs[0].match_key == jobs[1].match_key
+    sora.add(CreateRequest(**jobs[0].fitted))
+    forget_checks()
+    tasks.submit()
     assert "belongs to no waiting job that can be told" in recover("--apply")
     assert {Job.objects.get(pk=job.pk).status for job in jobs} == {"pending"}

@@ -166,4 +166,32 @@ GUARDS: Final = (
         "False",
         "tests/sora/test_download.py -k status_200",
     ),
+    Guard(
+        "a picture that was named just now is not swept",
+        "videos.references.sweep:_sweep_rows",
+        "used_at__lt=in_database(-UNUSED_SECONDS)",
+        "",
+        "tests/references/test_asked.py -k swept_after",
+    ),
+    Guard(
+        "a file of a picture with a row is not swept",
+        "videos.references.sweep:_sweep_folder",
+        'set(old) - set(ReferenceImage.objects.filter(file__in=old).values_list("file", flat=True))',
+        "set(old)",
+        "tests/references/test_asked.py -k without_a_row_are_swept",
+    ),
+    Guard(
+        "a folder that is not mounted fails no job for its picture",
+        "videos.references.load:_picture",
+        "media_problem()",
+        '""',
+        "tests/references/test_asked.py -k not_mounted",
+    ),
+    Guard(
+        "a picture is written before it is named",
+        "videos.references.keep:keep",
+        "default_storage.exists(found.file)",
+        "True",
+        "tests/references/test_asked.py -k kept_again",
+    ),
 )

@@ -154,9 +154,9 @@ GUARDS: Final = (
         """
         if value is None:
             return None
-        echoed[field] = value
+        echoed[name] = value
         """,
-        'echoed[field] = value or ""',
+        'echoed[name] = value or ""',
         "tests/sora/test_dialects.py",
     ),
     Guard(
@@ -256,8 +256,8 @@ GUARDS: Final = (
     Guard(
         "a video is given to nobody of several owners",
         "videos.reconciliation.recovery:plan",
-        "len({job.owner_id for job in jobs}) == 1",
-        "jobs",
+        "len({(job.owner_id, *_pictures(job)) for job in jobs}) == 1",
+        "len({_pictures(job) for job in jobs}) == 1",
         "tests/videos/test_recover.py",
     ),
     Guard(

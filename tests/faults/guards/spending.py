@@ -192,4 +192,11 @@ GUARDS: Final = (
         "",
         "tests/batches/test_ends.py",
     ),
+    Guard(
+        "pictures are part of the price",
+        "upstreams.offer.fitting:fit",
+        "model.cost(size, seconds, len(pictures))",
+        "model.cost(size, seconds)",
+        "tests/references/test_asked.py -k have_their_price",
+    ),
 )
