@@ -37,6 +37,7 @@ from videos.queue.position.estimates import queue_positions
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
 from videos.reconciliation.decisions import declare_absent
+from videos.routing.refit import exclude
 
 pytestmark = pytest.mark.django_db
 
@@ -548,3 +549,27 @@ def test_what_the_choice_of_a_job_raises_is_no_fault_of_the_job_before(
         submit_next(second)
     job.refresh_from_db()
     assert job.faults == 0
+
+
+def test_a_job_that_is_sent_nowhere_says_why_and_until_when(
+    ask: Ask, first: Upstream, second: Upstream
+) -> None:
+    job, other = ask(), ask()
+    exclude(job, first.provider(), "it refused the model", seconds=60)
+    waiting = queue_positions([job])[job.pk].waiting
+    assert waiting is not None
+    assert waiting.reason == "queue"
+    exclude(job, second.provider(), "it costs more", seconds=600)
+    found = queue_positions([job, other])
+    waiting = found[job.pk].waiting
+    assert waiting is not None
+    assert (waiting.reason, waiting.detail) == (
+        "no_upstream",
+        "first: it refused the model; second: it costs more",
+    )
+    assert waiting.until is not None
+    assert 0 < (waiting.until - database_now()).total_seconds() <= 60
+    assert found[other.pk].waiting != waiting
+    with shifted(timedelta(seconds=61)):
+        found = queue_positions([job])
+    assert getattr(found[job.pk].waiting, "reason", None) == "queue"

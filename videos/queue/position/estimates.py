@@ -19,6 +19,7 @@ from videos.models import Group, Job, Submission
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.position import reasons
 from videos.queue.position.backlog import Backlog, backlog
+from videos.queue.position.excluded import excluded_everywhere
 from videos.queue.position.lanes import ahead_in_lanes
 from videos.queue.position.reasons import Reason, Waiting
 from videos.queue.position.render_times import RenderTimes
@@ -58,6 +59,7 @@ def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
     estimators = _Estimators()
     found = {job.pk: estimators.at(submission).of_sent(job, submission) for job, submission in sent}
     outlooks = {job.pk: estimators.of_waiting(job) for job in waiting}
+    excluded = excluded_everywhere(waiting)
     groups = Group.objects.in_bulk({job.group_id for job in waiting if job.group_id})
     queued = []
     for job in waiting:
@@ -68,6 +70,8 @@ def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
             found[job.pk] = QueuePosition(waiting=reasons.paused(job))
         elif outlook is None:
             found[job.pk] = QueuePosition(waiting=reasons.without_upstream(job))
+        elif job.pk in excluded:
+            found[job.pk] = QueuePosition(waiting=excluded[job.pk])
         else:
             queued.append(job)
     for job, in_lane in ahead_in_lanes(queued):

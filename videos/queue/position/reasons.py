@@ -32,7 +32,7 @@ class Reason(StrEnum):
     CIRCUIT_BREAKER = "circuit_breaker"
     """Creates have failed several times in a row. One at a time is tried, at growing distances."""
     NO_UPSTREAM = "no_upstream"
-    """No configured upstream renders its model any more."""
+    """No configured upstream renders its model any more, or none renders this job as it was asked for."""
     NO_WORKER = "no_worker"
     """No worker runs."""
     RETRY = "retry"

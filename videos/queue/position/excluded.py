@@ -1,0 +1,36 @@
+"""Waiting jobs that no upstream may take at present, because each one has refused them or cannot fit them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.models import Q
+
+from upstreams import registry
+from upstreams.clock import in_database
+from videos.models import Exclusion, Job
+from videos.queue.position.reasons import Reason, Waiting
+
+
+def excluded_everywhere(jobs: Iterable[Job]) -> dict[UUID, Waiting]:
+    """Of these jobs, those that are sent nowhere now, and until when."""
+    jobs = list(jobs)
+    holds = Q(until=None) | Q(until__gt=in_database())
+    rows = Exclusion.objects.filter(holds, job__in=jobs).select_related("provider") if jobs else ()
+    by_job: dict[UUID, dict[str, Exclusion]] = defaultdict(dict)
+    for row in rows:
+        by_job[row.job_id][row.provider.name] = row
+    offering = registry.configured().models()
+    found = {}
+    for job in jobs:
+        names = {each.name for each in offering.get(job.model, [])}
+        if names and names <= by_job[job.pk].keys():
+            found[job.pk] = _waiting(job, [by_job[job.pk][name] for name in sorted(names)])
+    return found
+
+
+def _waiting(job: Job, exclusions: list[Exclusion]) -> Waiting:
+    ends = [each.until for each in exclusions if each.until is not None]
+    detail = "; ".join(f"{each.provider.name}: {each.reason}" for each in exclusions)
+    since = min(each.created_at for each in exclusions)
+    return Waiting(Reason.NO_UPSTREAM, max(since, job.asked_at), min(ends, default=None), detail)
