@@ -93,6 +93,10 @@ def test_a_result_is_there_once_the_job_is_completed(api: Client, completed: Job
         "width": 64,
         "height": 48,
         "format": "mp4",
+        "differences": [
+            {"field": "duration", "submitted": 4.0, "found": 1.0},
+            {"field": "size", "submitted": "1280x720", "found": "64x48"},
+        ],
         "fileSize": len(clip()),
     }
     assert shown["cost"]["settled"] == "0.40"

@@ -3,10 +3,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from django.core.files.storage import default_storage
+from django.test import Client
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
@@ -21,6 +24,7 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
+from videos.results.differences import differences
 from videos.results.media import MARKER
 from videos.results.probe import Unplayable, jpeg_of_first_frame, probe
 from videos.results.store import store
@@ -336,3 +340,89 @@ def test_the_phase_of_the_video_decides_over_the_text_of_a_404(
     store(rendered, upstream)
     assert Job.objects.get().error_code == "result_lost"
     assert not default_storage.exists("videos")
+
+
+def _mp4_with_sound(path: Path, seconds: int, sound: int) -> None:
+    """A picture of so many seconds, and silence of so many."""
+    with av.open(str(path), "w", format="mp4") as container:
+        picture = container.add_stream("libx264", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        silence = container.add_stream("aac", rate=48_000)
+        for number in range(8 * seconds):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 8)
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+        for number in range(48_000 * sound // 1024):
+            audio = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
+            for plane in audio.planes:
+                plane.update(bytes(plane.buffer_size))
+            audio.sample_rate, audio.pts, audio.time_base = 48_000, number * 1024, Fraction(1, 48_000)
+            container.mux(silence.encode(audio))
+        container.mux(silence.encode(None))
+
+
+def test_a_sound_that_is_longer_than_the_picture_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    _mp4_with_sound(path, 2, 8)
+    assert probe(path).seconds == 2.0
+
+
+def _webm(path: Path, seconds: int, **options: str) -> None:
+    with av.open(str(path), "w", format="webm", options=options) as container:
+        picture = container.add_stream("libvpx", rate=8)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        for number in range(8 * seconds):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 8)
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode(None))
+
+
+def test_a_webm_without_a_length_is_as_long_as_its_picture(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    _webm(path, 3, live="1")
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    assert probe(path).seconds == 3.0
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_a_file_that_was_cut_short_is_refused_though_its_index_is_there(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "clip"
+    _webm(path, 8)
+    whole = path.read_bytes()
+    assert probe(path).seconds == 8.0
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(Unplayable):
+        probe(path)
+
+
+def test_what_is_not_as_it_was_submitted_is_said(
+    rendered: Submission, upstream: Upstream, sora: ScriptedClient, api: Client
+) -> None:
+    sora.content = clip(64, 48, 1)
+    store(rendered, upstream)
+    result = api.get(f"/api/v1/videos/{rendered.job_id}").json()["data"]["result"]
+    assert result["differences"] == [
+        {"field": "duration", "submitted": 4.0, "found": 1.0},
+        {"field": "size", "submitted": "1280x720", "found": "64x48"},
+    ]
+    assert Job.objects.get(pk=rendered.job_id).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "named"),
+    [
+        (4.4, "1280x720", []),
+        (4.6, "1280x720", ["duration"]),
+        (4.0, "1280x704", ["size"]),
+        (0.0, "1280x720", ["duration"]),
+    ],
+)
+def test_what_encoders_round_is_no_difference(
+    rendered: Submission, seconds: float, size: str, named: list[str]
+) -> None:
+    width, _, height = size.partition("x")
+    job = Job(result_seconds=seconds, width=int(width), height=int(height))
+    assert [each["field"] for each in differences(job, rendered)] == named

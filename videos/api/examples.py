@@ -70,6 +70,7 @@ _COMPLETED: Final = EXAMPLE_JOB | {
         "height": 720,
         "format": "mp4",
         "fileSize": 1843200,
+        "differences": [],
     },
     "estimatedCompletionAt": None,
     "estimatedCompletionBy": None,

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import av
+from av import VideoFrame
+from av.container import InputContainer
 from av.error import FFmpegError
+from av.video.stream import VideoStream
 
 from videos.results.signatures import container_of
 
@@ -16,12 +20,17 @@ class Unplayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a video file says about itself. `seconds` is its length."""
+    """What a video file says about itself. `seconds` is how long its picture is; its sound may be longer."""
 
     width: int
     height: int
     seconds: float
     format: str
+
+
+# So much of the length that a file announces must be there. Some writers announce a little too much.
+_PRESENT: Final = 0.8
+_SECONDS_MISSING: Final = 1.0
 
 
 def probe(path: Path) -> Probe:
@@ -34,20 +43,37 @@ def probe(path: Path) -> Probe:
                 raise Unplayable("It has no video stream.")
             stream = container.streams.video[0]
             first = next(container.decode(stream), None)
-            if first is None or container.duration is None:
-                raise Unplayable("It has no frames or no length.")
-            seconds = container.duration / av.time_base
+            if first is None:
+                raise Unplayable("It has no frames.")
+            # What is written while it is recorded, such as a WebM from a browser, announces no length.
+            length = container.duration / av.time_base if container.duration else 0.0
+            if container.duration:
+                container.seek((container.start_time or 0) + container.duration, backward=True)
+            end, picture_end = _ends(container, stream)
             # A file that was cut short opens well: its index comes first and its end is missing.
-            container.seek(container.duration, backward=True)
-            last = None
-            for frame in container.decode(stream):
-                last = frame
-            if last is None or last.time is None or last.time < seconds * 0.5 - 1:
+            if not picture_end or end < length * _PRESENT - _SECONDS_MISSING:
                 raise Unplayable("It ends too early.")
+            seconds = picture_end
+            if stream.duration is not None and stream.time_base is not None:
+                seconds = float(stream.duration * stream.time_base)
             names = container.format.name.split(",")
             return Probe(first.width, first.height, round(seconds, 3), "mp4" if "mp4" in names else names[0])
     except (FFmpegError, StopIteration) as error:
         raise Unplayable(f"It cannot be decoded: {error}") from error
+
+
+def _ends(container: InputContainer, stream: VideoStream) -> tuple[float, float]:
+    """Where the last stream and where the picture ends, in seconds from the start. Decodes what is left."""
+    start = (container.start_time or 0) / av.time_base
+    end = picture_end = 0.0
+    for packet in container.demux():
+        if packet.pts is not None and packet.time_base is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
+        for frame in packet.decode() if packet.stream is stream else ():
+            if isinstance(frame, VideoFrame) and frame.time is not None and frame.time_base is not None:
+                shown = float((frame.duration or 0) * frame.time_base)
+                picture_end = max(picture_end, frame.time + shown - start)
+    return max(end, picture_end), picture_end
 
 
 def jpeg_of_first_frame(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from videos.api.serializers.create import Adjustment
 from videos.api.serializers.job_parts import Cost, Failure, Result, Submitted, WaitingView
 from videos.models import Job, Submission
 from videos.queue.position.estimates import QueuePosition, queue_positions
+from videos.results.differences import differences
 from videos.states import LIVE, JobStatus
 
 
@@ -186,6 +187,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "height": job.height,
             "format": job.format,
             "fileSize": job.file_size,
+            "differences": differences(job, self._submissions(job)[-1]) if self._submissions(job) else [],
         }
 
     @extend_schema_field(Failure(allow_null=True))

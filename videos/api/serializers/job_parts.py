@@ -26,6 +26,14 @@ class Cost(serializers.Serializer):  # type: ignore[type-arg]
     currency = serializers.CharField()
 
 
+class Difference(serializers.Serializer):  # type: ignore[type-arg]
+    """A difference between a video and what was submitted for it."""
+
+    field = serializers.ChoiceField(choices=["duration", "size"])
+    submitted = serializers.JSONField()
+    found = serializers.JSONField()
+
+
 class Result(serializers.Serializer):  # type: ignore[type-arg]
     """The finished video."""
 
@@ -36,6 +44,7 @@ class Result(serializers.Serializer):  # type: ignore[type-arg]
     height = serializers.IntegerField()
     format = serializers.CharField()
     fileSize = serializers.IntegerField(help_text="Bytes.")
+    differences = Difference(many=True, help_text="Where the video is not as it was submitted; mostly none.")
 
 
 @extend_schema_serializer(component_name="Waiting")

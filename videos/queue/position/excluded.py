@@ -14,13 +14,16 @@ from videos.queue.position.reasons import Reason, Waiting
 
 def excluded_everywhere(jobs: Iterable[Job]) -> dict[UUID, Waiting]:
     """Of these jobs, those that are sent nowhere now, and until when."""
-    jobs = list(jobs)
+    upstreams = registry.configured()
+    # The only upstream takes what is fitted to it, so that most reads need no query here.
+    only = {"", upstreams.all[0].name} if len(upstreams) == 1 else set()
+    jobs = [job for job in jobs if job.upstream not in only]
     holds = Q(until=None) | Q(until__gt=in_database())
     rows = Exclusion.objects.filter(holds, job__in=jobs).select_related("provider") if jobs else ()
     by_job: dict[UUID, dict[str, Exclusion]] = defaultdict(dict)
     for row in rows:
         by_job[row.job_id][row.provider.name] = row
-    offering = registry.configured().models()
+    offering = upstreams.models()
     found = {}
     for job in jobs:
         names = {each.name for each in offering.get(job.model, [])}

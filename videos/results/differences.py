@@ -1,0 +1,23 @@
+"""Where a finished video differs from what was submitted."""
+
+from typing import Any, Final
+
+from videos.models import Job, Submission
+
+# Encoders round to whole frames, and some servers to groups of frames.
+_SECONDS: Final = 0.5
+_SHARE: Final = 0.1
+
+
+def differences(job: Job, submission: Submission) -> list[dict[str, Any]]:
+    """Each difference with its `field`, what was `submitted`, and what is there (`found`)."""
+    found = []
+    seconds = float(submission.request["seconds"])
+    if job.result_seconds is not None:
+        most = max(_SECONDS, seconds * _SHARE)
+        if abs(job.result_seconds - seconds) > most:
+            found.append({"field": "duration", "submitted": seconds, "found": job.result_seconds})
+    size = f"{job.width}x{job.height}"
+    if job.width is not None and size != submission.request["size"]:
+        found.append({"field": "size", "submitted": submission.request["size"], "found": size})
+    return found
