@@ -301,13 +301,13 @@ def test_who_is_being_served_is_not_closed_for_others(
 
 
 def test_what_is_refused_is_one_line_of_the_log(start: Callable[..., Web], lines: Lines) -> None:
-    chunked = b"POST /api/v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    large = b"POST /api/v1/videos HTTP/1.1\r\nContent-Length: 9000000000\r\n\r\n"
     web = start()
-    _, headers, _ = web.ask(chunked)
+    _, headers, _ = web.ask(large)
     web.ask(b"nonsense\r\n\r\n")
     first, second = lines(LogEvent.REQUEST)
     assert (first["method"], first["path"]) == ("POST", "/api/v1/videos")
-    assert (first["status"], first["error_code"]) == (411, "length_required")
+    assert (first["status"], first["error_code"]) == (413, "payload_too_large")
     assert first["request_id"] == headers["X-Request-Id"]
     assert (second["status"], second["error_code"]) == (400, "bad_request")
 
@@ -317,8 +317,8 @@ def test_what_cannot_be_read_is_refused_in_the_envelope(start: Callable[..., Web
     assert refusal(web.ask(b"nonsense\r\n\r\n")) == (400, "bad_request")
     assert refusal(web.ask(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")) == (400, "bad_request")
     assert refusal(web.ask(b"POST / HTTP/1.1\r\nContent-Length: ten\r\n\r\n")) == (400, "bad_request")
-    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
-    assert refusal(web.ask(chunked)) == (411, "length_required")
+    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\na\r\n0\r\n\r\n"
+    assert refusal(web.ask(chunked)) == (400, "bad_request")
     coded = b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"
     assert refusal(web.ask(coded)) == (501, "not_implemented")
     assert refusal(web.get("/" + "a" * 70_000)) == (431, "headers_too_large")
@@ -446,3 +446,52 @@ def test_answers_that_are_not_read_do_not_fill_the_disk(
     assert len(unread()) == 3
     assert sum(unread()) <= 50_000_000
     assert web.get("/api")[0] == 200
+
+
+def in_chunks(path: str, *parts: bytes, more: bytes = b"") -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + (more or b"0\r\n\r\n")
+
+
+def test_a_body_in_chunks_is_taken_as_one_with_its_length(start: Callable[..., Web]) -> None:
+    web = start()
+    status, _, body = web.ask(in_chunks("/api/v1/videos", b"a paper", b" boat", b"x" * 100_000))
+    assert (status, json.loads(body)["bytes"]) == (200, 100_012)
+    status, _, body = web.ask(in_chunks("/api/v1/videos"))
+    assert (status, json.loads(body)["bytes"]) == (200, 0)
+
+
+@pytest.mark.parametrize(("path", "most"), [("/api/v1/videos", 1_048_576), ("/api/auth/login", 16_384)])
+def test_a_body_in_chunks_is_counted_as_it_arrives(start: Callable[..., Web], path: str, most: int) -> None:
+    web = start()
+    whole = [b"x" * 8_192] * (most // 8_192)
+    assert json.loads(web.ask(in_chunks(path, *whole))[2])["bytes"] == most
+    assert refusal(web.ask(in_chunks(path, *whole, b"y"))) == (413, "payload_too_large")
+    # It need not end.
+    endless = in_chunks(path, *whole, *whole, *[b"z" * 1_048_576] * 34, more=b"10\r\n")
+    assert refusal(web.ask(endless)) == (413, "payload_too_large")
+    # Nor be long: this has many more bytes than it is.
+    tiny = in_chunks("/api/auth/login", more=b"000001\r\na\r\n" * 16_385 + b"0\r\n\r\n")
+    assert refusal(web.ask(tiny)) == (413, "payload_too_large")
+
+
+def test_what_is_refused_of_a_body_in_chunks_is_not_kept(start: Callable[..., Web]) -> None:
+    web = start()
+    with web.connect(in_chunks("/api/auth/login", b"x" * 20_000, b"y" * 2_000_000, more=b"5\r\n")):
+        ends = time.monotonic() + TIMEOUT
+        while time.monotonic() < ends and received(web) < 2_000_000:
+            time.sleep(0.02)
+        (channel,) = web.server.active_channels.values()
+        assert len(channel.request.body_rcv) == 0
+
+
+def test_what_follows_a_body_in_chunks_is_another_request(start: Callable[..., Web]) -> None:
+    first = in_chunks("/1", b"abc").replace(b"Connection: close\r\n", b"")
+    with start().connect(first + b"GET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as client:
+        raw = b""
+        while data := client.recv(65_536):
+            raw += data
+    assert b'"path": "/1", "bytes": 3' in raw
+    assert b'"path": "/2", "bytes": 0' in raw

@@ -22,6 +22,11 @@ LARGE_BYTES: Final = 1 << 20
 CHUNK_BYTES: Final = 65_536
 
 
+def _expected(request: Request) -> int:
+    """The length of a body. Of one in chunks it is not known, so what has come so far counts."""
+    return int(request.content_length or request.body_bytes_received)
+
+
 class Connection(HTTPChannel):  # type: ignore[misc]
     """The connection of one client."""
 
@@ -113,7 +118,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             return
         allowed = HEADER_SECONDS
         if request.headers_finished:
-            allowed += BODY_SECONDS + request.content_length / SLOWEST_BYTES_PER_SECOND
+            allowed += BODY_SECONDS + _expected(request) / SLOWEST_BYTES_PER_SECOND
         if now - self.request_began > allowed:
             late = f"The request did not come to its end within {allowed:.0f} s; send it again."
             self._refuse(request, RequestTimeout(late))

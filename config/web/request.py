@@ -13,13 +13,6 @@ from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
 from api.logs.access import log_request
 
 
-class LengthRequired(Error):  # type: ignore[misc]
-    """411: Django would read a body of unknown length as empty."""
-
-    code = 411
-    reason = "Length Required"
-
-
 class PayloadTooLarge(Error):  # type: ignore[misc]
     """413: no call takes such a long body."""
 
@@ -66,8 +59,28 @@ class _Discarded:
         """Does nothing."""
 
 
+# How many bytes on the wire there may be for one of a body that comes in chunks.
+_FRAMING_MOST: Final = 8
+
+
+class _Nowhere:
+    """Takes the place of the buffer of a refused body that comes in chunks."""
+
+    def append(self, data: bytes) -> None:
+        """Forgets it."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Request(HTTPRequestParser):  # type: ignore[misc]
-    """A request whose length is checked before its body is stored."""
+    """A request whose length is checked before its body is stored; of one in chunks, while it arrives.
+
+    Django sees no chunks: waitress hands it the whole body, with its length.
+    """
 
     # Of waitress:
     path: str = ""
@@ -75,8 +88,11 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
     error: Any = None
     completed: bool = False
     expect_continue: bool = False
+    body_rcv: Any = None
+    body_bytes_received: int = 0
     # What it is refused with, once it is there.
     _refusal: Error | None = None
+    _most: int = 0
 
     def received(self, data: bytes) -> int:
         """Receives bytes; returns how many of them belong to this request."""
@@ -84,19 +100,29 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         taken: int = super().received(data)
         if self.headers_finished and not had_headers and self.error is None and not self.empty:
             self._judge()
+        elif self.chunked and had_headers and self.error is None:
+            self._judge_chunks()
         if self.completed and self._refusal is not None:
             self.error = self._refusal
         return taken
 
     def _judge(self) -> None:
-        if self.chunked:
-            self._refuse(LengthRequired("Send the body with a Content-Length, not in chunks."))
-            return
         media_type = self.headers.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
-        most = body_limit(self.command, self.path, media_type)
+        self._most = most = body_limit(self.command, self.path, media_type)
         length: int = self.content_length
         if length > most:
             self._refuse(PayloadTooLarge(f"The body has {length} bytes; at most {most} are taken."), length)
+
+    def _judge_chunks(self) -> None:
+        """Refuses a body in chunks once it is too long, and discards some of what still comes."""
+        if self._refusal is not None:
+            self.completed = self.completed or self.body_bytes_received > self._most + MAX_DRAIN_BYTES
+            return
+        framed = self.body_bytes_received > _FRAMING_MOST * self._most + MAX_DRAIN_BYTES
+        if len(self.body_rcv) > self._most or framed:
+            self._refusal = PayloadTooLarge(f"The body has over {self._most} bytes, which is the most.")
+            self.body_rcv.getbuf().close()
+            self.body_rcv.buf = _Nowhere()
 
     def _refuse(self, error: Error, length: int = 0) -> None:
         self._refusal = error
@@ -110,7 +136,6 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
 _MESSAGES: Final = {
     400: ("bad_request", "The request cannot be read as HTTP: {}."),
     408: ("request_timeout", "{}"),
-    411: ("length_required", "{}"),
     413: ("payload_too_large", "{}"),
     431: ("headers_too_large", "The headers, or the address, are too long: send 65536 bytes at most."),
     500: ("internal_error", "This is our mistake; the log has it under the request id."),
