@@ -15,7 +15,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
+from api.bodies.limits import MAX_DRAIN_BYTES, body_limit, larger_body
 from api.bodies.strict_json import read_object
 from api.errors import respond
 from api.logs.access import log_request
@@ -68,13 +68,14 @@ class BodyLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        most = body_limit(request.method or "", request.path, request.content_type or "")
+        media_type = request.content_type or ""
+        most = body_limit(request.method or "", request.path, media_type)
         length = request.META.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > most:
             _drain(request, int(length))
-            return respond(
-                request, 413, "payload_too_large", f"The body has {length} bytes; at most {most} are taken."
-            )
+            hint = larger_body(request.path, media_type)
+            message = f"The body has {length} bytes; at most {most} are taken{hint}."
+            return respond(request, 413, "payload_too_large", message)
         # Django reads a body without a length as empty, which would be answered as if nothing had been sent.
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             return respond(

@@ -68,6 +68,10 @@ class Source(Protocol):
     def most(self) -> int:
         """The largest number of items."""
 
+    @property
+    def skipped(self) -> int:
+        """How many blank rows the last reading has passed over."""
+
     def read(self) -> Iterator[Raw]:
         """The items in their order."""
 
@@ -81,6 +85,10 @@ class Listed:
     @property
     def most(self) -> int:
         return int(settings.BATCH_MAX_SIZE)
+
+    @property
+    def skipped(self) -> int:
+        return 0
 
     def read(self) -> Iterator[Raw]:
         for number, video in enumerate(self.videos):

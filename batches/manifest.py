@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Prefetch
 
 from accounts.budgets.reservations import dollars
+from api.bodies.formulas import quoted
 from api.moments import written
 from videos.api.serializers.job import JobView
 from videos.models import Job, Submission
@@ -20,15 +21,16 @@ COLUMNS: Final = (
     "errorMessage", "metadata", "createdAt", "completedAt",
 )  # fmt: skip
 _TOGETHER: Final = 500
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
-    """RFC 4180 with a header. A cell that a spreadsheet would run as a formula gets an apostrophe
-    in front."""
+    """RFC 4180 with a header and a byte-order mark, without which Excel takes UTF-8 for something else.
+
+    A cell that a spreadsheet would run as a formula gets an apostrophe in front, which an upload takes away
+    again (api.bodies.formulas).
+    """
     write = csv.writer(_Echo()).writerow
-    yield write(COLUMNS)
+    yield "\ufeff" + write(COLUMNS)
     for row in rows(batch_id, context):
         yield write([_cell(row[column]) for column in COLUMNS])
 
@@ -81,9 +83,7 @@ def _time(at: datetime | None) -> str | None:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    return quoted(value) if isinstance(value, str) else value
 
 
 class _Echo:

@@ -2,24 +2,33 @@
 
 import codecs
 import csv
+import difflib
 import hashlib
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Final
 
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, MultiPartParser
 
+from api.bodies.form import FormParser
+from api.bodies.formulas import unquoted
 from api.bodies.strict_json import BadNumber, read_object
 from api.bodies.typed_text import typed
 from batches.api.serializers import BatchItem
+from batches.csv_quotes import without_blanks_at_quotes
 from batches.items import BadItems, Raw
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144
 _CHUNK_BYTES: Final = 65_536
+_SHOWN: Final = 20
+# How the files of Excel begin, the newer and the older ones.
+_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
 class Upload:
@@ -31,6 +40,8 @@ class Upload:
         self.fingerprint = fingerprint
         # Fields that have a default, and need no column.
         self.given: Collection[str] = ()
+        # Blank rows that the last reading has passed over.
+        self.skipped = 0
 
     @property
     def most(self) -> int:
@@ -44,7 +55,10 @@ class Upload:
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Its lines with their numbers, without a byte-order mark. Raises BadItems for one too long."""
         self.file.seek(0)
+        self.skipped = 0
         first = self.file.read(4)
+        if first in _WORKBOOKS:
+            raise bad_line(1, "not_utf8", "It is a workbook; save it as CSV in UTF-8, and send that.")
         if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise bad_line(1, "not_utf8", "The file is UTF-16; save it as UTF-8.")
         self.file.seek(len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0)
@@ -67,6 +81,7 @@ class JSONLinesUpload(Upload):
     def read(self) -> Iterator[Raw]:
         for number, line in self.lines():
             if not line.strip():
+                self.skipped += 1
                 continue
             try:
                 yield Raw({"line": number}, read_object(line, "The line"))
@@ -78,17 +93,20 @@ class JSONLinesUpload(Upload):
 
 class CSVUpload(Upload):
     """A header with names of fields, then a row for each item. An empty cell is a field that was
-    not given."""
+    not given, and a row of empty cells is none."""
 
     def read(self) -> Iterator[Raw]:
         lines = _Decoded(self.lines())
-        rows = csv.reader(lines, strict=True)
+        rows = csv.reader(without_blanks_at_quotes(lines), strict=True)
         try:
             columns = _columns(next(rows, []), self.given)
             lines.begin_record()
             for row in rows:
-                if row:
+                # A spreadsheet writes a row of commas for one that was emptied.
+                if any(cell.strip() for cell in row):
                     yield _row({"line": lines.record}, columns, row)
+                else:
+                    self.skipped += 1
                 lines.begin_record()
         except csv.Error as error:
             message = f"From here on this is not CSV: {error}."
@@ -125,25 +143,47 @@ class _Decoded:
 
 
 def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
+    """The fields of the columns. Raises BadItems with everything that is wrong with the header."""
     names = [name.strip() for name in header]
     allowed = list(BatchItem().fields)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         raise bad_line(1, "invalid", "Cells must be separated by commas.")
-    if unknown := [name for name in names if name not in allowed]:
-        message = f"There is no column {unknown[0][:100]!r}; there are {', '.join(allowed)}."
-        raise bad_line(1, "unknown_field", message)
-    if doubled := [name for name in allowed if names.count(name) > 1]:
-        raise bad_line(1, "invalid", f"The column {doubled[0]!r} is there more than once.")
+    problems = [
+        _in_header("unknown_field", f"There is no column {name[:100]!r}{_meant(name, allowed)}.")
+        for name in dict.fromkeys(names)
+        if name not in allowed
+    ]
+    if problems:
+        problems[-1]["message"] += f" There are {', '.join(allowed)}."
+    for name in allowed:
+        if names.count(name) > 1:
+            problems.append(_in_header("invalid", f"The column {name!r} is there more than once."))
     if names and "prompt" not in {*names, *given}:
-        raise bad_line(1, "required", f"There is no column prompt; there are {', '.join(names)}.")
+        shown = ", ".join(name[:100] for name in names[:_SHOWN])
+        problems.append(_in_header("required", f"There is no column prompt; there are {shown}."))
+    if problems:
+        raise BadItems(problems[:_SHOWN])
     return names
+
+
+def _in_header(code: str, message: str) -> dict[str, Any]:
+    return {"line": 1, "field": "", "code": code, "message": message}
+
+
+def _meant(name: str, allowed: Sequence[str]) -> str:
+    """A hint at the column that was meant, if one is alike."""
+    plain = {each.lower(): each for each in allowed}
+    key = re.sub(r"[\s_-]", "", name[:100]).lower()
+    close = [key] if key in plain else difflib.get_close_matches(key, plain, n=1, cutoff=0.75)
+    return f"; is {plain[close[0]]} meant?" if close else ""
 
 
 def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -> Raw:
     if len(row) != len(columns):
         message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
         return Raw(where, problem=message)
-    return Raw(where, {name: typed(name, cell) for name, cell in zip(columns, row, strict=True) if cell})
+    cells = zip(columns, map(unquoted, row), strict=True)
+    return Raw(where, {name: typed(name, cell) for name, cell in cells if cell})
 
 
 class _UploadParser(BaseParser):
@@ -176,6 +216,12 @@ class CSVParser(_UploadParser):
     kind = CSVUpload
 
 
+class ExcelCSVParser(CSVParser):
+    """The same under the name that Windows with Excel has for it."""
+
+    media_type = "application/vnd.ms-excel"
+
+
 class JSONLinesParser(_UploadParser):
     """JSON Lines under the name that most tools send."""
 
@@ -187,3 +233,37 @@ class JSONLParser(JSONLinesParser):
     """The same under the name that the format's own site proposes."""
 
     media_type = "application/jsonl"
+
+
+class UploadFormParser(BaseParser):
+    """A form with one file, whose kind its type or its name tells."""
+
+    media_type = MultiPartParser.media_type
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The upload. Raises ParseError."""
+        form = FormParser().parse(stream, media_type, parser_context)
+        files = {name: part for name, part in form.items() if isinstance(part, UploadedFile)}
+        if len(files) != 1:
+            raise ParseError("The form must have one file.")
+        if others := sorted(form.keys() - files.keys()):
+            raise ParseError(f"{others[0][:100]!r}: give it as a parameter of the address, not in the form.")
+        (part,) = files.values()
+        file: Any = part.file
+        return _kind_of(part)(file, form.fingerprint)
+
+
+def _kind_of(part: "UploadedFile[Any]") -> type[Upload]:
+    """What a file is, as its part says. Raises ParseError."""
+    by_type = {each.media_type: each.kind for each in PARSERS}
+    by_name = {".csv": CSVUpload, ".jsonl": JSONLinesUpload, ".ndjson": JSONLinesUpload}
+    named = (part.content_type or "").partition(";")[0].strip().lower()
+    kind = by_type.get(named) or by_name.get(Path(part.name or "").suffix.lower())
+    if kind is None:
+        raise ParseError("It does not say what the file is; name it .csv or .jsonl.")
+    return kind
+
+
+PARSERS: Final = (CSVParser, ExcelCSVParser, JSONLinesParser, JSONLParser)

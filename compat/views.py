@@ -15,6 +15,7 @@ from accounts.ownership import get_owned
 from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
 from api.headers import IDEMPOTENCY_KEY
 from api.moments import MomentField, written
+from api.parameters import parameters_of
 from upstreams.offer.request import ASPECT_RATIOS, STYLES, VideoRequest
 from videos.lifecycle.create import create
 from videos.models import Job
@@ -83,7 +84,7 @@ class _StrictView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters, because they would be ignored."""
         super().initial(request, *args, **kwargs)
-        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
 
 
 class GenerateView(_StrictView):

@@ -14,6 +14,7 @@ from accounts.keys import serializers as wire
 from accounts.models import ApiKey
 from accounts.ownership import get_owned, owned_by
 from api.fields import StrictSerializer
+from api.parameters import parameters_of
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):
@@ -28,7 +29,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action != "list":
-            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
         if self.action not in {"create", "partial_update", None}:
             StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
@@ -81,7 +82,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
     )
     def list(self, request: Request) -> Response:
         """Lists keys, newest first, including expired and revoked ones."""
-        query = wire.KeyQuery(data=request.query_params.dict())
+        query = wire.KeyQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         page, limit = query.validated_data["page"], query.validated_data["limit"]
         mine = self.get_queryset()

@@ -29,6 +29,7 @@ from accounts.sessions.serializers import (
     person_example,
 )
 from api.fields import StrictSerializer
+from api.parameters import parameters_of
 
 
 class RegistrationClosed(APIException):
@@ -54,7 +55,7 @@ class _SessionView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters, because they would be ignored."""
         super().initial(request, *args, **kwargs)
-        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(*args, **kwargs)

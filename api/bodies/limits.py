@@ -18,3 +18,13 @@ def body_limit(method: str, path: str, media_type: str) -> int:
         if path.startswith(prefix):
             return int(most)
     return int(settings.REQUEST_BODY_MAX_BYTES)
+
+
+def larger_body(path: str, media_type: str) -> str:
+    """What to do with a body that is too long for its type, in words that follow the limit; or ""."""
+    if path.startswith("/api/v1/videos/batch"):
+        return "; send more videos as a file to /api/v1/batches"
+    for paths, types, setting in settings.UPLOADS:
+        if path in paths and media_type not in types:
+            return f" of this type, and {getattr(settings, setting)} as {', '.join(sorted(types))}"
+    return ""

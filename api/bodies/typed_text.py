@@ -10,6 +10,9 @@ from api.bodies.json_field import Unreadable
 from api.bodies.strict_json import BadNumber, read_object
 
 _WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
+# As people write them: 10s, 10 sec, 1080P, and what a spreadsheet makes of 16:9 (a time, 16:09:00).
+_SECONDS: Final = re.compile(r"(.*?)\s*(?:s|sec|secs|seconds?)?", re.IGNORECASE)
+_RATIO: Final = re.compile(r"0?(\d{1,2})\s*[:x/]\s*0?(\d{1,2})(?::00)?", re.IGNORECASE)
 
 
 def typed(name: str, text: str) -> Any:
@@ -38,8 +41,25 @@ def _flag(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _seconds(text: str) -> float:
+    match = _SECONDS.fullmatch(text)
+    return float(match[1] if match else text)
+
+
+def _ratio(text: str) -> str:
+    match = _RATIO.fullmatch(text)
+    return f"{int(match[1])}:{int(match[2])}" if match else text
+
+
 _READ: Final[dict[str, Callable[[str], Any]]] = {
-    "duration": float,
+    "duration": _seconds,
+    "resolution": str.lower,
+    "aspectRatio": _ratio,
+    "style": str.lower,
+    "fit": str.lower,
+    "imageFit": str.lower,
+    "inputReference": str,
+    "lastFrame": str,
     "fps": _whole,
     "seed": _whole,
     "concurrency": _whole,

@@ -17,6 +17,7 @@ from accounts.keys.authentication import key_of
 from api.bodies.typed_text import typed
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
+from api.parameters import parameters_of
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
@@ -46,6 +47,7 @@ def accept(
         "status": "pending",
         "message": "The videos are queued.",
         "adjusted": accepted.plan.adjusted,
+        "skippedRows": source.skipped,
         "estimatedCost": dollars(accepted.plan.total),
     }
     location = request.build_absolute_uri(f"/api/v1/batches/{accepted.batch.pk}")
@@ -73,6 +75,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
         "total": len(plan.prices),
         "adjusted": plan.adjusted,
         "unpriced": plan.unpriced,
+        "skippedRows": source.skipped,
         "estimatedCost": dollars(plan.total),
         "currency": pricing.CURRENCY,
         "items": first,
@@ -97,7 +100,7 @@ def upload_of(request: Request) -> Iterator[Upload]:
 
 def query_of(request: Request, upload: Upload) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of the batch, and the defaults of its items."""
-    raw = {name: typed(name, str(value)) for name, value in request.query_params.items()}
+    raw = {name: typed(name, value) for name, value in parameters_of(request).items()}
     query = wire.UploadQuery(data=raw)
     query.is_valid(raise_exception=True)
     of_items = CreateVideo().fields.keys() - {"metadata"}
@@ -114,7 +117,7 @@ class VideoBatchViewSet(GenericViewSet[Batch]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
-        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
 
     @extend_schema(
         operation_id="createBatch",

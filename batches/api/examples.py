@@ -38,11 +38,13 @@ _ACCEPTED: Final = {
     "status": "pending",
     "message": "The videos are queued.",
     "adjusted": 1,
+    "skippedRows": 0,
     "estimatedCost": "1.20",
 }
 _ESTIMATE: Final = {
     "total": 1,
     "adjusted": 1,
+    "skippedRows": 0,
     "unpriced": 0,
     "estimatedCost": "1.20",
     "currency": "USD",
@@ -94,8 +96,10 @@ _UPLOADS: Final = [
     OpenApiExample("Request", value=text, media_type=media_type, request_only=True)
     for media_type, text in (
         ("text/csv", _CSV),
+        ("application/vnd.ms-excel", _CSV),
         ("application/x-ndjson", _JSON_LINES),
         ("application/jsonl", _JSON_LINES),
+        ("multipart/form-data", {"file": "(the bytes of the file)"}),
     )
 ]
 UPLOAD: Final = [*_UPLOADS, answer(_ACCEPTED, "201")]

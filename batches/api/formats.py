@@ -7,7 +7,13 @@ from batches import manifest
 
 UPLOAD_FORMATS: Final = {
     media_type: {"type": "string", "format": "binary"}
-    for media_type in ("text/csv", "application/x-ndjson", "application/jsonl")
+    for media_type in ("text/csv", "application/vnd.ms-excel", "application/x-ndjson", "application/jsonl")
+} | {
+    "multipart/form-data": {
+        "type": "object",
+        "properties": {"file": {"type": "string", "format": "binary"}},
+        "required": ["file"],
+    }
 }
 
 

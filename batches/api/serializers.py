@@ -103,6 +103,7 @@ class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
     status = serializers.ChoiceField(choices=BatchStatus.choices)
     message = serializers.CharField()
     adjusted = serializers.IntegerField(help_text="Items that were fitted; each job has its adjustments.")
+    skippedRows = serializers.IntegerField(help_text="Blank rows of the file, which are no items.")
     estimatedCost = serializers.CharField(
         allow_null=True, help_text="US dollars; null where an item's price is not listed."
     )
@@ -122,6 +123,7 @@ class BatchEstimate(serializers.Serializer):  # type: ignore[type-arg]
 
     total = serializers.IntegerField()
     adjusted = serializers.IntegerField()
+    skippedRows = serializers.IntegerField()
     unpriced = serializers.IntegerField(help_text="Items whose price is not listed.")
     estimatedCost = serializers.CharField(
         allow_null=True, help_text="US dollars; null where an item's price is not listed."

@@ -17,6 +17,7 @@ from accounts.ownership import get_owned, owned_by
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, REPLAYED
 from api.identifiers import ANY_CASE_UUID
+from api.parameters import parameters_of
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.api.create_views import LOCATION, accept, estimate_of, query_of, upload_of
@@ -27,7 +28,7 @@ from batches.lifecycle.pause import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import tallies
-from batches.uploads import CSVParser, JSONLinesParser, JSONLParser, Upload
+from batches.uploads import PARSERS, Upload, UploadFormParser
 from videos.api.queries import owned_jobs, paginate
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import JobPage, PageQuery
@@ -40,13 +41,13 @@ class BatchViewSet(GenericViewSet[Batch]):
     serializer_class = wire.BatchView
     lookup_value_converter = ANY_CASE_UUID
     pagination_class = None
-    parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, CSVParser, JSONLinesParser, JSONLParser)
+    parser_classes: Any = (*api_settings.DEFAULT_PARSER_CLASSES, *PARSERS, UploadFormParser)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
-            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
         if self.action not in {"create", "estimate", None}:
             StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
@@ -115,7 +116,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     )
     def list(self, request: Request) -> Response:
         """Lists batches, newest first, by page or by cursor, without their jobs."""
-        query = PageQuery(data=request.query_params.dict())
+        query = PageQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         page = paginate(self.get_queryset(), query.validated_data)
         counted = tallies(batch.pk for batch in page.rows)
@@ -167,7 +168,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     @action(detail=True, methods=["get"])
     def jobs(self, request: Request, pk: str) -> Response:
         """Lists its jobs in the order of the items, by page or by cursor."""
-        query = wire.JobsQuery(data=request.query_params.dict())
+        query = wire.JobsQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         jobs = self._jobs(self.get_object())
         if "status" in query.validated_data:
@@ -231,7 +232,7 @@ class BatchViewSet(GenericViewSet[Batch]):
     @action(detail=True, methods=["get"])
     def manifest(self, request: Request, pk: str) -> StreamingHttpResponse:
         """One row for each job: the request, the status, the address of the file, the cost."""
-        query = wire.ManifestQuery(data=request.query_params.dict())
+        query = wire.ManifestQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         batch = self.get_object()
         kind = query.validated_data["type"]

@@ -67,7 +67,15 @@ BATCH_UPLOAD_MAX_SIZE = env.integer("BATCH_UPLOAD_MAX_SIZE", 10_000, least=1, mo
 UPLOADS = (
     (
         frozenset({"/api/v1/batches", "/api/v1/batches/estimate"}),
-        frozenset({"text/csv", "application/x-ndjson", "application/jsonl"}),
+        frozenset(
+            {
+                "text/csv",
+                "application/vnd.ms-excel",
+                "application/x-ndjson",
+                "application/jsonl",
+                "multipart/form-data",
+            }
+        ),
         "BATCH_UPLOAD_MAX_BYTES",
     ),
     (

@@ -9,7 +9,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import Error
 
-from api.bodies.limits import MAX_DRAIN_BYTES, body_limit
+from api.bodies.limits import MAX_DRAIN_BYTES, body_limit, larger_body
 from api.logs.access import log_request
 
 
@@ -109,9 +109,12 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
     def _judge(self) -> None:
         media_type = self.headers.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
         self._most = most = body_limit(self.command, self.path, media_type)
+        hint = larger_body(self.path, media_type)
         length: int = self.content_length
         if length > most:
-            self._refuse(PayloadTooLarge(f"The body has {length} bytes; at most {most} are taken."), length)
+            self._refuse(
+                PayloadTooLarge(f"The body has {length} bytes; at most {most} are taken{hint}."), length
+            )
 
     def _judge_chunks(self) -> None:
         """Refuses a body in chunks once it is too long, and discards some of what still comes."""

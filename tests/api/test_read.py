@@ -400,3 +400,55 @@ def test_an_id_in_capitals_is_the_same_id(api: Client, job: Job) -> None:
     answer = api.get(f"/api/videos/{str(job.pk).upper()}")
     assert answer.status_code != 404
     assert api.get(f"{URL}/{job.pk}0").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["?limit=1&limit=2", "?status=failed&status=pending", "?limit=1&limit=1"])
+def test_a_parameter_that_is_there_twice_is_refused(api: Client, address: str) -> None:
+    response = api.get(f"{URL}{address}")
+    assert response.status_code == 400
+    (problem_,) = problem(response)["details"]
+    assert problem_["field"] == address[1:].split("=")[0]
+    assert "more than once" in problem_["message"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/api/v1/batches?limit=1&limit=2", "/api/v1/usage?by=key&by=day"],
+)
+def test_nowhere_does_the_last_of_two_win(api: Client, address: str) -> None:
+    assert "more than once" in problem(api.get(address))["message"]
+
+
+def test_nor_in_the_address_of_an_upload(api: Client) -> None:
+    address = "/api/v1/batches?prompt=one&prompt=two"
+    response = api.generic("POST", address, "seed\n1\n", "text/csv")
+    assert response.status_code == 400
+    assert "more than once" in problem(response)["message"]
+
+
+def test_a_plus_that_was_not_escaped_is_one(api: Client, job: Job) -> None:
+    made = job.created_at.astimezone(timezone.get_fixed_timezone(120))
+    shown = made.replace(microsecond=0).isoformat()
+    assert shown.endswith("+02:00")
+    (found,) = get_raw(api, f"?createdAfter={shown}")
+    assert found["id"] == str(job.pk)
+    later = (made + timedelta(minutes=1)).isoformat()
+    assert get_raw(api, f"?createdAfter={later}") == []
+
+
+def get_raw(api: Client, address: str) -> Any:
+    response = api.get(f"{URL}{address}")
+    assert response.status_code == 200, response.content
+    return response.json()["data"]
+
+
+def test_a_seed_of_minus_one_is_a_random_one(api: Client, upstream: Upstream) -> None:
+    asked = {"prompt": "a boat", "seed": -1}
+    made = api.post(URL, asked, content_type="application/json").json()["data"]
+    assert made["adjustments"] == []
+    assert Job.objects.get(pk=made["jobId"]).seed is None
+    made = api.post(URL, asked | {"seed": 2**63 - 1}, content_type="application/json")
+    assert made.status_code == 201
+    body = {"defaults": {"seed": 7}, "videos": [{"prompt": "one"}, {"prompt": "two", "seed": -1}]}
+    assert api.post(f"{URL}/batch", body, content_type="application/json").status_code == 201
+    assert list(Job.objects.order_by("id").values_list("seed", flat=True)) == [None, 2**63 - 1, 7, None]

@@ -41,7 +41,7 @@ def test_a_manifest_has_a_row_for_each_job_whatever_became_of_it(
     assert (first["settledCost"], first["duration"], first["fileSize"]) == ("0.40", 1.0, job.file_size)
     assert (second["errorCode"], second["videoUrl"]) == ("moderation_blocked", None)
     assert (third["metadata"], third["ref"], third["completedAt"]) == ({"a": [1]}, "last", None)
-    as_csv = list(csv.DictReader(io.StringIO(read(api, batch.pk, "csv"))))
+    as_csv = list(csv.DictReader(io.StringIO(read(api, batch.pk, "csv").removeprefix("\ufeff"))))
     for of_csv, of_json in zip(as_csv, as_json, strict=True):
         assert list(of_csv) == list(of_json)
         for name, value in of_json.items():
@@ -55,7 +55,7 @@ def test_a_manifest_has_a_row_for_each_job_whatever_became_of_it(
 def test_a_spreadsheet_runs_no_cell_of_a_manifest(api: Client, make_batch: MakeBatch, text: str) -> None:
     batch = make_batch(1)
     Job.objects.update(prompt=text, ref=text)
-    (row,) = csv.DictReader(io.StringIO(read(api, batch.pk, "csv"), newline=""))
+    (row,) = csv.DictReader(io.StringIO(read(api, batch.pk, "csv").removeprefix("\ufeff"), newline=""))
     assert (row["prompt"], row["ref"]) == (f"'{text}", f"'{text}")
     # What is no spreadsheet gets it as it is.
     assert json.loads(read(api, batch.pk, "jsonl"))["prompt"] == text
@@ -79,3 +79,23 @@ def test_another_form_is_refused(api: Client, make_batch: MakeBatch, kind: str) 
     response = api.get(f"/api/v1/batches/{make_batch(1).pk}/manifest", {"type": kind})
     assert response.status_code == 400
     assert "csv, jsonl" in response.json()["error"]["message"]
+
+
+def test_a_spreadsheet_knows_that_a_manifest_is_utf8(api: Client, make_batch: MakeBatch) -> None:
+    batch = make_batch(1)
+    Job.objects.update(prompt="Ein Boot für Zoë")
+    content = api.get(f"/api/v1/batches/{batch.pk}/manifest?type=csv").getvalue()
+    assert content.startswith(b"\xef\xbb\xbfitem,")
+    assert content.count(b"\xef\xbb\xbf") == 1
+
+
+@pytest.mark.parametrize("text", ["=1+1", "-1", "'=1", "''+1", "'", "'a", "it's", "@", "a=1", "'\uff1d1"])
+def test_what_a_manifest_shows_comes_back_as_it_was(api: Client, make_batch: MakeBatch, text: str) -> None:
+    batch = make_batch(1)
+    Job.objects.update(prompt=text)
+    (row,) = csv.DictReader(io.StringIO(read(api, batch.pk, "csv").removeprefix("\ufeff"), newline=""))
+    body = io.StringIO()
+    csv.writer(body).writerows([["prompt"], [row["prompt"]]])
+    answer = api.generic("POST", "/api/v1/batches", body.getvalue(), "text/csv")
+    assert answer.status_code == 201, answer.content
+    assert Job.objects.latest("id").prompt == text

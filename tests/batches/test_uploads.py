@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.exceptions import ParseError
@@ -169,10 +170,139 @@ def test_a_row_is_bounded_over_all_its_lines(api: Client) -> None:
     assert "quote left open" in answer.json()["error"]["message"]
 
 
-def test_a_row_of_empty_cells_is_an_item_of_defaults(api: Client) -> None:
-    assert problems(upload(api, "prompt,seed\none,1\n,\n")) == [(3, "prompt")]
-    assert upload(api, "seed,duration\n1,\n,\n\n", query="?prompt=boat").status_code == 201
-    assert [job.seed for job in jobs()] == [1, None]
+@pytest.mark.parametrize("query", ["", "?prompt=boat"])
+def test_a_row_of_empty_cells_is_no_item_and_is_said(api: Client, query: str) -> None:
+    answer = upload(api, "prompt,seed\none,1\n,\n\n , \ntwo,2\n,\n", query=query)
+    assert answer.status_code == 201
+    assert answer.json()["data"]["skippedRows"] == 4
+    assert [job.prompt for job in jobs()] == ["one", "two"]
+    estimate = api.generic("POST", f"{URL}/estimate", "prompt,seed\none,1\n,\n", "text/csv").json()["data"]
+    assert (estimate["total"], estimate["skippedRows"]) == (1, 1)
+
+
+def test_a_file_of_blank_rows_has_no_items(api: Client) -> None:
+    assert problems(upload(api, "prompt,seed\n,\n,\n", query="?prompt=boat")) == [(None, "videos")]
+
+
+def test_csv_under_the_name_that_excel_has_for_it(api: Client) -> None:
+    assert upload(api, "prompt\nboat\n", "application/vnd.ms-excel").status_code == 201
+    for workbook in (b"PK\x03\x04 and so on", b"\xd0\xcf\x11\xe0 and so on"):
+        answer = upload(api, workbook, "application/vnd.ms-excel")
+        assert answer.status_code == 400
+        assert "save it as CSV" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "body"),
+    [
+        ("videos.csv", "text/csv", "prompt\nboat\n"),
+        ("VIDEOS.CSV", "application/octet-stream", "prompt\nboat\n"),
+        ("videos", "application/vnd.ms-excel", "prompt\nboat\n"),
+        ("videos.jsonl", "application/octet-stream", '{"prompt": "boat"}\n'),
+        ("videos", "application/x-ndjson", '{"prompt": "boat"}\n'),
+    ],
+)
+def test_a_file_of_a_form(api: Client, name: str, kind: str, body: str) -> None:
+    def send(key: str) -> Any:
+        file = SimpleUploadedFile(name, body.encode(), kind)
+        return api.post(f"{URL}?batchName=boats", {"file": file}, headers={"idempotency-key": key})
+
+    assert send("a").status_code == 201
+    assert send("a")["Idempotent-Replayed"] == "true"
+    assert Batch.objects.get().name == "boats"
+    assert [job.prompt for job in jobs()] == ["boat"]
+
+
+def test_a_form_that_is_not_certain_is_refused(api: Client) -> None:
+    def refused(**parts: Any) -> str:
+        answer = api.post(URL, parts)
+        assert answer.status_code == 400, answer.content
+        assert not Job.objects.exists()
+        return str(answer.json()["error"]["message"])
+
+    file = SimpleUploadedFile("videos.csv", b"prompt\nboat\n", "text/csv")
+    assert "one file" in refused(batchName="boats")
+    assert "one file" in refused(file=file, other=SimpleUploadedFile("b.csv", b"prompt\nboat\n"))
+    assert "parameter of the address" in refused(
+        file=SimpleUploadedFile("videos.csv", b"prompt\nboat\n"), batchName="boats"
+    )
+    assert "does not say what the file is" in refused(file=SimpleUploadedFile("videos", b"prompt\nboat\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "value"),
+    [
+        ("duration", "10s", 10),
+        ("duration", " 7.5 sec", 7.5),
+        ("duration", "8 seconds", 8),
+        ("resolution", "4K", "4k"),
+        ("resolution", "1080P", "1080p"),
+        ("aspectRatio", "16:09", "16:9"),
+        ("aspectRatio", "09:16", "9:16"),
+        ("aspectRatio", "9:16:00", "9:16"),
+        ("aspectRatio", " 1 : 1 ", "1:1"),
+        ("aspectRatio", "16x9", "16:9"),
+        ("style", "Calm", "calm"),
+        ("seed", "-1", None),
+    ],
+)
+def test_what_can_mean_one_thing_only_is_taken(api: Client, column: str, cell: str, value: object) -> None:
+    names = {"aspectRatio": "aspect_ratio"}
+    answer = upload(api, f"prompt,{column}\nboat,{cell}\n")
+    assert answer.status_code == 201, answer.content
+    assert getattr(jobs()[0], names.get(column, column)) == value
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("duration", "10m"), ("duration", "s"), ("duration", "ten"), ("duration", "1:30"),
+        ("resolution", "1920x1080"), ("resolution", "HD"), ("aspectRatio", "16:10"), ("aspectRatio", "wide"),
+        ("aspectRatio", "16:09:30"), ("seed", "-2"), ("seed", "1.5"),
+    ],
+)  # fmt: skip
+def test_what_can_mean_several_things_is_refused(api: Client, column: str, cell: str) -> None:
+    assert problems(upload(api, f"prompt,{column}\nboat,{cell}\n")) == [(2, column)]
+
+
+def test_blanks_around_a_quote_are_none_of_the_cell(api: Client) -> None:
+    body = 'prompt, ref ,duration\n "A boat, at dusk" ,"a"\t, 8\n"two\nlines" , "b","4"  \n  plain , c ,4\n'
+    answer = upload(api, body)
+    assert answer.status_code == 201, answer.content
+    found = [(job.prompt, job.ref, job.duration) for job in jobs()]
+    assert found == [("A boat, at dusk", "a", 8), ("two\nlines", "b", 4), ("plain", "c", 4)]
+
+
+@pytest.mark.parametrize("row", ['"a" "b",1', '"a"b,1', '"a,1', '"a" x,1'])
+def test_quotes_that_are_wrong_are_still_refused(api: Client, row: str) -> None:
+    answer = upload(api, f"prompt,seed\n{row}\n")
+    assert answer.status_code == 400
+    assert "not CSV" in answer.json()["error"]["message"]
+
+
+def test_all_that_is_wrong_with_a_header_is_said_at_once_with_hints(api: Client) -> None:
+    answer = upload(api, "Prompt,aspect_ratio,duraton,colour,seed,seed\nboat,16:9,8,red,1,1\n")
+    assert answer.status_code == 400
+    told = [each["message"] for each in answer.json()["error"]["details"]]
+    assert "is prompt meant?" in told[0]
+    assert "is aspectRatio meant?" in told[1]
+    assert "is duration meant?" in told[2]
+    assert told[3].startswith("There is no column 'colour'. There are prompt,")
+    assert "'seed' is there more than once" in told[4]
+    assert told[5].startswith("There is no column prompt;")
+
+
+def test_a_body_that_is_too_long_says_which_limit_it_met(api: Client, settings: Settings) -> None:
+    settings.BATCH_UPLOAD_MAX_BYTES, settings.REQUEST_BODY_MAX_BYTES = 60, 50
+    answer = upload(api, "prompt\n" + "boat\n" * 20, "text/plain")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "payload_too_large")
+    assert "50 are taken of this type, and 60 as" in answer.json()["error"]["message"]
+    assert "text/csv" in answer.json()["error"]["message"]
+    answer = upload(api, "prompt\n" + "boat\n" * 20)
+    assert "60 are taken." in answer.json()["error"]["message"]
+    many = json.dumps({"videos": [{"prompt": "boat"}] * 9})
+    answer = api.post("/api/v1/videos/batch", many, content_type="application/json")
+    assert "as a file to /api/v1/batches" in answer.json()["error"]["message"]
 
 
 def test_of_one_bad_line_only_its_first_problems_are_said(api: Client) -> None:
@@ -216,7 +346,7 @@ def test_an_upload_may_be_larger_than_other_bodies_and_is_bounded(api: Client, s
     assert api.generic("GET", URL, "x" * 80, "text/csv").status_code == 413
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
 def test_another_kind_of_body_is_415_and_says_where_to_go(api: Client, kind: str) -> None:
     answer = upload(api, '{"videos": []}', kind)
     assert answer.status_code == 415

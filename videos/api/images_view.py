@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from api.bodies.form import FormParser
 from api.fields import StrictSerializer
 from api.moments import written
+from api.parameters import parameters_of
 from api.requests import StrictJSONParser
 from videos.api.examples import answer
 from videos.api.serializers.picture_field import NewPictureField, PictureFileField
@@ -118,7 +119,7 @@ class ImagesView(APIView):
 
         It is removed if no job has named it for a day.
         """
-        StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
         is_json = "url" in request.data or (request.content_type or "").startswith("application/json")
         serializer = (ImageAddress if is_json else ImageForm)(data=request.data)
         serializer.is_valid(raise_exception=True)

@@ -13,6 +13,7 @@ from accounts.budgets.reservations import remaining
 from accounts.keys.authentication import key_of
 from accounts.models import User
 from api.fields import StrictSerializer
+from api.parameters import parameters_of
 from upstreams.offer import pricing
 from videos.api.examples import USAGE
 from videos.api.serializers.create import BudgetLeft
@@ -92,7 +93,7 @@ class UsageView(APIView):
     )
     def get(self, request: Request) -> Response:
         """Jobs and dollars by day, key, model and status, and what the budgets have left."""
-        query = UsageQuery(data=request.query_params.dict())
+        query = UsageQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         owner: User = request.user  # type: ignore[assignment]

@@ -20,6 +20,7 @@ from api.bodies.form import FormParser
 from api.fields import StrictSerializer
 from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.identifiers import ANY_CASE_UUID
+from api.parameters import parameters_of
 from api.requests import StrictJSONParser
 from upstreams import registry
 from upstreams.offer import pricing
@@ -67,7 +68,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action not in {"list", "content"}:
-            StrictSerializer(data=request.query_params.dict()).is_valid(raise_exception=True)
+            StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
         if self.action not in {"create", "estimate", None}:
             StrictSerializer(data=request.data).is_valid(raise_exception=True)
 
@@ -147,7 +148,7 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     def list(self, request: Request) -> Response:
         """Lists jobs, newest first, by page or by cursor."""
-        query = ListQuery(data=request.query_params.dict())
+        query = ListQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         page = paginate(filtered(self.get_queryset(), query.validated_data), query.validated_data)
         jobs = self.get_serializer(page.rows, many=True).data
@@ -255,6 +256,6 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=True, methods=["get"])
     def content(self, request: Request, pk: str) -> Response | FileResponse:
         """The file; 400 `job_not_completed` before the job is completed."""
-        query = ContentQuery(data=request.query_params.dict())
+        query = ContentQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         return file_of(self.get_object(), query.validated_data["variant"])

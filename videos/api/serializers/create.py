@@ -1,7 +1,7 @@
 """The strict request to create a video, and its answer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rest_framework import serializers
 
@@ -28,6 +28,9 @@ from videos.references.asked import WIRE, GivenPicture
 from videos.references.images import Fit
 from videos.states import JobStatus
 
+# What other services take for no seed.
+RANDOM_SEED: Final = -1
+
 
 class CreateVideo(StrictSerializer):
     """The request to create one video."""
@@ -44,7 +47,9 @@ class CreateVideo(StrictSerializer):
     resolution = StrictChoiceField(choices=list(RESOLUTIONS), required=False)
     aspectRatio = StrictChoiceField(source="aspect_ratio", choices=list(ASPECT_RATIOS), required=False)
     fps = StrictIntegerField(min_value=24, max_value=60, required=False, help_text="Frames per second.")
-    seed = StrictIntegerField(min_value=0, max_value=2**32 - 1, required=False)
+    seed = StrictIntegerField(
+        min_value=RANDOM_SEED, max_value=2**63 - 1, required=False, help_text="-1, or none: a random one."
+    )
     audio = StrictBooleanField(required=False, help_text="Whether the video has sound.")
     extra = JSONObjectField(
         required=False,
@@ -84,6 +89,8 @@ class CreateVideo(StrictSerializer):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("seed") == RANDOM_SEED:
+            del attrs["seed"]
         # Of some models such a render fails after it was accepted.
         if "last_frame" in attrs and "input_reference" not in attrs:
             raise serializers.ValidationError({"lastFrame": "Give an inputReference as well."})
