@@ -44,7 +44,10 @@ def _own_connection() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        raise CheckFailed("the database does not answer") from error
+        # In the words of libpq, by which it says what kind of server it has not found.
+        is_standby = "read-only" in str(error) or "takes no writes" in str(error)
+        said = "the database takes no writes" if is_standby else "the database does not answer"
+        raise CheckFailed(said) from error
     finally:
         connections[DEFAULT_DB_ALIAS].close()
         connections[DEFAULT_DB_ALIAS] = before

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
@@ -17,6 +17,8 @@ from accounts.models import User
 from config.databases import timeouts
 from config.databases.postgresql.base import DatabaseWrapper
 from config.databases.sqlite3.base import DatabaseWrapper as SQLiteWrapper
+from health import checks
+from health.readiness.probe import CheckFailed
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Job
@@ -255,6 +257,61 @@ class TestHeldUp:
         assert int(response["Retry-After"]) > 0
         holder.rollback()
         assert api.delete(f"/api/v1/videos/{job.pk}").status_code == 200
+
+
+class TestReadOnly:
+    """As after a failover: the server that was asked has become a standby."""
+
+    pytestmark = postgres
+
+    @pytest.fixture
+    def demoted(self, connect: Callable[..., DatabaseWrapper]) -> Iterator[Callable[[bool], None]]:
+        """Makes the database of the tests take no writes over new connections, or take them again."""
+        operator = connect(by_line=False)
+        name = connection.settings_dict["NAME"]
+
+        def demote(is_demoted: bool) -> None:
+            ask(operator, f'ALTER DATABASE "{name}" SET default_transaction_read_only = {is_demoted}')
+
+        ask(operator, "SET default_transaction_read_only = off")
+        yield demote
+        demote(False)
+
+    def test_a_connection_that_takes_no_writes_any_more_is_given_up(
+        self, api: Client, upstream: Upstream
+    ) -> None:
+        ask_for = {"path": "/api/v1/videos", "data": {"prompt": "a boat"}, "content_type": "application/json"}
+        assert api.post(**ask_for).status_code == 201
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = on")
+        response = api.post(**ask_for)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "database_unavailable")
+        assert int(response["Retry-After"]) > 0
+        # The next one has a new connection.
+        connection.close_if_unusable_or_obsolete()
+        assert api.post(**ask_for).status_code == 201
+
+    def test_within_a_transaction_as_well(self, owner: User) -> None:
+        with pytest.raises(OperationalError), transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET default_transaction_read_only = on")
+                cursor.execute("SET transaction_read_only = on")
+            User.objects.create_user("bob")
+        connection.close_if_unusable_or_obsolete()
+        assert User.objects.create_user("bob").pk
+
+    def test_a_server_that_takes_no_writes_is_as_one_that_is_away(
+        self, api: Client, upstream: Upstream, demoted: Callable[[bool], None]
+    ) -> None:
+        connection.close()
+        demoted(True)
+        response = api.get("/api/v1/videos")
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "database_unavailable")
+        with pytest.raises(CheckFailed, match="takes no writes"):
+            checks.repository()
+        demoted(False)
+        assert api.get("/api/v1/videos").status_code == 200
+        assert checks.repository()
 
 
 @pytest.mark.django_db

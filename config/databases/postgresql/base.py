@@ -49,6 +49,10 @@ class BoundedConnection(psycopg.Connection[Any]):
             # transaction, so that others need not wait for its locks.
             self.pgconn.finish()
             raise psycopg.OperationalError(str(error)) from error
+        except errors.ReadOnlySqlTransaction as error:
+            # After a failover this server may never take a write again; another one does.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"The database takes no writes: {error}") from error
         gate.answered()
         return found
 
@@ -104,6 +108,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
+            # A standby is no database for us: it would answer reads and refuse each write.
+            "target_session_attrs": "read-write",
             **params,
         }
 
