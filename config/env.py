@@ -8,7 +8,7 @@ import base64
 import os
 import stat
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -129,6 +129,45 @@ def url_with_password(name: str, password_name: str, *, schemes: Sequence[str]) 
         raise ImproperlyConfigured(f"{name} has a password, and {password_name} is set. Set one of them.")
     user, _, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
+
+
+def postgresql(name: str, password_name: str) -> dict[str, Any]:
+    """The connection that an address of libpq's names, as Django has it: with a host or several, or the
+    folder of a socket, and any parameter of libpq's. Empty if unset. An error does not quote the address.
+    """
+    value, password = text(name), text(password_name)
+    if not value:
+        if password:
+            raise ImproperlyConfigured(f"{password_name} is set and {name} is not.")
+        return {}
+    # Not above: some processes read settings and need no database.
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts: dict[str, Any] = (
+            conninfo_to_dict(value) if value.startswith(("postgres://", "postgresql://")) else {}
+        )
+    except psycopg.Error:
+        parts = {}
+    host, port = str(parts.pop("host", "")), str(parts.pop("port", ""))
+    database = parts.pop("dbname", "")
+    # A password that is not percent-encoded may look like one of these.
+    if not database or "@" in host or (not port.replace(",", "").isdigit() and port):
+        raise ImproperlyConfigured(
+            f"{name} must look like postgresql://user:password@host:5432/name. A port is a number. "
+            "A password is percent-encoded, and so is the folder of a socket in the place of the host."
+        )
+    if password and "password" in parts:
+        raise ImproperlyConfigured(f"{name} has a password, and {password_name} is set. Set one of them.")
+    return {
+        "NAME": database,
+        "USER": parts.pop("user", ""),
+        "PASSWORD": password or parts.pop("password", ""),
+        "HOST": host,
+        "PORT": port,
+        "OPTIONS": parts,
+    }
 
 
 def words(name: str) -> list[str]:

@@ -1,9 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-import environ
 import pytest
 import redis
 from django.core.exceptions import ImproperlyConfigured
@@ -166,17 +164,16 @@ def test_an_address_takes_its_password_from_another_variable(
 
     def read(address: str) -> str:
         monkeypatch.setenv("X", address)
-        return env.url_with_password("X", "PW", schemes=("postgres", "redis"))
+        return env.url_with_password("X", "PW", schemes=("redis",))
 
-    found = read("postgres://ada@Database:5433/name")
-    assert unquote(urlsplit(found).password or "") == PASSWORD
-    assert environ.Env.db_url_config(found) == {
-        "ENGINE": "django.db.backends.postgresql",
+    monkeypatch.setenv("X", "postgres://ada@Database:5433/name")
+    assert env.postgresql("X", "PW") == {
         "NAME": "name",
         "USER": "ada",
         "PASSWORD": PASSWORD,
-        "HOST": "database",
-        "PORT": 5433,
+        "HOST": "Database",
+        "PORT": "5433",
+        "OPTIONS": {},
     }
     # Both of those that use the broker's address read it.
     found = read("redis://cache:6379/2")
@@ -197,3 +194,54 @@ def test_a_password_without_a_place_is_refused(
     with pytest.raises(ImproperlyConfigured, match=told) as refused:
         env.url_with_password("X", "PW", schemes=("redis",))
     assert "hunter" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("postgresql://%2Frun%2FPostgreSQL/name", ("/run/PostgreSQL", "", {})),
+        ("postgresql:///name?host=/run/postgresql", ("/run/postgresql", "", {})),
+        ("postgresql:///name", ("", "", {})),
+        ("postgres://one:5432,two:5433/name", ("one,two", "5432,5433", {})),
+        (
+            "postgres://one/name?sslmode=require&application_name=x",
+            ("one", "", {"sslmode": "require", "application_name": "x"}),
+        ),
+        ("postgres://[::1]:5432/name", ("::1", "5432", {})),
+    ],
+)
+def test_a_database_is_named_in_all_ways_that_libpq_knows(
+    monkeypatch: pytest.MonkeyPatch, address: str, place: tuple[str, str, dict[str, str]]
+) -> None:
+    monkeypatch.setenv("X", address)
+    found = env.postgresql("X", "PW")
+    assert (found["NAME"], found["HOST"], found["PORT"], found["OPTIONS"]) == ("name", *place)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mysql://hunter2@host/name", "postgres://user:hunter2@host", "postgres://user:hunt/er2@host/name",
+        "postgres://user:hunter@2@host/name", "postgres://host:hunter2/name", "hunter2", "postgres://[hunter2/name",
+        "postgres://host/name?hunter2=1",
+    ],
+)  # fmt: skip
+def test_an_address_of_no_database_is_refused_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("X", address)
+    with pytest.raises(ImproperlyConfigured, match="X must look like") as refused:
+        env.postgresql("X", "PW")
+    assert "hunt" not in str(refused.value)
+
+
+def test_a_password_of_a_database_stands_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", "postgres://user:hunter3@host/name")
+    assert env.postgresql("X", "PW")["PASSWORD"] == "hunter3"
+    monkeypatch.setenv("PW", "hunter2")
+    with pytest.raises(ImproperlyConfigured, match="X has a password") as refused:
+        env.postgresql("X", "PW")
+    assert "hunter" not in str(refused.value)
+    monkeypatch.setenv("X", "")
+    with pytest.raises(ImproperlyConfigured, match="PW is set and X is not"):
+        env.postgresql("X", "PW")

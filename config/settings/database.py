@@ -1,7 +1,5 @@
 """PostgreSQL, or SQLite beside the code."""
 
-import environ
-
 from config import env
 from config.settings.service import VAR_DIR
 
@@ -12,11 +10,11 @@ DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
 DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
 # PostgreSQL ends the transaction of a process that is frozen in it after so many seconds.
 DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
-_DATABASE_URL = env.url_with_password("DATABASE_URL", "DATABASE_PASSWORD", schemes=("postgres", "postgresql"))
-if _DATABASE_URL:
+_POSTGRESQL = env.postgresql("DATABASE_URL", "DATABASE_PASSWORD")
+if _POSTGRESQL:
     DATABASES = {
         "default": {
-            **environ.Env.db_url_config(_DATABASE_URL),
+            **_POSTGRESQL,
             "ENGINE": "config.databases.postgresql",
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
