@@ -159,7 +159,7 @@ def test_with_a_secret_it_must_be_signed(job: Job, unanswered: str, sora: Script
         {},
         signed(body, secret="guessed"),
         signed(body, age=301),
-        signed(body, age=-301),
+        signed(body, age=-400),
         signed(body + b" "),
         {"X-OpenRouter-Signature": "t=now,v1="},
         {"X-OpenRouter-Signature": "v1=" + "0" * 64},
