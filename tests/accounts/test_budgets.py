@@ -551,3 +551,65 @@ def test_a_budget_for_ten_videos_is_one_for_ten_under_concurrency(
     assert statuses.count(201) == Job.objects.count() == 10
     assert counted(owner) == (Decimal("4.00"), 0)
     agree()
+
+
+def test_what_is_left_is_shown_of_each_budget_by_its_own_counter(owner: User, key: ApiKey) -> None:
+    other_key = ApiKey.issue(owner, "another")[0]
+    stranger = User.objects.create_user("bob")
+    limit(owner, "10", "day")
+    limit(owner, "100", "month")
+    limit(owner, "5", "day", key)
+    limit(owner, "7", "day", other_key)
+    limit(stranger, "3", "day")
+    # Each counter has another sum.
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    Spending.objects.create(owner=owner, period="day", starts_on=yesterday, reserved=11, settled=22)
+    Spending.objects.create(owner=stranger, period="day", starts_on=yesterday, reserved=33)
+    reserve(owner, key, Decimal("1.00"))
+    settle(reserve(owner, key, Decimal("0.50")), Decimal("0.25"))
+    reserve(owner, other_key, Decimal("2.00"))
+    reserve(stranger, None, Decimal("3.00"))
+    Spending.objects.filter(owner=owner, period="month", api_key=None).update(settled=900_000)
+    shown = [
+        (each["scope"], each["period"], each["limit"], each["reserved"], each["settled"], each["left"])
+        for each in reservations.remaining(owner, key)
+    ]
+    assert shown == [
+        ("owner", "day", "10.00", "3.00", "0.25", "6.75"),
+        ("owner", "month", "100.00", "3.00", "90.00", "7.00"),
+        ("key", "day", "5.00", "1.00", "0.25", "3.75"),
+    ]
+    assert [each["scope"] for each in reservations.remaining(owner, None)] == ["owner", "owner"]
+    assert reservations.remaining(stranger, None)[0]["left"] == "0.00"
+
+
+@pytest.mark.parametrize(("of_key", "whose"), [(True, "this API key"), (False, "this account")])
+def test_who_is_over_which_budget_is_said(owner: User, key: ApiKey, of_key: bool, whose: str) -> None:
+    limit(owner, "0.50", "month", key if of_key else None)
+    with pytest.raises(BudgetExceeded) as refused:
+        reserve(owner, key, Decimal("0.60"))
+    details = refused.value.extra
+    assert whose in str(refused.value.detail)
+    assert (details["scope"], details["period"], details["limit"]) == (
+        "key" if of_key else "owner",
+        "month",
+        "0.50",
+    )
+    assert (details["left"], details["price"]) == ("0.50", "0.60")
+    first = datetime.now(UTC).date().replace(day=1)
+    renews = datetime.fromisoformat(details["renewsAt"]).date()
+    assert renews == (first + timedelta(days=31)).replace(day=1)
+
+
+def test_what_is_charged_counts_for_its_key(owner: User, key: ApiKey) -> None:
+    limit(owner, "1", key=key)
+    charged = charge(owner, key, ONE)
+    charged.refresh_from_db()
+    assert (charged.api_key, charged.state) == (key, "settled")
+    assert counted(owner, key) == (0, ONE)
+    agree()
+
+
+@pytest.mark.parametrize(("amount", "units"), [("0.00005", 1), ("0.00004", 0), ("0.00015", 2), ("1", 10_000)])
+def test_a_half_unit_is_a_whole_one(amount: str, units: int) -> None:
+    assert reservations._units(Decimal(amount)) == units
