@@ -1,9 +1,12 @@
 """Celery tasks of jobs. If one is lost, doubled or late, only the delay changes."""
 
+import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
-from celery import shared_task
+from celery import Task, shared_task
+from django.conf import settings
 
 from upstreams import registry
 from upstreams.registry import Upstream
@@ -21,9 +24,31 @@ from videos.references.sweep import sweep_references
 _MAX_SUBMITS = 50
 
 
-@shared_task(name="videos.dispatch")
-def dispatch(**_: Any) -> None:
-    """Finds what is due and hands it out."""
+class _Spacing:
+    """At least half an interval of beat's, by this machine's own clock, lies between two dispatches."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether the last one is long enough ago; then the next one begins now."""
+        now = time.monotonic()
+        with self._lock:
+            if self._last is not None and now - self._last < settings.DISPATCH_SECONDS / 2:
+                return False
+            self._last = now
+            return True
+
+
+_spacing = _Spacing()
+
+
+@shared_task(name="videos.dispatch", bind=True)
+def dispatch(self: "Task[Any, Any]", /, **_: Any) -> None:
+    """Finds what is due and hands it out. Of messages that have piled up, this process carries out one."""
+    if not self.request.called_directly and not _spacing.is_over():
+        return
     for work in dispatching.all_due_work():
         publish(work.task, **work.arguments)
 

@@ -58,28 +58,24 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Reopening the database connection for each task costs a factor of four.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "videos.queue.celery_pulse:PulsedScheduler"
+# How old a message may be when a worker takes it, by the clocks of two machines, which may differ by as much.
+# It bounds what waits in the broker while no worker runs.
+MESSAGE_SECONDS = 600
+_FRESH = {"expires": MESSAGE_SECONDS}
 DISPATCH_SECONDS = env.number("DISPATCH_SECONDS", 1.0, least=0.1, most=60)
 CELERY_BEAT_SCHEDULE = {
-    # A dispatch that no worker took before the next ones came is worth nothing.
-    "dispatch": {
-        "task": "videos.dispatch",
-        "schedule": DISPATCH_SECONDS,
-        "options": {"expires": 5 * DISPATCH_SECONDS},
-    },
+    # Of those that have waited together, a worker carries out one (videos.tasks.dispatch).
+    "dispatch": {"task": "videos.dispatch", "schedule": DISPATCH_SECONDS, "options": _FRESH},
     # The worker that ends the last job finishes a batch; this finds what a crash at that moment left.
-    "batches": {
-        "task": "batches.sweep",
-        "schedule": 5 * DISPATCH_SECONDS,
-        "options": {"expires": 25 * DISPATCH_SECONDS},
-    },
+    "batches": {"task": "batches.sweep", "schedule": 5 * DISPATCH_SECONDS, "options": _FRESH},
     # What shows that messages are published and tasks done; /ready misses it after ten seconds.
-    "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": {"expires": 9.0}},
+    "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": _FRESH},
     # Asks the upstream whether it answers, if nobody has called it for a while.
-    "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": {"expires": 3.0}},
+    "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": _FRESH},
     # Each call looks at a part of the folder (videos.references.sweep).
-    "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": {"expires": 300.0}},
+    "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
     # The figures of /metrics; the task itself keeps to its share of time.
-    "measure": {"task": "health.measure", "schedule": 2.0, "options": {"expires": 6.0}},
+    "measure": {"task": "health.measure", "schedule": 2.0, "options": _FRESH},
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
 WAKE_MESSAGES_ENABLED = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))

@@ -147,3 +147,22 @@ def test_every_worker_and_beat_reports() -> None:
     assert settings.CELERY_BEAT_SCHEDULER == "videos.queue.celery_pulse:PulsedScheduler"
     every = settings.CELERY_BEAT_SCHEDULE["heartbeat"]["schedule"]
     assert timedelta(seconds=3 * every) < STALE_AFTER
+
+
+def test_a_clock_that_is_off_is_said_once_and_when_it_is_right_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    role = Heartbeat.Role.WORKER
+    caplog.set_level("INFO", logger="videos.queue.heartbeats")
+    record(role, worked=True)
+    assert caplog.text == ""
+    for _ in range(3):
+        with shifted(timedelta(seconds=-90)):
+            record(role, worked=True)
+    assert caplog.text.count("90 s ahead of the database's") == 1
+    record(role, worked=True)
+    assert caplog.text.count("agrees with the database's again") == 1
+    with shifted(timedelta(seconds=90)):
+        record(role, worked=True)
+    assert "90 s behind the database's" in caplog.text
+    record(role, worked=True)

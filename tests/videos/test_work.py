@@ -124,3 +124,32 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     assert periodic.due() == {}
     now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]
     assert set(periodic.due()) == others - {"videos.sweep_references"}
+
+
+def test_a_message_survives_clocks_that_are_minutes_apart(settings: Settings) -> None:
+    schedule = settings.CELERY_BEAT_SCHEDULE.values()
+    assert {entry["options"]["expires"] for entry in schedule} == {settings.MESSAGE_SECONDS}
+    assert settings.MESSAGE_SECONDS >= 600
+
+
+def test_of_dispatches_that_have_piled_up_one_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    done: list[int] = []
+    monkeypatch.setattr(tasks.dispatching, "all_due_work", lambda: done.append(1) or [])
+    now = [1000.0]
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(tasks, "_spacing", tasks._Spacing())
+
+    def arrive() -> None:
+        tasks.dispatch.apply()
+
+    for _ in range(5):
+        arrive()
+    assert len(done) == 1
+    now[0] += settings.DISPATCH_SECONDS
+    arrive()
+    assert len(done) == 2
+    # Who calls it, wants it done.
+    tasks.dispatch()
+    assert len(done) == 3

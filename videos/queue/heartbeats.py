@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import DatabaseError, connections
@@ -16,6 +16,8 @@ from videos.models import Heartbeat
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS: Final = 3.0
+# A clock that is off by more is said to be. Messages of beat bear ten minutes (MESSAGE_SECONDS).
+_OFFSET_SECONDS: Final = 5.0
 # Three in a row are missing.
 STALE_AFTER: Final = timedelta(seconds=10)
 WORKERS: Final = (Heartbeat.Role.WORKER, Heartbeat.Role.WORK)
@@ -24,6 +26,7 @@ WORKERS: Final = (Heartbeat.Role.WORKER, Heartbeat.Role.WORK)
 def record(role: Heartbeat.Role, *, worked: bool) -> None:
     """Records that a process of this role runs now; `worked`: that it has just done its work."""
     now = database_now()
+    _compare_clocks(role, now)
     changes: dict[str, object] = {"alive_at": now}
     if worked:
         unbroken = When(worked_at__gte=now - STALE_AFTER, then=F("working_since"))
@@ -31,6 +34,23 @@ def record(role: Heartbeat.Role, *, worked: bool) -> None:
     if not Heartbeat.objects.filter(role=role).update(**changes):
         first = {"alive_at": now} | ({"worked_at": now, "working_since": now} if worked else {})
         Heartbeat.objects.get_or_create(role=role, defaults=first)
+
+
+_off: dict[Heartbeat.Role, bool] = {}
+
+
+def _compare_clocks(role: Heartbeat.Role, now: datetime) -> None:
+    """Says so, once, if the clock of this machine and that of the database have drifted apart."""
+    offset = (datetime.now(UTC) - now).total_seconds()
+    is_off = abs(offset) > _OFFSET_SECONDS
+    if is_off and not _off.get(role):
+        ahead = f"{abs(offset):.0f} s {'ahead of' if offset > 0 else 'behind'}"
+        logger.warning(
+            "The clock of this %s is %s the database's. Work goes on; set the clocks by NTP.", role, ahead
+        )
+    elif not is_off and _off.get(role):
+        logger.info("The clock of this %s agrees with the database's again.", role)
+    _off[role] = is_off
 
 
 def clock_and_last_work(provider: Provider) -> tuple[datetime, datetime | None]:

@@ -14,8 +14,6 @@ from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
-# Long before this, a dispatch has found the same work.
-_STALE_AFTER_SECONDS = 30
 # After a broker that does not answer.
 _SILENT_SECONDS = 10.0
 _silent_until = 0.0
@@ -33,7 +31,7 @@ def publish(task: str, **kwargs: Any) -> None:
     if not settings.WAKE_MESSAGES_ENABLED or time.monotonic() < _silent_until:
         return
     try:
-        current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=_STALE_AFTER_SECONDS, retry=False)
+        current_app.send_task(f"videos.{task}", kwargs=kwargs, expires=settings.MESSAGE_SECONDS, retry=False)
     except (OperationalError, RedisError, OSError) as error:
         # Each try may take seconds, and the dispatch comes anyway.
         _silent_until = time.monotonic() + _SILENT_SECONDS
