@@ -1,5 +1,6 @@
 """Take One as its users run it, with an upstream of our choice and short waits."""
 
+import io
 import re
 import subprocess
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import requests
 
 from tests import runtime
@@ -56,7 +58,7 @@ class TakeOne:
         self.relay = Relay(relayed, self.server.port)
         self.settings = _BRISK | {
             "TAKEONE_VAR": str(self.folder),
-            "SORA_BASE_URL": f"http://127.0.0.1:{relayed}/v1",
+            "SORA_BASE_URL": f"http://127.0.0.1:{relayed}{self.server.path}",
             "SORA_DIALECT": self.server.dialect,
             "SORA_MODEL": self.model or self.server.model,
         }
@@ -114,6 +116,13 @@ class TakeOne:
     def content(self, job: str) -> bytes:
         """The video's file."""
         return self.caller.get(f"{self.caller.address}/api/v1/videos/{job}/content").content
+
+    def frames(self, job: str) -> int:
+        """How many pictures the video's file has; fails if it has none."""
+        with av.open(io.BytesIO(self.content(job)), "r") as container:
+            found = len(list(container.decode(video=0)))
+        assert found > 0, "the file has no picture"
+        return found
 
     def command(self, *arguments: str) -> str:
         """What `manage.py` with these arguments prints."""
