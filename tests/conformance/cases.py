@@ -14,6 +14,8 @@ from upstreams.client.dialects import DIALECTS
 # For each dialect, what a server with no such model, or no picture, says.
 REFUSALS: Final = {
     "litellm": "Invalid model name",
+    # The words of aimock.
+    "openrouter": "No fixture matched",
     "sglang": "requires an",
     "vllm-omni": "Model mismatch",
 }

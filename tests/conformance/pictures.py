@@ -26,7 +26,7 @@ def picture(trial: Trial) -> str:
     """A picture is uploaded and asked for in the size of the video. The server must get it in that size."""
     prompt = "A heron wakes"
     with trial.taking_pictures() as takeone:
-        kept = _uploaded(takeone)
+        kept = uploaded(takeone)
         job = takeone.caller.ask_for(prompt, inputReference=kept, imageFit="crop", **_SHAPE)
         takeone.caller.follow(job, within=60)
         frames = takeone.frames(job)
@@ -45,14 +45,15 @@ def _refused(trial: Trial) -> str:
     if words is None:
         return ""
     prompt = "A heron sleeps"
-    job = trial.takeone.caller.ask_for(prompt, inputReference=_uploaded(trial.takeone), **_SHAPE)
+    job = trial.takeone.caller.ask_for(prompt, inputReference=uploaded(trial.takeone), **_SHAPE)
     error = trial.takeone.ends(job, "failed", within=30)["error"]
     assert words in str(error), f"not the server's words: {error}"
     assert trial.server.paid(prompt) == 0, "it was paid"
     return f'one that it refuses: "{words}", paid 0 times'
 
 
-def _uploaded(takeone: TakeOne) -> str:
+def uploaded(takeone: TakeOne) -> str:
+    """The id of a square picture that was uploaded."""
     data = io.BytesIO()
     Image.new("RGB", (_SIDE, _SIDE), _COLOUR).save(data, "PNG")
     answer = requests.post(

@@ -73,9 +73,16 @@ class Server:
         counted = Counter(entry["prompt"] for entry in self.entries())
         return [prompt for prompt, times in counted.items() if times > 1]
 
-    def _run(self, arguments: list[str], settings: dict[str, str], health: str, folder: Path) -> None:
+    def _run(
+        self,
+        arguments: list[str],
+        settings: dict[str, str],
+        health: str,
+        folder: Path,
+        interpreter: str = "",
+    ) -> None:
         output = self.folder / f"{self.name}-{time.time_ns()}.log"
-        interpreter = str(installed(self.name))
+        interpreter = interpreter or str(installed(self.name))
         self.program = program = Program(arguments, settings, output, folder, interpreter)
         address = f"http://127.0.0.1:{self.port}{health}"
         eventually(

@@ -22,10 +22,10 @@ _RENDER_SECONDS = 3
 
 @dataclass(kw_only=True)
 class Simulator:
-    """The simulator; its ledger says what was paid. `profile` is the server that it answers like."""
+    """The simulator; its ledger says what was paid. `options` are more of its own."""
 
     folder: Path
-    profile: str = "openai"
+    options: tuple[str, ...] = ()
     program: Program | None = None
     url: str = ""
 
@@ -34,7 +34,7 @@ class Simulator:
         ready = self.folder / "simulator.url"
         command = ["-m", "simulator", "--port", str(free_port()), "--tiny", "--ready-file", str(ready)]
         command += ["--render-seconds", str(_RENDER_SECONDS), "--state", str(self.folder / "state.sqlite3")]
-        command += ["--profile", self.profile]
+        command += self.options
         self.program = program = Program(command, {}, self.folder / "simulator.log", ROOT)
         eventually(lambda: program.running() and ready.exists(), "the simulator", within=START_SECONDS)
         self.url = ready.read_text().strip()

@@ -80,10 +80,9 @@ class Trial:
 
 
 @contextmanager
-def trial_of(name: str, folder: Path) -> Iterator[Trial]:
-    """A running server with a Take One in front of it; both are ended."""
+def trial_of(server: Server, folder: Path) -> Iterator[Trial]:
+    """This server and a Take One in front of it, both running; they are ended."""
     with ExitStack() as stack:
-        server = SERVERS[name](folder)
         stack.callback(server.end)
         server.start()
         takeone = TakeOne(server, folder / "takeone")
