@@ -1,6 +1,6 @@
 """OpenRouter's `/api/v1/videos`, served here below `/v1`.
 
-Written from its SDK 1.3.84 and from published answers; it was not tried.
+Written from its SDK 1.3.84, which takes its answers, and from published ones; OpenRouter was not tried.
 Where its behaviour is unknown, the stricter is chosen: unknown fields are refused, an unknown model is 404,
 content is 409 until it is there and 410 once it has expired.
 """

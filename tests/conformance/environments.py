@@ -21,7 +21,7 @@ LOCKS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "openrouter-sdk": (("conformance-openrouter-sdk.txt",),),
 }
 # The package whose version is the server's, if it has another name.
-_PACKAGES: Final = {"openrouter-sdk": "openrouter"}
+PACKAGES: Final = {"openrouter-sdk": "openrouter"}
 
 
 class NotInstalled(Exception):
@@ -61,7 +61,7 @@ def installing(folder: Path, made_of: bytes) -> Iterator[bool]:
 
 def version_of(server: str) -> str:
     """The version of the server's own package, as it is installed."""
-    ask = f"import importlib.metadata; print(importlib.metadata.version({_PACKAGES.get(server, server)!r}))"
+    ask = f"import importlib.metadata; print(importlib.metadata.version({PACKAGES.get(server, server)!r}))"
     command = [str(installed(server)), "-c", ask]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 

@@ -35,7 +35,7 @@ def picture(trial: Trial) -> str:
         assert entry["picture"] == f"{_SIZE} {bytes(_COLOUR).hex()}", found
         assert entry["size"] == _SIZE, found
         assert takeone.server.paid_twice() == []
-    said = f"it got the picture in the size of the video; an mp4 of {frames} frames; paid once"
+    said = f"arrives in the size of the video; an mp4 of {frames} frames; paid once"
     return f"{said}; {refused}" if (refused := _refused(trial)) else said
 
 
@@ -49,7 +49,7 @@ def _refused(trial: Trial) -> str:
     error = trial.takeone.ends(job, "failed", within=30)["error"]
     assert words in str(error), f"not the server's words: {error}"
     assert trial.server.paid(prompt) == 0, "it was paid"
-    return f'one that it refuses: "{words}", paid 0 times'
+    return f'refused as "{words}", paid 0 times'
 
 
 def uploaded(takeone: TakeOne) -> str:

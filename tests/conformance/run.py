@@ -41,10 +41,10 @@ def main() -> int:
     parser.add_argument("--only", choices=JUDGES, help="one of them")
     parser.add_argument("--case", choices=_all_cases(), help="one case")
     parser.add_argument("--keep", action="store_true", help="keep the folder with what the processes printed")
-    parser.add_argument("--table", action="store_true", help="print the table of the last results, and end")
+    parser.add_argument("--table", action="store_true", help="print the tables of the last results, and end")
     arguments = parser.parse_args()
     if arguments.table:
-        print(results.table(results.load()), end="")
+        print(results.table(results.load()), results.stand_ins_table(results.load()), sep="\n", end="")
         return 0
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
     ends = time.monotonic() + _WHOLE_SECONDS

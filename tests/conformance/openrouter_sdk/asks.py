@@ -1,8 +1,8 @@
 """OpenRouter's own Python SDK, unchanged, as a caller of `/videos`.
 
 Run with the environment of `openrouter-sdk`: `python -m tests.conformance.openrouter_sdk.asks CHECK URL`. It
-prints what it saw. Each answer must be one that the SDK's models take with no value that they do not know,
-and with no key that they leave out.
+prints what it saw, or exits with 1 and says what is wrong. The SDK's models must know each value and each key
+of an answer.
 """
 
 import base64
@@ -235,4 +235,7 @@ CHECKS: Final = {
 }
 
 if __name__ == "__main__":
-    print(CHECKS[sys.argv[1]](sys.argv[2]))
+    try:
+        print(CHECKS[sys.argv[1]](sys.argv[2]))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")
