@@ -1,7 +1,7 @@
 """What OpenRouter's SDK says of the simulator's profile `openrouter`, and of what Take One sends and reads.
 
-The SDK has an environment of its own. It brings only itself and one small package that the tests do not have
-already, and would fit into their lock; but its version is part of each result, and no test needs it.
+The SDK has an environment of its own. With it come 12 small packages, most of which the tests have as well.
+So it would fit into their lock; but its version is part of each result, and no test needs it.
 """
 
 import base64
