@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inp
 # Extras are kept: pip calls a package unpinned if another asks for it with an extra that the lock does not name.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	--no-strip-extras --extra simulator
-# The servers that conformance runs against. What needs a GPU is installed without what it requires.
+# What conformance runs against. What needs a GPU is installed without what it requires; npm locks aimock.
 COMPILE_SERVER := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	--no-strip-extras
 
@@ -47,7 +47,7 @@ bench: .venv/dev.installed ## Measure claims, reads and uploads, against a basel
 	@$(BIN)/python -m bench.claim
 	@$(BIN)/python -m bench.upload
 
-conformance: .venv/dev.installed ## Try it against the code of LiteLLM, SGLang and vLLM-Omni. ARGS="--only SERVER".
+conformance: .venv/dev.installed ## Try it against the code of others: servers, an SDK, a mock. ARGS="--only NAME".
 	@exec $(BIN)/python -m tests.conformance.run $(ARGS)
 
 # mypy imports the settings, which would otherwise make a secret key and keep it in var/.
@@ -64,10 +64,12 @@ fmt: .venv/dev.installed ## Format the code and fix what ruff can fix.
 lock: .venv/dev.installed ## Pin what pyproject.toml asks for, with hashes.
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) --extra dev pyproject.toml -o requirements/dev.txt
-	for server in litellm stand-ins; do $(COMPILE_SERVER) requirements/conformance-$$server.in \
+	for server in litellm stand-ins openrouter-sdk; do $(COMPILE_SERVER) requirements/conformance-$$server.in \
 		-o requirements/conformance-$$server.txt || exit; done
 	for server in sglang vllm-omni; do $(COMPILE_SERVER) --no-deps requirements/conformance-$$server.in \
 		-o requirements/conformance-$$server.txt || exit; done
+	! command -v npm >/dev/null || npm install --package-lock-only --ignore-scripts \
+		--omit-lockfile-registry-resolved --prefix requirements/conformance-aimock
 
 # A stamp is written after its install has ended, so an interrupted one is done again.
 .venv/runtime.installed: requirements/runtime.txt $(BIN)/python

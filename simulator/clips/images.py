@@ -50,16 +50,23 @@ async def fetch(url: str, param: str) -> bytes:
     raise invalid(param, f"Error while downloading {url[:200]}.", code="invalid_image_url")
 
 
-def check_pixels(data: bytes, size: str, param: str) -> None:
-    """Raises ApiError 400 unless `data` is a PNG, JPEG or WebP of exactly `size`."""
+def pixels_of(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG, JPEG or WebP; None if it is none."""
     # Loaded here, so that a simulator that sees no image does not carry it.
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as image:
-            pixels = image.size
+            return image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise invalid(param, f"Invalid image in '{param}'.", code="invalid_image") from None
+        return None
+
+
+def check_pixels(data: bytes, size: str, param: str) -> None:
+    """Raises ApiError 400 unless `data` is a PNG, JPEG or WebP of exactly `size`."""
+    pixels = pixels_of(data)
+    if pixels is None:
+        raise invalid(param, f"Invalid image in '{param}'.", code="invalid_image")
     if pixels != dimensions(size):
         raise ApiError(400, "Inpaint image must match the requested width and height")
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from simulator.calls import Call, Order
 from simulator.catalogue import DEFAULT_MODEL, Catalogue
+from simulator.clips.images import check_pixels
 from simulator.http import validation
-from simulator.http.bodies import Body
+from simulator.http.bodies import Body, Upload
 from simulator.http.errors import ApiError, content_expired, missing, not_ready, video_not_found
 from simulator.jobs import Job, new_id
 from simulator.profiles.openai import deleted, video
@@ -44,7 +45,11 @@ def _order(call: Call, served: str) -> Order:
     body = Body({name: _text(value) for name, value in fields.items()}, is_json=False)
     seconds = validation.seconds(body, Catalogue())
     prompt, size = validation.prompt(body), validation.size(body, DEFAULT_MODEL, Catalogue())
-    return Order("create", prompt, served, size, seconds, seconds)
+    picture = fields.get("input_reference")
+    data = picture.data if isinstance(picture, Upload) else None
+    if data is not None:
+        check_pixels(data, size, "input_reference")
+    return Order("create", prompt, served, size, seconds, seconds, reference=data)
 
 
 def _read(call: Call) -> Body:

@@ -1,6 +1,6 @@
 """OpenRouter's `/api/v1/videos`, served here below `/v1`.
 
-Written from its SDK 1.3.84 and from published answers; it was not tried.
+Written from its SDK 1.3.84, which takes its answers, and from published ones; OpenRouter was not tried.
 Where its behaviour is unknown, the stricter is chosen: unknown fields are refused, an unknown model is 404,
 content is 409 until it is there and 410 once it has expired.
 """
@@ -36,6 +36,8 @@ _REASONS: Final = {
         "limit_source": "openrouter_in_flight_budget",
     },
 }
+# An image may be a data URL as well.
+_PICTURES: Final = ("https://", "data:image/")
 _LOCAL: Final = ("http://127.0.0.1:", "http://localhost:")
 
 
@@ -62,6 +64,7 @@ def _order(call: Call, served: str) -> Order:
         text = f"Duration {duration}s is not supported for this model. Supported durations: {shown}s"
         raise _unsupported(text)
     size = _size(fields, model)
+    _check_frames(fields.get("frame_images", ()), model)
     url = fields.get("callback_url")
     # Theirs must be HTTPS, in words that are unknown. A receiver on this host may do without.
     if url is not None and not url.startswith(("https://", *_LOCAL)):
@@ -87,8 +90,27 @@ def _check_types(fields: Mapping[str, Any]) -> None:
     for name in ("frame_images", "input_references"):
         for each in fields.get(name, ()):
             kind = each.get("type") if isinstance(each, dict) else None
-            if not isinstance(kind, str) or not isinstance(each.get(kind), dict):
+            asset = each.get(kind) if isinstance(kind, str) else None
+            if not isinstance(asset, dict) or not isinstance(asset.get("url"), str):
                 raise _zod(name, "Invalid input: expected object")
+
+
+def _check_frames(frames: Sequence[Mapping[str, Any]], model: Mapping[str, Any]) -> None:
+    """The words for an address are known of references; those for a kind of frame are made up."""
+    supported = model["supported_frame_images"] or []
+    for number, each in enumerate(frames):
+        kind = each.get("frame_type")
+        if kind not in ("first_frame", "last_frame"):
+            raise _zod("frame_type", 'Invalid option: expected one of "first_frame"|"last_frame"')
+        if each["type"] != "image_url":
+            raise _zod("type", 'Invalid input: expected "image_url"')
+        if kind not in supported:
+            shown = ", ".join(supported) or "none"
+            text = f"Frame image {kind} is not supported for this model. Supported frame images: {shown}"
+            raise _unsupported(text)
+        if not each["image_url"]["url"].startswith(_PICTURES):
+            place = f"frame_images[{number}].image_url.url"
+            raise ApiError(400, f"Invalid reference URL: {place}: Only HTTPS URLs are allowed")
 
 
 def _size(fields: Mapping[str, Any], model: Mapping[str, Any]) -> str:

@@ -25,11 +25,22 @@ def _order(call: Call, served: str) -> Order:
     size = fields.get("size")
     if size is not None and not (isinstance(size, str) and sizes.is_size(size)):
         raise fastapi.plain(400, "size must be formatted as positive WIDTHxHEIGHT")
+    _check_picture(served, has_picture=fields.get("input_reference") is not None)
     model = fields.get("model") or served
     clip = sizes.clip_size(size or _DEFAULT_SIZE)
     asked = {"size": size or _DEFAULT_SIZE, "seconds": str(seconds)}
     length = sizes.clip_seconds(seconds)
     return Order("create", prompt, str(model), clip, length, seconds, asked=asked)
+
+
+def _check_picture(served: str, *, has_picture: bool) -> None:
+    """Whether a picture is wanted depends on what the served model does, which its name tells."""
+    task = re.search(r"(?<![A-Z])(T2V|I2V|TI2V)(?![A-Z])", served)
+    if task and task[0] == "T2V" and has_picture:
+        raise fastapi.plain(400, "input_reference is not supported for T2V models.")
+    if task and task[0] == "I2V" and not has_picture:
+        text = "Served model with task type 'I2V' requires an 'image_path' input, but none was provided"
+        raise fastapi.plain(400, text)
 
 
 def _fields(call: Call) -> tuple[Mapping[str, Any], bool]:

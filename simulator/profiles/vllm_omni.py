@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from simulator.calls import Call, Order
+from simulator.clips.images import pixels_of
+from simulator.http.bodies import Upload
 from simulator.http.errors import ApiError
 from simulator.profiles.openai import deleted
 from simulator.profiles.parts import fastapi, pages, sizes
@@ -34,6 +36,11 @@ def _order(call: Call, served: str) -> Order:
         raise fastapi.unlike("size", size, sizes.PATTERN)
     if seconds is not None and re.fullmatch(r"[1-9]\d{0,5}", seconds) is None:
         raise fastapi.unlike("seconds", seconds, _SECONDS)
+    picture = fields.get("input_reference")
+    if isinstance(picture, Upload) and pixels_of(picture.data) is None:
+        # It takes a video as well, which the simulator does not.
+        said = "Invalid input_reference: provided content is not a valid image or video."
+        raise fastapi.plain(400, said)
     length = sizes.clip_seconds(int(seconds or 4))
     clip = sizes.clip_size(size or _DEFAULT_SIZE)
     asked = {"size": size, "seconds": seconds}

@@ -1,18 +1,12 @@
 """LiteLLM's proxy as it is, in front of Take One's simulator."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import requests
-
 from tests.conformance.environments import installed
-from tests.conformance.servers import FAULT, KEY, START_SECONDS, Server
-from tests.e2e.caller import ledger
-from tests.e2e.processes import Program, eventually
-from tests.services import ROOT, free_port
+from tests.conformance.servers import FAULT, KEY, Server
+from tests.conformance.simulated import Simulator
 
-_RENDER_SECONDS = 3
 _CONFIGURATION = """\
 model_list:
   - model_name: sora-2
@@ -29,36 +23,6 @@ litellm_settings:
 router_settings:
   num_retries: 0
 """
-
-
-@dataclass(kw_only=True)
-class Simulator:
-    """The simulator behind the proxy; its ledger says what was paid."""
-
-    folder: Path
-    program: Program | None = None
-    url: str = ""
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        ready = self.folder / "simulator.url"
-        command = ["-m", "simulator", "--port", str(free_port()), "--tiny", "--ready-file", str(ready)]
-        command += ["--render-seconds", str(_RENDER_SECONDS), "--state", str(self.folder / "state.sqlite3")]
-        self.program = program = Program(command, {}, self.folder / "simulator.log", ROOT)
-        eventually(lambda: program.running() and ready.exists(), "the simulator", within=START_SECONDS)
-        self.url = ready.read_text().strip()
-
-    def arm(self, **fault: object) -> None:
-        """Arm one of its faults."""
-        self._ask("POST", json=fault)
-
-    def disarm(self) -> None:
-        """Clear its faults."""
-        self._ask("DELETE")
-
-    def _ask(self, method: str, **content: Any) -> None:
-        address = f"{self.url.removesuffix('/v1')}/_simulator/faults"
-        requests.request(method, address, timeout=10, **content).raise_for_status()
 
 
 @dataclass(kw_only=True)
@@ -83,8 +47,7 @@ class LiteLLM(Server):
     def end(self) -> None:
         """End the proxy and the simulator."""
         self.stop()
-        if self.simulator.program is not None:
-            self.simulator.program.end()
+        self.simulator.end()
 
     def failing(self, prompt: str) -> str:
         """The simulator fails the next render."""
@@ -94,4 +57,4 @@ class LiteLLM(Server):
 
     def entries(self) -> list[dict[str, Any]]:
         """The simulator's ledger."""
-        return [entry | {"fate": entry["status"]} for entry in ledger(self.simulator.url)]
+        return self.simulator.entries()

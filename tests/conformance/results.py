@@ -1,4 +1,4 @@
-"""`conformance/results.json`: what each case saw, and the table of docs/upstreams.md that is made from it."""
+"""`conformance/results.json`: what each case saw, and the tables of docs/upstreams.md made from it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,8 +8,17 @@ from typing import Final, Literal
 
 RESULTS: Final = Path(__file__).resolve().parents[2] / "conformance" / "results.json"
 _LIMITS: Final = ("cancel", "lost answer", "restart", "retries")
-# Servers whose dialect was written from their documentation or source alone.
-NOT_TRIED: Final = ("TensorRT-LLM", "Azure OpenAI", "OpenRouter")
+# Servers that no case has reached, and what their dialect was written from, or judged by.
+NOT_TRIED: Final = {
+    "TensorRT-LLM": "not tried",
+    "Azure OpenAI": "not tried",
+    "OpenRouter": "not tried; its SDK and a mock were, [see below](#openrouter-judged-by-its-sdk-and-a-mock)",
+}
+# What is no server, and what it says something about.
+STAND_INS: Final = {
+    "openrouter-sdk": "OpenRouter's Python SDK | the profile `openrouter` of the simulator, and our creates",
+    "aimock": "aimock, a mock that others made | Take One with the dialect `openrouter`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Result:
 
     def line(self) -> str:
         """The result for people."""
-        return f"{self.server + ' ' + self.version:<20}  {self.case:<13}  {self.outcome:<6}  {self.detail}"
+        return f"{self.server + ' ' + self.version:<21}  {self.case:<15}  {self.outcome:<6}  {self.detail}"
 
 
 def load(path: Path = RESULTS) -> list[Result]:
@@ -59,13 +68,28 @@ def table(results: Iterable[Result]) -> str:
     """A row for each server, in Markdown."""
     by_server: dict[str, list[Result]] = {}
     for each in results:
-        by_server.setdefault(each.server, []).append(each)
-    lines = ["| server | version | delivered | if something goes wrong |", "|---|---|---|---|"]
+        if each.server not in STAND_INS:
+            by_server.setdefault(each.server, []).append(each)
+    columns = ("server", "version", "delivered", "begun with a picture", "if something goes wrong")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for server, found in by_server.items():
         seen = {each.case: _shown(each) for each in found}
         limits = "; ".join(f"*{case}*: {seen[case]}" for case in _LIMITS if case in seen)
-        lines.append(f"| {server} | {found[0].version} | {seen.get('deliver', 'not tried')} | {limits} |")
-    lines += [f"| {server} | | not tried | |" for server in NOT_TRIED]
+        tried = [seen.get(case, "not tried") for case in ("deliver", "picture")]
+        lines.append(f"| {' | '.join((server, found[0].version, *tried, limits))} |")
+    lines += [f"| {server} | | {said} | | |" for server, said in NOT_TRIED.items()]
+    return "\n".join(lines) + "\n"
+
+
+def stand_ins_table(results: Iterable[Result]) -> str:
+    """A row for each judge that is no server, in Markdown."""
+    lines = ["| | judges | version | fine |", "|---|---|---|---|"]
+    every = list(results)
+    for name, said in STAND_INS.items():
+        found = [each for each in every if each.server == name]
+        fine = sum(each.outcome == "ok" for each in found)
+        shown = f"{fine} of {len(found)} cases" if found else "not tried"
+        lines.append(f"| {said} | {found[0].version if found else ''} | {shown} |")
     return "\n".join(lines) + "\n"
 
 

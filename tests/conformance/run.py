@@ -1,6 +1,7 @@
-"""`python -m tests.conformance.run`: tries Take One against the real code of servers that speak `/v1/videos`.
+"""`python -m tests.conformance.run`: tries Take One against the code of others that speaks `/v1/videos`.
 
-Exits with 1 if a case failed, and with 2 if a server cannot be installed.
+Exits with 1 if a case failed, and with 2 if something cannot be installed. What needs a program that this
+machine does not have is left out, and a line says so.
 """
 
 import argparse
@@ -19,11 +20,11 @@ from typing import Final
 import pytest
 
 from tests.conformance import results
-from tests.conformance.cases import CASES, Case
-from tests.conformance.environments import NotInstalled, installed, version_of
+from tests.conformance.cases import Case
+from tests.conformance.environments import NotInstalled, NotThere
+from tests.conformance.judges import JUDGES
 from tests.conformance.results import Result
-from tests.conformance.retries import retries
-from tests.conformance.trial import SERVERS, Trial, trial_of
+from tests.conformance.trial import Trial, trial_of
 
 _CASE_SECONDS: Final = 180
 _WHOLE_SECONDS: Final = 1500
@@ -37,21 +38,23 @@ class OutOfTime(BaseException):
 def main() -> int:
     """Run the cases and print a line for each."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.run", description=__doc__)
-    parser.add_argument("--only", choices=SERVERS, help="one server")
-    parser.add_argument("--case", choices=[*CASES, "retries"], help="one case")
+    parser.add_argument("--only", choices=JUDGES, help="one of them")
+    parser.add_argument("--case", choices=_all_cases(), help="one case")
     parser.add_argument("--keep", action="store_true", help="keep the folder with what the processes printed")
-    parser.add_argument("--table", action="store_true", help="print the table of the last results, and end")
+    parser.add_argument("--table", action="store_true", help="print the tables of the last results, and end")
     arguments = parser.parse_args()
     if arguments.table:
-        print(results.table(results.load()), end="")
+        print(results.table(results.load()), results.stand_ins_table(results.load()), sep="\n", end="")
         return 0
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
     ends = time.monotonic() + _WHOLE_SECONDS
     found: list[Result] = []
     try:
-        for server in [arguments.only] if arguments.only else SERVERS:
-            installed(server)
-            found += _tried(server, arguments.case, folder / server, ends)
+        for name in [arguments.only] if arguments.only else JUDGES:
+            try:
+                found += _tried(name, arguments.case, folder / name, ends)
+            except NotThere as error:
+                print(f"{name}: not tried: {error}", flush=True)
     except NotInstalled as error:
         print(error, file=sys.stderr)
         return 2
@@ -65,14 +68,18 @@ def main() -> int:
     return 1 if any(each.outcome != "ok" for each in found) else 0
 
 
+def _all_cases() -> list[str]:
+    return list(dict.fromkeys(case for judge in JUDGES.values() for case in judge.cases))
+
+
 def _tried(server: str, only: str | None, folder: Path, ends: float) -> list[Result]:
-    """The results of one server's cases. Each is printed at once."""
-    cases: dict[str, Case] = dict(CASES) | ({"retries": retries} if server == "litellm" else {})
-    wanted = {name: case for name, case in cases.items() if only in (None, name)}
+    """The results of one server's cases. Each is printed at once. Raises NotInstalled, NotThere."""
+    judge = JUDGES[server]
+    wanted = {name: case for name, case in judge.cases.items() if only in (None, name)}
     found: list[Result] = []
     if not wanted:
         return found
-    version = version_of(server)
+    version = judge.version()
     folder.mkdir()
 
     def note(case: str, outcome: str, detail: str) -> None:
@@ -80,7 +87,7 @@ def _tried(server: str, only: str | None, folder: Path, ends: float) -> list[Res
         print(found[-1].line(), flush=True)
 
     try:
-        with _limit(ends, _CASE_SECONDS) as restart_clock, trial_of(server, folder) as trial:
+        with _limit(ends, _CASE_SECONDS) as restart_clock, trial_of(judge.server(folder), folder) as trial:
             for name, case in wanted.items():
                 restart_clock()
                 note(name, *_outcome(case, trial))

@@ -21,12 +21,13 @@ KEY: Final = "sk-conformance-4711"
 
 @dataclass(kw_only=True)
 class Server:
-    """A server that speaks `/v1/videos`. `model` is the name that Take One sends."""
+    """A server that speaks `/v1/videos`. `model` is the name that Take One sends, `path` its base URL's."""
 
     name: str
     dialect: str
     model: str
     folder: Path
+    path: str = "/v1"
     port: int = field(default_factory=free_port)
     program: Program | None = None
 
@@ -35,7 +36,8 @@ class Server:
         raise NotImplementedError
 
     def entries(self) -> list[dict[str, Any]]:
-        """Each create that it accepted: `prompt`, and `fate`, what became of the render."""
+        """Each create that it accepted: `prompt`, `size`, `fate`, what became of the render, and `picture`,
+        what it got to begin with (`stand_ins.seen`), or ""."""
         raise NotImplementedError
 
     def failing(self, prompt: str) -> str:
@@ -71,9 +73,16 @@ class Server:
         counted = Counter(entry["prompt"] for entry in self.entries())
         return [prompt for prompt, times in counted.items() if times > 1]
 
-    def _run(self, arguments: list[str], settings: dict[str, str], health: str, folder: Path) -> None:
+    def _run(
+        self,
+        arguments: list[str],
+        settings: dict[str, str],
+        health: str,
+        folder: Path,
+        interpreter: str = "",
+    ) -> None:
         output = self.folder / f"{self.name}-{time.time_ns()}.log"
-        interpreter = str(installed(self.name))
+        interpreter = interpreter or str(installed(self.name))
         self.program = program = Program(arguments, settings, output, folder, interpreter)
         address = f"http://127.0.0.1:{self.port}{health}"
         eventually(

@@ -1,5 +1,6 @@
 """Take One as its users run it, with an upstream of our choice and short waits."""
 
+import io
 import re
 import subprocess
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import av
 import requests
 
 from tests import runtime
@@ -20,8 +22,6 @@ PROVIDER: Final = "conformance"
 _START_SECONDS: Final = 60
 _ASK_SECONDS: Final = 20
 _BRISK: Final = {
-    "SORA_PROVIDER": PROVIDER,
-    "SORA_API_KEY": KEY,
     "SORA_TIMEOUT": "15000",
     "SORA_RETRY_DELAY": "50",
     "SORA_RECONCILE_SECONDS": "1,2,4",
@@ -29,7 +29,6 @@ _BRISK: Final = {
     "SORA_SYNC_SECONDS_MIN": "0.5",
     "SORA_SYNC_SECONDS_MAX": "1",
     "SORA_BREAKER_FAILURES": "50",
-    "SORA_CONCURRENCY": "20",
     "DISPATCH_SECONDS": "0.5",
     "RATE_LIMIT_READS_PER_MINUTE": "0",
     "RATE_LIMIT_CREATES_PER_MINUTE": "0",
@@ -39,11 +38,15 @@ _BRISK: Final = {
 
 @dataclass
 class TakeOne:
-    """One deployment, in front of one server, with a relay between them."""
+    """One deployment, in front of one server, with a relay between them.
+
+    `upstreams` is the text of a file of upstreams, in which `{url}` is the server and MOCK_KEY its key.
+    """
 
     server: Server
     folder: Path
     model: str = ""
+    upstreams: str = ""
     relay: Relay = field(init=False)
     caller: Caller = field(init=False)
     program: Program = field(init=False)
@@ -54,12 +57,8 @@ class TakeOne:
         self.folder.mkdir()
         relayed = free_port()
         self.relay = Relay(relayed, self.server.port)
-        self.settings = _BRISK | {
-            "TAKEONE_VAR": str(self.folder),
-            "SORA_BASE_URL": f"http://127.0.0.1:{relayed}/v1",
-            "SORA_DIALECT": self.server.dialect,
-            "SORA_MODEL": self.model or self.server.model,
-        }
+        self.settings = _BRISK | {"TAKEONE_VAR": str(self.folder)}
+        self.settings |= self._upstream(f"http://127.0.0.1:{relayed}{self.server.path}")
         port = free_port()
         command = ["-m", "config.embedded.up", "--port", str(port)]
         self.program = Program(command, self.settings, self.folder.with_suffix(".log"))
@@ -72,6 +71,20 @@ class TakeOne:
             within=_START_SECONDS,
         )
         self.caller = Caller(address, sourced(self.folder / "takeone.env")["TAKEONE_API_KEY"])
+
+    def _upstream(self, url: str) -> dict[str, str]:
+        if self.upstreams:
+            file = self.folder / "upstreams.toml"
+            file.write_text(self.upstreams.replace("{url}", url))
+            return {"UPSTREAMS_FILE": str(file), "MOCK_KEY": KEY}
+        return {
+            "SORA_PROVIDER": PROVIDER,
+            "SORA_API_KEY": KEY,
+            "SORA_CONCURRENCY": "20",
+            "SORA_BASE_URL": url,
+            "SORA_DIALECT": self.server.dialect,
+            "SORA_MODEL": self.model or self.server.model,
+        }
 
     def stop(self) -> None:
         """End it and its relay."""
@@ -114,6 +127,13 @@ class TakeOne:
     def content(self, job: str) -> bytes:
         """The video's file."""
         return self.caller.get(f"{self.caller.address}/api/v1/videos/{job}/content").content
+
+    def frames(self, job: str) -> int:
+        """How many pictures the video's file has; fails if it has none."""
+        with av.open(io.BytesIO(self.content(job)), "r") as container:
+            found = len(list(container.decode(video=0)))
+        assert found > 0, "the file has no picture"
+        return found
 
     def command(self, *arguments: str) -> str:
         """What `manage.py` with these arguments prints."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.conformance.litellm_proxy import LiteLLM, Simulator
+from tests.conformance.litellm_proxy import LiteLLM
 from tests.conformance.servers import Server, StandIn
+from tests.conformance.simulated import Simulator
 from tests.conformance.takeone import TakeOne
 from upstreams.client.dialects import DIALECTS
 
@@ -50,23 +51,38 @@ class Trial:
         with ExitStack() as stack:
             server, model = self.server, _NO_MODEL
             if server.name == "sglang":
-                folder = self.folder / "refusing-server"
-                folder.mkdir(exist_ok=True)
-                model = _SGLANG_PICTURES_MODEL
-                server = _sglang(folder, model)
-                stack.callback(server.stop)
-                server.start()
+                server, model = self._sglang_for_pictures(stack, "refusing-server"), ""
             other = TakeOne(server, self.folder / "refused", model)
             stack.callback(other.stop)
             other.start()
             yield other
 
+    @contextmanager
+    def taking_pictures(self) -> Iterator[TakeOne]:
+        """A Take One whose server takes pictures: SGLang serves another model for that."""
+        if self.server.name != "sglang":
+            yield self.takeone
+            return
+        with ExitStack() as stack:
+            server = self._sglang_for_pictures(stack, "pictures-server")
+            other = TakeOne(server, self.folder / "pictures")
+            stack.callback(other.stop)
+            other.start()
+            yield other
+
+    def _sglang_for_pictures(self, stack: ExitStack, name: str) -> StandIn:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        server = _sglang(folder, _SGLANG_PICTURES_MODEL)
+        stack.callback(server.stop)
+        server.start()
+        return server
+
 
 @contextmanager
-def trial_of(name: str, folder: Path) -> Iterator[Trial]:
-    """A running server with a Take One in front of it; both are ended."""
+def trial_of(server: Server, folder: Path) -> Iterator[Trial]:
+    """This server and a Take One in front of it, both running; they are ended."""
     with ExitStack() as stack:
-        server = SERVERS[name](folder)
         stack.callback(server.end)
         server.start()
         takeone = TakeOne(server, folder / "takeone")

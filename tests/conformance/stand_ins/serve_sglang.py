@@ -11,9 +11,11 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from PIL import Image
 
 from tests.conformance.stand_ins.engine import EngineFault, record, render
 from tests.conformance.stand_ins.missing import bare, stub
+from tests.conformance.stand_ins.seen import seen
 
 stub(
     *("IPython", "addict", "cache_dit", "dateutil", "diffusers", "einops", "huggingface_hub", "imageio"),
@@ -51,6 +53,7 @@ class _Scheduler:
             prompt=request.prompt,
             size=f"{request.width}x{request.height}",
             seconds=round(request.num_frames / request.fps),
+            picture=_picture(request.image_path),
         )
         await apply_progress(video, 10)
         try:
@@ -60,6 +63,15 @@ class _Scheduler:
         path = Path(request.output_file_path())
         path.write_bytes(clip)
         return OutputBatch(output_file_paths=[str(path)])
+
+
+def _picture(paths: str | list[str] | None) -> str:
+    """What their routes have saved of a picture, or ""."""
+    if not paths:
+        return ""
+    (path,) = [paths] if isinstance(paths, str) else paths
+    with Image.open(path) as image:
+        return seen(image)
 
 
 def app(folder: Path, model: str) -> FastAPI:

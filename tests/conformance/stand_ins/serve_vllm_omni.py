@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from tests.conformance.stand_ins.engine import record, render
 from tests.conformance.stand_ins.missing import bare, stub
+from tests.conformance.stand_ins.seen import seen
 
 stub(
     *(
@@ -60,6 +61,7 @@ class _Handler(serving_video.OmniOpenAIServingVideo):
     async def _run_and_extract(
         self, request: Any, reference_id: str, *, on_started: Any = None, **references: Any
     ) -> serving_video.VideoGenerationArtifacts:
+        picture = references.get("reference_image")
         record(
             "create",
             reference_id,
@@ -67,6 +69,7 @@ class _Handler(serving_video.OmniOpenAIServingVideo):
             model=request.model,
             size=request.size,
             seconds=request.seconds,
+            picture=seen(picture.data) if picture else "",
         )
         await on_started()
         task = asyncio.create_task(render(reference_id, request.prompt))

@@ -14,6 +14,7 @@ from tests.simulator.process import Simulator, eventually
 from tests.simulator.receiver import Receiver
 
 MODEL = "simulator/seconds"
+PICTURE = "data:image/png;base64,AA=="
 Start = Callable[..., Simulator]
 
 
@@ -82,6 +83,10 @@ def test_the_catalogue_needs_no_key_and_tells_null_from_empty(router: Simulator)
     assert by_name[MODEL]["pricing_skus"]["duration_seconds"] == "0.03"
 
 
+def frame(kind: str = "first_frame", url: str = PICTURE) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}, "frame_type": kind}
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [
@@ -92,6 +97,16 @@ def test_the_catalogue_needs_no_key_and_tells_null_from_empty(router: Simulator)
         ({"model": "nobody/none"}, 404, "nobody/none is not a valid model ID"),
         ({"callback_url": "http://example.com/x"}, 400, "callback_url must be an HTTPS URL"),
         ({"previous_job_id": "gen-vid-1-x"}, 400, "does not support previous_job_id"),
+        (
+            {"frame_images": [frame(url="http://x.com/a.png")]},
+            400,
+            "frame_images[0].image_url.url: Only HTTPS",
+        ),
+        (
+            {"frame_images": [frame()], "model": "simulator/cents"},
+            400,
+            "Frame image first_frame is not supported for this model.",
+        ),
     ],
 )
 def test_a_refusal_has_its_envelope_and_makes_no_job(
@@ -112,6 +127,9 @@ def test_a_refusal_has_its_envelope_and_makes_no_job(
         {"seconds": "4"},
         {"duration": 0},
         {"frame_images": [{"type": "image_url", "image_url": "https://x"}]},
+        {"frame_images": [{"type": "image_url", "image_url": {}}]},
+        {"frame_images": [frame("middle_frame")]},
+        {"frame_images": [{"type": "video_url", "video_url": {"url": PICTURE}, "frame_type": "first_frame"}]},
     ],
 )
 def test_its_schema_refuses_in_another_form(router: Simulator, changes: dict[str, Any]) -> None:
@@ -119,6 +137,11 @@ def test_its_schema_refuses_in_another_form(router: Simulator, changes: dict[str
     assert (answer.status_code, answer.json()["success"]) == (400, False)
     assert answer.json()["error"]["name"] == "ZodError"
     assert router.ledger() == []
+
+
+def test_it_takes_a_first_and_a_last_frame(router: Simulator) -> None:
+    frames = [frame(), frame("last_frame", "https://example.com/last.png")]
+    assert create(router, frame_images=frames, prompt=None).status_code == 202
 
 
 def test_it_takes_no_form(router: Simulator) -> None:

@@ -133,3 +133,12 @@ def test_a_state_file_of_an_earlier_version_is_taken_up(start: Start, tmp_path: 
         assert "asked" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}
     simulator = start("--tiny", "--render-seconds", "0", state=state)
     assert simulator.finished(simulator.made())["status"] == "completed"
+
+
+def test_sglang_wants_a_picture_if_its_model_begins_with_one(start: Start) -> None:
+    simulator = begun(start, "sglang", "--model", "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers")
+    without = simulator.create()
+    assert (without.status_code, "requires an 'image_path' input" in without.text) == (400, True)
+    parts = {"prompt": (None, "A heron"), "input_reference": ("a.png", b"any bytes", "image/png")}
+    assert simulator.call("POST", "/v1/videos", files=parts).status_code == 200
+    assert len(simulator.ledger()) == 1

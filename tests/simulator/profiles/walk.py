@@ -1,5 +1,6 @@
 """One walk through a server's `/v1/videos`: what is asked, and the shape of each answer."""
 
+import io
 import json
 import re
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+from PIL import Image
 
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.types import CreateRequest
@@ -53,14 +55,18 @@ class Target:
         self.seen[name] = self._shape(answer)
         return answer
 
-    def create(self, name: str, words: str, *, form: bool | None = None, **changes: Any) -> str:
+    def create(
+        self, name: str, words: str, *, form: bool | None = None, picture: bytes = b"", **changes: Any
+    ) -> str:
         """A create in the form of the dialect, unless told otherwise; the id, or "" if it was refused."""
         dialect = DIALECTS[self.dialect]
         request = CreateRequest(words, self.model, "4", "1280x720")
         fields = dialect.body_of(request) | changes
         fields = {name: value for name, value in fields.items() if value is not None}
         multipart = dialect.body == "multipart" if form is None else form
-        parts = {name: (None, str(value)) for name, value in fields.items()}
+        parts: dict[str, Any] = {name: (None, str(value)) for name, value in fields.items()}
+        if picture:
+            parts[dialect.pictures["input_reference"]] = ("picture.png", picture, "image/png")
         content: dict[str, Any] = {"files": parts} if multipart else {"json": fields}
         answer = self.ask(name, "POST", "/videos", **content)
         video_id = str(answer.json().get("id") or "") if answer.status_code < 300 else ""
@@ -164,9 +170,18 @@ def _creates(target: Target) -> None:
     create("create, seconds as text", "A heron", seconds="8")
     create("create, seconds as a number", "A heron", seconds=8)
     create("create, an unknown field", "A heron", nonsense="yes")
+    create("create, a picture", "A heron", form=True, picture=_picture(1280, 720))
+    create("create, a picture of another size", "A heron", form=True, picture=_picture(64, 64))
+    create("create, a picture that is none", "A heron", form=True, picture=b"no picture")
     headers = {"Content-Type": "application/json"}
     target.ask("create, no JSON", "POST", "/videos", data="{", headers=headers)
     target.ask("create, a JSON list", "POST", "/videos", data="[]", headers=headers)
+
+
+def _picture(width: int, height: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (width, height)).save(data, "PNG")
+    return data.getvalue()
 
 
 _LISTS: Final = {

@@ -1,4 +1,4 @@
-"""OpenRouter (`https://openrouter.ai/api/v1`; its SDK 1.3.84). Not tried with a key.
+"""OpenRouter (`https://openrouter.ai/api/v1`). Its SDK 1.3.84 takes what is sent; not tried with a key.
 
 It has no list, no DELETE and no echo. A create that was not answered is settled by its callback, if one
 could be named, or else by a person.

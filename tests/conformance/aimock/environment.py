@@ -1,0 +1,66 @@
+"""The npm package of aimock, beside the other environments. The lock has its version and its hash."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from tests.conformance.environments import (
+    FOLDER,
+    INSTALL_SECONDS,
+    REQUIREMENTS,
+    NotInstalled,
+    NotThere,
+    installing,
+)
+
+_FILES: Final = REQUIREMENTS / "conformance-aimock"
+_NAME: Final = "@copilotkit/aimock"
+_OLDEST_NODE: Final = (20, 15)
+
+
+def node() -> str:
+    """Node's path. Raises NotThere."""
+    found = shutil.which("node")
+    if found is None or shutil.which("npm") is None:
+        raise NotThere("node is not installed")
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    version = tuple(int(part) for part in said.strip().removeprefix("v").split(".")[:2])
+    if version < _OLDEST_NODE:
+        raise NotThere(f"node is older than {'.'.join(map(str, _OLDEST_NODE))}: {said.strip()}")
+    return found
+
+
+def package() -> Path:
+    """The folder of the installed package; made anew if the lock changed. Raises NotInstalled, NotThere."""
+    node()
+    folder = FOLDER / "aimock"
+    texts = b"".join((_FILES / name).read_bytes() for name in ("package.json", "package-lock.json"))
+    with installing(folder, texts) as wanted:
+        if wanted:
+            shutil.rmtree(folder / "node_modules", ignore_errors=True)
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(_FILES / name, folder)
+            _npm(folder)
+    return folder / "node_modules" / _NAME
+
+
+def version() -> str:
+    """The version of the package, as it is installed."""
+    return str(json.loads((package() / "package.json").read_text())["version"])
+
+
+def _npm(folder: Path) -> None:
+    npm = shutil.which("npm")
+    assert npm is not None
+    done = subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+    )
+    if done.returncode:
+        raise NotInstalled(done.stderr.strip())
