@@ -28,7 +28,8 @@ from batches.lifecycle.pause import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import tallies
-from batches.uploads import PARSERS, Upload, UploadFormParser
+from batches.upload_parsers import PARSERS, UploadFormParser
+from batches.uploads import Upload
 from videos.api.queries import owned_jobs, paginate
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import JobPage, PageQuery

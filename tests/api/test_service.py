@@ -151,7 +151,7 @@ def test_the_example_of_the_environment_names_every_setting() -> None:
     files = [*(root / "config/settings").glob("*.py"), root / "config/pulse.py"]
     code = "".join(path.read_text() for path in files)
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', code))
-    read |= set(re.findall(r'url_with_password\(\s*"[A-Z_]+",\s*"([A-Z_]+)"', code))
+    read |= set(re.findall(r'(?:url_with_password|postgresql)\(\s*"[A-Z_]+",\s*"([A-Z_]+)"', code))
     read |= set(re.findall(r'_count\("(WEB_[A-Z_]+)"', (root / "config/server.py").read_text()))
     shown = set(re.findall(r"^#([A-Z_]+)=", (root / ".env.example").read_text(), re.M))
     # These two are what `make up` tells its own processes.

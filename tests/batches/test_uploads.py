@@ -10,7 +10,8 @@ from pytest_django import Settings
 from rest_framework.exceptions import ParseError
 
 from batches.models import Batch
-from batches.uploads import LINE_MAX_BYTES, CSVParser, JSONLinesParser, JSONLParser
+from batches.upload_parsers import CSVParser, JSONLinesParser, JSONLParser
+from batches.uploads import LINE_MAX_BYTES
 from videos.models import Group, Job
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from accounts.budgets.reservations import dollars, remaining
+from accounts.budgets.reservations import dollars
 from accounts.idempotency import idempotent, idempotent_after
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
@@ -22,10 +22,9 @@ from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.identifiers import ANY_CASE_UUID
 from api.parameters import parameters_of
 from api.requests import StrictJSONParser
-from upstreams import registry
-from upstreams.offer import pricing
 from upstreams.offer.request import VideoRequest
 from videos.api import examples
+from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
 from videos.api.queries import filtered, owned_jobs, paginate
@@ -35,7 +34,6 @@ from videos.api.serializers.create import (
     CreateVideo,
     CreateVideoForm,
     Estimate,
-    video_request_of,
 )
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
@@ -45,15 +43,8 @@ from videos.lifecycle.create import create
 from videos.lifecycle.following.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
-from videos.references.asked import GivenPicture, with_measured, with_pictures
+from videos.references.asked import with_pictures
 from videos.states import JOB_OPEN, JobStatus
-
-
-def _read(request: Request) -> tuple[VideoRequest, dict[str, GivenPicture]]:
-    """The request of the body, and the pictures that it is still without. Raises ValidationError."""
-    serializer = CreateVideo(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return video_request_of(serializer.validated_data)
 
 
 class VideoViewSet(GenericViewSet[Job]):
@@ -95,7 +86,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """Creates a job. It is committed when the answer comes. Follow it at the address in `Location`."""
         return idempotent_after(
             request,
-            lambda: with_pictures(*_read(request), request.user),  # type: ignore[arg-type]
+            lambda: with_pictures(*asked_in(request), request.user),  # type: ignore[arg-type]
             lambda asked: self._create(request, asked),
         )
 
@@ -127,17 +118,7 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=False, methods=["post"])
     def estimate(self, request: Request) -> Response:
         """Fits and prices a request like a create, and creates nothing."""
-        asked = with_measured(*_read(request), request.user)  # type: ignore[arg-type]
-        fitted = registry.configured().fit(asked)
-        sent = fitted.request
-        answer = {
-            "estimatedCost": dollars(fitted.price),
-            "currency": pricing.CURRENCY,
-            "submitted": {"model": sent.model, "seconds": sent.seconds, "size": sent.size},
-            "adjustments": fitted.adjustments,
-            "budgets": remaining(request.user, key_of(request)),  # type: ignore[arg-type]
-        }
-        return Response({"success": True, "data": answer})
+        return Response({"success": True, "data": estimate_of(request)})
 
     @extend_schema(
         operation_id="listVideos",

@@ -230,12 +230,8 @@ def record_rejected(submission: Submission, error: errors.Rejected) -> None:
 def record_picture_gone(submission: Submission, reason: str) -> None:
     """Records that it was not sent, because its picture is not there any more, and fails its job."""
     with locked(submission) as (job, submission):
-        if submission.move(
-            SubmissionState.UNSENT,
-            detail={"reason": reason},
-            cost_state=CostState.RETURNED,
-            error_message=reason,
-        ):
+        returned: dict[str, Any] = {"cost_state": CostState.RETURNED, "error_message": reason}
+        if submission.move(SubmissionState.UNSENT, detail={"reason": reason}, **returned):
             fail(job, "image_lost", f"Nothing was sent: {reason} Ask again with the picture.")
 
 
