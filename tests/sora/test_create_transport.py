@@ -44,7 +44,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 def test_outcome_is_unknown_after_sending(serve, make_client, handler):
     upstream = serve(handler)
     with pytest.raises(OutcomeUnknown) as caught:
-        make_client(upstream.url, timeout=0.25).create(REQUEST, deadline=0.4)
+        make_client(upstream.url, timeout=0.25).create(REQUEST, deadline=1.2)
     assert not caught.value.answered
     assert len(upstream.requests) == 1
     assert upstream.connections == 1

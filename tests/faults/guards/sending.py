@@ -311,13 +311,6 @@ GUARDS: Final = (
         "tests/sora/test_create_transport.py",
     ),
     Guard(
-        "nothing leaves once the deadline has passed",
-        "upstreams.client.exchange:send",
-        "left <= 0",
-        "False",
-        "tests/sora/test_create_transport.py -k deadline_has_passed",
-    ),
-    Guard(
         "a 2xx without a usable id is unknown",
         "upstreams.client.answers:created",
         'OutcomeUnknown(f"accepted ({status}), but {error}", succeeded=True)',
