@@ -53,6 +53,8 @@ CELERY_TASK_DEFAULT_QUEUE = "takeone"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A Redis that has become a replica refuses each write, and by default that ends the worker.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Reopening the database connection for each task costs a factor of four.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 import requests
 
 from tests.e2e.processes import Program, eventually
@@ -118,6 +119,29 @@ def test_a_flushed_redis_loses_no_job(stack: Stack) -> None:
         jobs.append(asks_at_once(stack, f"Flushed broker {number}"))
         stack.flush_redis()
     eventually(lambda: completed(stack, *jobs), "the jobs", within=60)
+
+
+def test_a_redis_that_becomes_a_replica_ends_no_worker(stack: Stack) -> None:
+    """As in a failover, before the addresses point to the new primary."""
+    with redis.Redis.from_url(stack.settings["REDIS_URL"]) as operator:
+        said = {name: len(stack.parts[name].output) for name in ("worker-threads", "worker-prefork")}
+        # Of a primary that is not there: it refuses each write, and answers all reads.
+        operator.replicaof("127.0.0.1", 1)
+        try:
+            jobs = [asks_at_once(stack, f"Replica {number}") for number in range(3)]
+            for name, length in said.items():
+                eventually(
+                    lambda name=name, length=length: (
+                        "read only replica" in stack.parts[name].output[length:]
+                        or "ResponseError" in stack.parts[name].output[length:]
+                    ),
+                    f"{name} is refused",
+                    within=20,
+                )
+        finally:
+            operator.replicaof("NO", "ONE")
+    eventually(lambda: completed(stack, *jobs), "the jobs", within=60)
+    assert stack.mend() == [], "none had to be started again"
 
 
 def test_work_goes_on_without_redis_under_manage_py_work(stack: Stack, tmp_path: Path) -> None:
