@@ -31,6 +31,7 @@ _S = SubmissionState
 _LISTED = [_S.RENDERING, _S.RENDERED, _S.STORED, _S.FAILED, _S.GIVEN_UP]
 # An upstream may forget what is finished; these it must still have.
 _NEEDED = [_S.RENDERING, _S.RENDERED]
+_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,8 @@ def _missing(
         upstream_id__isnull=False,
         accepted_at__lte=settled,
     )
-    for submission in ours.order_by("pk").iterator():
-        if submission.upstream_id not in listed:
-            yield submission
+    # Not by a cursor of the server, which would need one connection for all of its parts.
+    last = 0
+    while found := list(ours.filter(pk__gt=last).order_by("pk")[:_TOGETHER]):
+        last = found[-1].pk
+        yield from (submission for submission in found if submission.upstream_id not in listed)
