@@ -180,3 +180,13 @@ def test_noting_waits_for_no_database() -> None:
     thread.start()
     assert done.wait(TIMEOUT)
     thread.join()
+
+
+def test_what_is_set_wrongly_is_said_at_the_start(
+    upstream: Upstream, sora: ScriptedClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sora.probe_error = errors.Misconfigured("HTTP 301: the upstream redirects to https://host.example")
+    assert ask_if_silent("simulator", upstream.client)
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "redirects to https://host.example" in line.getMessage()
+    assert answered_at() is None

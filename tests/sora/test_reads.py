@@ -385,3 +385,12 @@ def test_an_error_with_a_video_that_still_runs_is_an_error(mock, make_client):
     mock.get(ONE, status=400, json=VIDEO)
     with pytest.raises(Rejected):
         make_client().retrieve("video_1")
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_of_the_first_look_names_the_address(serve, make_client, status):
+    answer = b"HTTP/1.1 %d Moved\r\nLocation: https://host.example/v1/videos?key=x\r\n" % status
+    upstream = serve(then_close(answer + b"Content-Length: 0\r\n\r\n"))
+    with pytest.raises(Misconfigured, match=r"redirects to https://host\.example;"):
+        make_client(upstream.url).probe()
+    assert len(upstream.requests) == 1

@@ -85,6 +85,9 @@ def ask_if_silent(name: str, client: SoraClient) -> bool:
         return False
     try:
         client.probe(deadline=_PROBE_SECONDS)
+    except errors.Misconfigured as error:
+        # Soon after the start, before the first create: its words say what to set.
+        logger.error("%s does not serve us as it is configured: %s", name, error)
     except _NO_ANSWER as error:
         logger.debug("%s gives no answer: %s", name, error)
     except errors.SoraError:
