@@ -38,7 +38,7 @@ _DECODERS: Final[dict[str, Callable[[io.BytesIO], Image.Image]]] = {
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
 }
-# One picture of 50 megapixels takes about 500 MB, so a process decodes one at a time.
+# One picture of 32 megapixels takes about 250 MB, so a process decodes one at a time.
 _decoding = threading.Lock()
 
 
@@ -145,7 +145,10 @@ def _decoded(layout: Layout) -> Image.Image:
     try:
         opened = _opened(layout)
         profile = opened.info.get("icc_profile")
-        image = _in_srgb(_flat(opened), profile)
+        image = _flat(opened)
+        # Of a large picture each copy takes over a hundred megabytes.
+        del opened
+        image = _in_srgb(image, profile)
         transposed = _TRANSPOSED.get(orientation_of(layout.exif))
         return image if transposed is None else image.transpose(transposed)
     except MemoryError:
@@ -165,9 +168,10 @@ def _flat(image: Image.Image) -> Image.Image:
     if image.mode in {"RGB", "CMYK"} and "transparency" not in image.info:
         return image
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        transparent = image.convert("RGBA")
+        is_plain = image.mode == "RGBA" and "transparency" not in image.info
+        transparent = image if is_plain else image.convert("RGBA")
         flat = Image.new("RGB", image.size, "white")
-        flat.paste(transparent, mask=transparent.getchannel("A"))
+        flat.paste(transparent, mask=transparent)
         return flat
     return image.convert("RGB")
 
