@@ -1,5 +1,6 @@
 import io
 import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -386,3 +387,10 @@ def test_sound_and_fields_of_the_upstreams_own_are_columns(api: Client) -> None:
 
 def test_what_is_no_sound_and_no_object_is_refused(api: Client) -> None:
     assert problems(upload(api, "prompt,audio,extra\none,yes,[]\n")) == [(2, "audio"), (2, "extra")]
+
+
+def test_a_cell_of_blanks_takes_no_time(api: Client) -> None:
+    began = time.monotonic()
+    answer = upload(api, f"prompt,duration\nboat,1{' ' * 100_000}x\n")
+    assert problems(answer) == [(2, "duration")]
+    assert time.monotonic() - began < 10

@@ -21,6 +21,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, IdempotencyKey, User
+from api.bodies.form import _Watched
 from tests.configured import configure
 from tests.references.pictures import bomb, flat, opened, plain
 from tests.timeouts import TIMEOUT
@@ -148,6 +149,53 @@ def test_a_part_that_is_there_twice_or_is_not_utf8_is_refused(api: Client) -> No
     many = {f"x{number}": "1" for number in range(1_001)}
     assert form(api, 400, **many)["code"] == "malformed_body"
     assert not Job.objects.exists()
+
+
+def raw_form(*parts: bytes, end: bytes = b"--x--\r\n") -> bytes:
+    return b"".join(b"--x\r\nContent-Disposition: " + part + b"\r\n" for part in parts) + end
+
+
+BOAT = b'form-data; name="prompt"\r\n\r\na boat'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'form-data; name="inputReference"; filename=".."',
+        b'form-data; name="inputReference"; filename="pictures/"',
+        b'form-data; name="inputReference"; filename="\x01"',
+        b"form-data; name=\"inputReference\"; filename*=nope''%ff.png",
+        b'form-data; filename="boat.png"',
+        b"form-data",
+        b'form-data; name="\xff"; filename="boat.png"',
+    ],
+)
+def test_no_part_of_a_form_is_passed_over(api: Client, head: bytes) -> None:
+    for parts in ([BOAT, head + b"\r\n\r\n" + HD], [head + b"\r\n\r\n" + HD, BOAT]):
+        answer = api.generic("POST", VIDEOS, raw_form(*parts), "multipart/form-data; boundary=x")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_body")
+    assert not Job.objects.exists()
+
+
+def test_a_form_that_was_cut_short_is_none(api: Client) -> None:
+    picture = b'form-data; name="inputReference"; filename="boat.png"\r\n\r\n' + HD
+    whole = raw_form(BOAT, picture)
+    for length in (len(whole) - 4, len(whole) - 9, len(whole) - 500, whole.index(b'; name="input'), 60):
+        answer = api.generic("POST", VIDEOS, whole[:length], "multipart/form-data; boundary=x")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_body"), length
+    assert not Job.objects.exists()
+    for kind in ("Multipart/Form-Data; boundary=x", "multipart/form-data; boundary=x; charset=idna"):
+        assert api.generic("POST", VIDEOS, whole, kind).status_code == 201
+    assert all(job.fitted["input_reference"] for job in Job.objects.all())
+
+
+def test_boundaries_are_found_however_a_body_comes() -> None:
+    whole = raw_form(BOAT, b'form-data; name="seed"\r\n\r\n7')
+    for size in (1, 2, 3, 4, 5, 7, len(whole)):
+        watched = _Watched(io.BytesIO(whole), "multipart/form-data; boundary=x")
+        while watched.read(size):
+            pass
+        assert (watched.parts, watched.is_whole) == (2, True)
 
 
 @pytest.mark.parametrize("way", ["body", "form", "json"])
