@@ -12,11 +12,11 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
@@ -40,6 +40,7 @@ from videos.references import asked as taking
 from videos.references import keep as keeping
 from videos.references import sweep as sweeping
 from videos.references.fetch import AddressRefused, NotFetched
+from videos.references.keep import UNUSED_SECONDS
 from videos.references.load import pictures_of
 from videos.references.sweep import SWEEP_SECONDS, sweep_references
 from videos.states import JobStatus
@@ -549,7 +550,7 @@ def test_unused_pictures_are_swept_after_a_day_and_used_ones_never(api: Client, 
     ask(api, inputReference=used["id"])
     unused = upload(api, plain("PNG", (64, 48)))
     assert sweep_references() == 0
-    with shifted(timedelta(days=1, minutes=1)):
+    with shifted(timedelta(seconds=UNUSED_SECONDS + 60)):
         # Named again, it stays another day.
         ask(api, address=f"{VIDEOS}/estimate", expected=200, inputReference=unused["id"], imageFit="crop")
         ReferenceImage.objects.filter(pk=unused["id"]).update(used_at="2020-01-01T00:00:00Z")
@@ -561,7 +562,7 @@ def test_unused_pictures_are_swept_after_a_day_and_used_ones_never(api: Client, 
 def test_the_file_goes_with_its_row(api: Client, settings: Settings) -> None:
     upload(api)
     path = _path(ReferenceImage.objects.get(), settings)
-    with shifted(timedelta(days=1, minutes=1)):
+    with shifted(timedelta(seconds=UNUSED_SECONDS + 60)):
         assert sweep_references() == 1
     assert not path.exists()
 
@@ -658,3 +659,47 @@ def test_no_picture_is_in_what_is_shown_of_a_request(upstream: Upstream) -> None
     request = CreateRequest("boat", "m", "4", "64x48", input_reference=None)
     assert pictures_of(request) is None
     assert json.loads(json.dumps(request.pictures)) is None
+
+
+@pytest.mark.parametrize("how", [None, "crop"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_picture_whose_file_is_damaged_is_not_sent(
+    api: Client, upstream: Upstream, sora: ScriptedClient, settings: Settings, how: str | None, left: int
+) -> None:
+    fields = {"imageFit": how} if how else {}
+    job = Job.objects.get(pk=ask(api, inputReference=data_url(HD), **fields)["jobId"])
+    os.truncate(_path(ReferenceImage.objects.get(), settings), left)
+    assert submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, job.error_code, sora.creates) == ("failed", "image_lost", [])
+    assert (job.reservation, job.submissions.get().cost_state) == (None, "returned")
+
+
+def test_a_picture_whose_file_has_other_bytes_is_not_fitted(
+    api: Client, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    picture = flat("PNG", (640, 360))
+    job = Job.objects.get(pk=ask(api, inputReference=data_url(picture), imageFit="crop")["jobId"])
+    path = _path(ReferenceImage.objects.get(), settings)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, job.error_code, sora.creates) == ("failed", "image_lost", [])
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_who_names_a_picture_waits_for_no_other(api: Client, owner: User) -> None:
+    pk = UUID(upload(api)["id"])
+    found: list[str] = []
+
+    def name() -> None:
+        found.append(taking.known("input_reference", pk, owner).id)
+        connection.close()
+
+    with transaction.atomic():
+        taking.known("input_reference", pk, owner)
+        other = threading.Thread(target=name)
+        other.start()
+        other.join(TIMEOUT)
+        assert found == [str(pk)]

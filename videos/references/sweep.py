@@ -29,10 +29,10 @@ def _sweep_rows() -> int:
     removed = 0
     unused = ReferenceImage.objects.filter(used_at__lt=in_database(-UNUSED_SECONDS), jobs=None)
     for image in unused.order_by("used_at")[:_ROWS]:
-        # A job may have named it just now.
+        # A job may have named it just now; who is about to do so waits, and then does not find it.
         with suppress(IntegrityError), transaction.atomic():
-            gone, _ = unused.filter(pk=image.pk).delete()
-            if gone:
+            row = unused.select_for_update(of=("self",)).filter(pk=image.pk).first()
+            if row is not None and row.delete()[0]:
                 transaction.on_commit(partial(_remove, image.file))
                 removed += 1
     return removed
