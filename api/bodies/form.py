@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.datastructures import MultiValueDict
 from django.utils.http import parse_header_parameters
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
@@ -21,6 +22,20 @@ class Form(dict[str, Any]):
     """
 
     fingerprint = ""
+    # REST framework looks for both of these, and has Django close the files with the request.
+    files: "_Closed"
+
+    @property
+    def data(self) -> "Form":
+        """The parts, files among them."""
+        return self
+
+
+class _Closed(MultiValueDict[str, Any]):
+    """Files that are closed with the request. They are parts already, so there are none to be added."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class _Watched:
@@ -73,6 +88,7 @@ class FormParser(BaseParser):
         if parsed.data or parsed.files or watched.parts:
             _require_all(watched, parsed)
         form, digests = Form(), {}
+        form.files = _Closed(parsed.files)
         for kind in (parsed.data, parsed.files):
             for name, values in kind.lists():
                 if len(values) > 1 or name in form:

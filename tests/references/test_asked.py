@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
@@ -703,3 +703,32 @@ def test_who_names_a_picture_waits_for_no_other(api: Client, owner: User) -> Non
         other.start()
         other.join(TIMEOUT)
         assert found == [str(pk)]
+
+
+@pytest.mark.parametrize("expected", [201, 422])
+def test_the_files_of_a_form_are_closed_with_its_request(
+    api: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings, expected: int
+) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    made: list[TemporaryUploadedFile] = []
+    begin = TemporaryUploadedFile.__init__
+
+    def noted(self: TemporaryUploadedFile, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(TemporaryUploadedFile, "__init__", noted)
+    form(api, expected, inputReference=file(HD if expected == 201 else b"no picture"))
+    assert [each.closed for each in made] == [True]
+
+
+def test_how_pictures_are_fitted_may_hold_for_all_items_of_a_file(api: Client) -> None:
+    pk = upload(api, flat("PNG", (640, 360)))["id"]
+    body = f"prompt,inputReference\na boat,{pk}\n"
+    answer = api.generic("POST", "/api/v1/batches?imageFit=crop", body, "text/csv")
+    assert answer.status_code == 201, answer.content
+    assert Job.objects.get().fitted["image_fit"] == "crop"
+    answer = api.generic("POST", "/api/v1/batches?imageFit=crop", "prompt\na boat\n", "text/csv")
+    assert [each["field"] for each in answer.json()["error"]["details"]] == ["imageFit"]
+    answer = api.generic("POST", "/api/v1/batches?inputReference=https://a.test/b.png", body, "text/csv")
+    assert answer.json()["error"]["details"][0]["message"].startswith("Upload the picture first")
