@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import uuid_utils.compat as uuid_utils
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.http import parse_header_parameters
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -22,6 +24,16 @@ from api.logs.access import log_request
 
 _USABLE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class UTF8Request(WSGIRequest):
+    """A request that is read as UTF-8, whatever charset its Content-Type names.
+
+    Django reads the parameters of the address by that, before anything of ours could answer for an error.
+    """
+
+    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
 
 
 class MeantAnswersFilter(logging.Filter):

@@ -92,14 +92,21 @@ class CSVUpload(Upload):
         lines = _Decoded(self.lines())
         rows = csv.reader(without_blanks_at_quotes(lines), strict=True)
         try:
-            columns = _columns(next(rows, []), self.given)
+            header: list[str] = []
+            for header in rows:
+                if not _is_blank(header):
+                    break
+                self.skipped += 1
+                lines.begin_record()
+            else:
+                header = []
+            columns = _columns(header, self.given)
             lines.begin_record()
             for row in rows:
-                # A spreadsheet writes a row of commas for one that was emptied.
-                if any(cell.strip() for cell in row):
-                    yield _row({"line": lines.record}, columns, row)
-                else:
+                if _is_blank(row):
                     self.skipped += 1
+                else:
+                    yield _row({"line": lines.record}, columns, row)
                 lines.begin_record()
         except csv.Error as error:
             message = f"From here on this is not CSV: {error}."
@@ -135,8 +142,14 @@ class _Decoded:
                 raise bad_line(number, "not_utf8", message) from None
 
 
+def _is_blank(row: Sequence[str]) -> bool:
+    """Whether nothing is in it. A spreadsheet writes a row of commas for one that was emptied."""
+    return not any(cell.strip() for cell in row)
+
+
 def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
-    """The fields of the columns. Raises BadItems with everything that is wrong with the header."""
+    """The fields of the columns, "" for one without a name, which a spreadsheet writes for one that was
+    emptied. Raises BadItems with everything that is wrong with the header."""
     names = [name.strip() for name in header]
     allowed = list(BatchItem().fields)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
@@ -144,7 +157,7 @@ def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
     problems = [
         _in_header("unknown_field", f"There is no column {name[:100]!r}{_meant(name, allowed)}.")
         for name in dict.fromkeys(names)
-        if name not in allowed
+        if name and name not in allowed
     ]
     if problems:
         problems[-1]["message"] += f" There are {', '.join(allowed)}."
@@ -175,5 +188,7 @@ def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -
     if len(row) != len(columns):
         message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
         return Raw(where, problem=message)
+    if any(cell.strip() and not name for name, cell in zip(columns, row, strict=True)):
+        return Raw(where, problem="A cell is in a column that has no name; give it one in the header.")
     cells = zip(columns, map(unquoted, row), strict=True)
-    return Raw(where, {name: typed(name, cell) for name, cell in cells if cell})
+    return Raw(where, {name: typed(name, cell) for name, cell in cells if cell and name})

@@ -144,14 +144,16 @@ def postgresql(name: str, password_name: str) -> dict[str, Any]:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
+    # libpq knows the scheme in lower case alone, and takes a final slash for a part of the name.
+    scheme, _, rest = value.partition("://")
     try:
         parts: dict[str, Any] = (
-            conninfo_to_dict(value) if value.startswith(("postgres://", "postgresql://")) else {}
+            conninfo_to_dict(f"postgresql://{rest}") if scheme.lower() in {"postgres", "postgresql"} else {}
         )
     except psycopg.Error:
         parts = {}
     host, port = str(parts.pop("host", "")), str(parts.pop("port", ""))
-    database = parts.pop("dbname", "")
+    database = str(parts.pop("dbname", "")).rstrip("/")
     # A password that is not percent-encoded may look like one of these.
     if not database or "@" in host or (not port.replace(",", "").isdigit() and port):
         raise ImproperlyConfigured(

@@ -9,11 +9,14 @@ from config.startup.refusals import refuse_to_start_badly
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 refuse_to_start_badly()
-django_application = serving_callers(get_wsgi_application())
+django_handler = get_wsgi_application()
+django_application = serving_callers(django_handler)
 
-from health.metrics import observations  # noqa: E402 - the apps are loaded by now
+from api.requests import UTF8Request  # noqa: E402 - the apps are loaded by now
+from health.metrics import observations  # noqa: E402
 from health.wsgi import Probes  # noqa: E402
 
+django_handler.request_class = UTF8Request
 application = Probes(django_application)
 # Each web process loads this module for itself, after it was forked.
 observations.keep_regularly()

@@ -208,6 +208,8 @@ def test_a_password_without_a_place_is_refused(
             ("one", "", {"sslmode": "require", "application_name": "x"}),
         ),
         ("postgres://[::1]:5432/name", ("::1", "5432", {})),
+        ("Postgres://one/name/", ("one", "", {})),
+        ("PostgreSQL://one/name/?sslmode=require", ("one", "", {"sslmode": "require"})),
     ],
 )
 def test_a_database_is_named_in_all_ways_that_libpq_knows(

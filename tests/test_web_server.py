@@ -487,6 +487,17 @@ def test_what_is_refused_of_a_body_in_chunks_is_not_kept(start: Callable[..., We
         assert len(channel.request.body_rcv) == 0
 
 
+@pytest.mark.parametrize("begun", [b"1", b"1;name=", b"0\r\nName: "])
+def test_a_line_of_the_chunks_has_an_end(start: Callable[..., Web], begun: bytes) -> None:
+    web = start()
+    assert refusal(web.ask(in_chunks("/api/v1/videos", more=begun + b"1" * 70_000))) == (400, "bad_request")
+
+
+def test_a_body_has_one_length(start: Callable[..., Web]) -> None:
+    both = in_chunks("/", b"abc").replace(b"Host: x", b"Host: x\r\nContent-Length: 3")
+    assert refusal(start().ask(both)) == (400, "bad_request")
+
+
 def test_what_follows_a_body_in_chunks_is_another_request(start: Callable[..., Web]) -> None:
     first = in_chunks("/1", b"abc").replace(b"Connection: close\r\n", b"")
     with start().connect(first + b"GET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") as client:

@@ -11,7 +11,8 @@ from api.bodies.strict_json import BadNumber, read_object
 
 _WHOLE: Final = re.compile(r"[+-]?\d{1,20}")
 # As people write them: 10s, 10 sec, 1080P, and what a spreadsheet makes of 16:9 (a time, 16:09:00).
-_SECONDS: Final = re.compile(r"(.*?)\s*(?:s|sec|secs|seconds?)?", re.IGNORECASE)
+# No blank in the number, so that no text takes long: of several ways to divide blanks each would be tried.
+_SECONDS: Final = re.compile(r"([^\s_]*?)\s*(?:s|sec|secs|seconds?)?", re.IGNORECASE)
 _RATIO: Final = re.compile(r"0?(\d{1,2})\s*[:x/]\s*0?(\d{1,2})(?::00)?", re.IGNORECASE)
 
 
@@ -43,7 +44,9 @@ def _flag(text: str) -> bool:
 
 def _seconds(text: str) -> float:
     match = _SECONDS.fullmatch(text)
-    return float(match[1] if match else text)
+    if match is None:
+        raise ValueError
+    return float(match[1])
 
 
 def _ratio(text: str) -> str:

@@ -87,10 +87,9 @@ class MetadataText(JSONObjectField):
     """Metadata in an address, as JSON text."""
 
 
-class UploadQuery(_Settings, CreateVideo):
+class UploadQuery(_Settings, Defaults):
     """The batch's name, concurrency and metadata (JSON), and the defaults of the items."""
 
-    prompt = StrictCharField(max_length=MAX_PROMPT_LENGTH, required=False)
     metadata = MetadataText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import uuid_utils.compat as uuid_utils
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
-from waitress.utilities import Error
+from waitress.utilities import BadRequest, Error
 
 from api.bodies.limits import MAX_DRAIN_BYTES, body_limit, larger_body
 from api.logs.access import log_request
@@ -63,6 +63,10 @@ class _Discarded:
 _FRAMING_MOST: Final = 8
 
 
+# Of the line before a chunk, and of the headers after the last one.
+_LINE_MOST: Final = 65_536
+
+
 class _Nowhere:
     """Takes the place of the buffer of a refused body that comes in chunks."""
 
@@ -107,6 +111,10 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
     def _judge(self) -> None:
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            # A proxy that believes the other one would see other requests than we do.
+            self._malformed("a body comes in chunks or with a Content-Length, not both")
+            return
         media_type = self.headers.get("CONTENT_TYPE", "").split(";")[0].strip().lower()
         self._most = most = body_limit(self.command, self.path, media_type)
         hint = larger_body(self.path, media_type)
@@ -116,8 +124,15 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
                 PayloadTooLarge(f"The body has {length} bytes; at most {most} are taken{hint}."), length
             )
 
+    def _malformed(self, reason: str) -> None:
+        self.error, self.completed = BadRequest(reason), True
+
     def _judge_chunks(self) -> None:
         """Refuses a body in chunks once it is too long, and discards some of what still comes."""
+        if max(len(self.body_rcv.control_line), len(self.body_rcv.trailer)) > _LINE_MOST:
+            # waitress would look through all of it again with each piece that comes.
+            self._malformed("the line before a chunk, or what follows the last one, is too long")
+            return
         if self._refusal is not None:
             self.completed = self.completed or self.body_bytes_received > self._most + MAX_DRAIN_BYTES
             return

@@ -23,6 +23,8 @@ class WrongToken(APIException):
 
 def form_of(request: HttpRequest) -> Form:
     """The format that `?format=` names, else the one that the Accept header prefers; JSON by default."""
+    if len(request.GET.getlist("format")) > 1:
+        raise ValidationError({"format": "It is there more than once; which one is meant?"})
     asked = request.GET.get("format", "")
     if asked == "json":
         return "json"

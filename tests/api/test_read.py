@@ -413,7 +413,7 @@ def test_a_parameter_that_is_there_twice_is_refused(api: Client, address: str) -
 
 @pytest.mark.parametrize(
     "address",
-    ["/api/v1/batches?limit=1&limit=2", "/api/v1/usage?by=key&by=day"],
+    ["/api/v1/batches?limit=1&limit=2", "/api/v1/usage?by=key&by=day", "/api/v1/models?a=1&a=2"],
 )
 def test_nowhere_does_the_last_of_two_win(api: Client, address: str) -> None:
     assert "more than once" in problem(api.get(address))["message"]

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -386,3 +387,25 @@ def test_sound_and_fields_of_the_upstreams_own_are_columns(api: Client) -> None:
 
 def test_what_is_no_sound_and_no_object_is_refused(api: Client) -> None:
     assert problems(upload(api, "prompt,audio,extra\none,yes,[]\n")) == [(2, "audio"), (2, "extra")]
+
+
+def test_a_cell_of_blanks_takes_no_time(api: Client) -> None:
+    began = time.monotonic()
+    answer = upload(api, f"prompt,duration\nboat,1{' ' * 100_000}x\n")
+    assert problems(answer) == [(2, "duration")]
+    assert time.monotonic() - began < 10
+
+
+def test_columns_without_a_name_may_be_empty(api: Client) -> None:
+    assert upload(api, ",,,\n\nprompt,duration,,\nboat,8,,\n").status_code == 201
+    assert [(job.prompt, job.duration) for job in jobs()] == [("boat", 8)]
+
+
+def test_a_cell_without_a_name_is_told(api: Client) -> None:
+    assert problems(upload(api, "prompt,,\nboat,8,\n")) == [(2, "")]
+    assert problems(upload(api, ",,\n")) == [(None, "videos")]
+
+
+@pytest.mark.parametrize("seconds", ["1_0", "1 0", "8,0", "s", "0x8"])
+def test_a_length_with_several_meanings_is_refused(api: Client, seconds: str) -> None:
+    assert problems(upload(api, f'prompt,duration\nboat,"{seconds}"\n')) == [(2, "duration")]

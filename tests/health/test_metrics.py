@@ -378,6 +378,7 @@ def test_the_format_wins_over_the_accept_header(anybody: Client) -> None:
     assert plain["Content-Type"].startswith("text/plain")
     assert anybody.get("/metrics?format=json", headers={"accept": "text/plain"}).json()["jobs"]
     assert anybody.get("/metrics?format=xml").status_code == 400
+    assert anybody.get("/metrics?format=json&format=prometheus").status_code == 400
 
 
 def test_without_a_database_a_scrape_says_so(anybody: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from django.test import Client, RequestFactory
@@ -106,3 +107,15 @@ def test_the_web_server_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(application, Probes)
     assert callable(application._application)
     assert begun == [True]
+    assert _status_of(application, "application/json; charset=idna", "a=%ff") == 405
+    assert _status_of(application, "application/json; charset=utf-8", "&".join(["a"] * 1_100)) == 405
+
+
+def _status_of(application: Any, content_type: str, query: str) -> int:
+    """The answer to a request that Django itself must read first."""
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/health", "QUERY_STRING": query}
+    environ |= {"CONTENT_TYPE": content_type, "HTTP_HOST": "localhost"}
+    setup_testing_defaults(environ)
+    answered: list[str] = []
+    application(environ, lambda status, *_: answered.append(status)).close()
+    return int(answered[0].split()[0])

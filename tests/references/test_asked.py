@@ -12,15 +12,16 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
+from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, IdempotencyKey, User
+from api.bodies.form import _Watched
 from tests.configured import configure
 from tests.references.pictures import bomb, flat, opened, plain
 from tests.timeouts import TIMEOUT
@@ -39,6 +40,7 @@ from videos.references import asked as taking
 from videos.references import keep as keeping
 from videos.references import sweep as sweeping
 from videos.references.fetch import AddressRefused, NotFetched
+from videos.references.keep import UNUSED_SECONDS
 from videos.references.load import pictures_of
 from videos.references.sweep import SWEEP_SECONDS, sweep_references
 from videos.states import JobStatus
@@ -148,6 +150,53 @@ def test_a_part_that_is_there_twice_or_is_not_utf8_is_refused(api: Client) -> No
     many = {f"x{number}": "1" for number in range(1_001)}
     assert form(api, 400, **many)["code"] == "malformed_body"
     assert not Job.objects.exists()
+
+
+def raw_form(*parts: bytes, end: bytes = b"--x--\r\n") -> bytes:
+    return b"".join(b"--x\r\nContent-Disposition: " + part + b"\r\n" for part in parts) + end
+
+
+BOAT = b'form-data; name="prompt"\r\n\r\na boat'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'form-data; name="inputReference"; filename=".."',
+        b'form-data; name="inputReference"; filename="pictures/"',
+        b'form-data; name="inputReference"; filename="\x01"',
+        b"form-data; name=\"inputReference\"; filename*=nope''%ff.png",
+        b'form-data; filename="boat.png"',
+        b"form-data",
+        b'form-data; name="\xff"; filename="boat.png"',
+    ],
+)
+def test_no_part_of_a_form_is_passed_over(api: Client, head: bytes) -> None:
+    for parts in ([BOAT, head + b"\r\n\r\n" + HD], [head + b"\r\n\r\n" + HD, BOAT]):
+        answer = api.generic("POST", VIDEOS, raw_form(*parts), "multipart/form-data; boundary=x")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_body")
+    assert not Job.objects.exists()
+
+
+def test_a_form_that_was_cut_short_is_none(api: Client) -> None:
+    picture = b'form-data; name="inputReference"; filename="boat.png"\r\n\r\n' + HD
+    whole = raw_form(BOAT, picture)
+    for length in (len(whole) - 4, len(whole) - 9, len(whole) - 500, whole.index(b'; name="input'), 60):
+        answer = api.generic("POST", VIDEOS, whole[:length], "multipart/form-data; boundary=x")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_body"), length
+    assert not Job.objects.exists()
+    for kind in ("Multipart/Form-Data; boundary=x", "multipart/form-data; boundary=x; charset=idna"):
+        assert api.generic("POST", VIDEOS, whole, kind).status_code == 201
+    assert all(job.fitted["input_reference"] for job in Job.objects.all())
+
+
+def test_boundaries_are_found_however_a_body_comes() -> None:
+    whole = raw_form(BOAT, b'form-data; name="seed"\r\n\r\n7')
+    for size in (1, 2, 3, 4, 5, 7, len(whole)):
+        watched = _Watched(io.BytesIO(whole), "multipart/form-data; boundary=x")
+        while watched.read(size):
+            pass
+        assert (watched.parts, watched.is_whole) == (2, True)
 
 
 @pytest.mark.parametrize("way", ["body", "form", "json"])
@@ -501,7 +550,7 @@ def test_unused_pictures_are_swept_after_a_day_and_used_ones_never(api: Client, 
     ask(api, inputReference=used["id"])
     unused = upload(api, plain("PNG", (64, 48)))
     assert sweep_references() == 0
-    with shifted(timedelta(days=1, minutes=1)):
+    with shifted(timedelta(seconds=UNUSED_SECONDS + 60)):
         # Named again, it stays another day.
         ask(api, address=f"{VIDEOS}/estimate", expected=200, inputReference=unused["id"], imageFit="crop")
         ReferenceImage.objects.filter(pk=unused["id"]).update(used_at="2020-01-01T00:00:00Z")
@@ -513,7 +562,7 @@ def test_unused_pictures_are_swept_after_a_day_and_used_ones_never(api: Client, 
 def test_the_file_goes_with_its_row(api: Client, settings: Settings) -> None:
     upload(api)
     path = _path(ReferenceImage.objects.get(), settings)
-    with shifted(timedelta(days=1, minutes=1)):
+    with shifted(timedelta(seconds=UNUSED_SECONDS + 60)):
         assert sweep_references() == 1
     assert not path.exists()
 
@@ -610,3 +659,76 @@ def test_no_picture_is_in_what_is_shown_of_a_request(upstream: Upstream) -> None
     request = CreateRequest("boat", "m", "4", "64x48", input_reference=None)
     assert pictures_of(request) is None
     assert json.loads(json.dumps(request.pictures)) is None
+
+
+@pytest.mark.parametrize("how", [None, "crop"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_picture_whose_file_is_damaged_is_not_sent(
+    api: Client, upstream: Upstream, sora: ScriptedClient, settings: Settings, how: str | None, left: int
+) -> None:
+    fields = {"imageFit": how} if how else {}
+    job = Job.objects.get(pk=ask(api, inputReference=data_url(HD), **fields)["jobId"])
+    os.truncate(_path(ReferenceImage.objects.get(), settings), left)
+    assert submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, job.error_code, sora.creates) == ("failed", "image_lost", [])
+    assert (job.reservation, job.submissions.get().cost_state) == (None, "returned")
+
+
+def test_a_picture_whose_file_has_other_bytes_is_not_fitted(
+    api: Client, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    picture = flat("PNG", (640, 360))
+    job = Job.objects.get(pk=ask(api, inputReference=data_url(picture), imageFit="crop")["jobId"])
+    path = _path(ReferenceImage.objects.get(), settings)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert submit_next(upstream)
+    job.refresh_from_db()
+    assert (job.status, job.error_code, sora.creates) == ("failed", "image_lost", [])
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_who_names_a_picture_waits_for_no_other(api: Client, owner: User) -> None:
+    pk = UUID(upload(api)["id"])
+    found: list[str] = []
+
+    def name() -> None:
+        found.append(taking.known("input_reference", pk, owner).id)
+        connection.close()
+
+    with transaction.atomic():
+        taking.known("input_reference", pk, owner)
+        other = threading.Thread(target=name)
+        other.start()
+        other.join(TIMEOUT)
+        assert found == [str(pk)]
+
+
+@pytest.mark.parametrize("expected", [201, 422])
+def test_the_files_of_a_form_are_closed_with_its_request(
+    api: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings, expected: int
+) -> None:
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 0
+    made: list[TemporaryUploadedFile] = []
+    begin = TemporaryUploadedFile.__init__
+
+    def noted(self: TemporaryUploadedFile, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(TemporaryUploadedFile, "__init__", noted)
+    form(api, expected, inputReference=file(HD if expected == 201 else b"no picture"))
+    assert [each.closed for each in made] == [True]
+
+
+def test_how_pictures_are_fitted_may_hold_for_all_items_of_a_file(api: Client) -> None:
+    pk = upload(api, flat("PNG", (640, 360)))["id"]
+    body = f"prompt,inputReference\na boat,{pk}\n"
+    answer = api.generic("POST", "/api/v1/batches?imageFit=crop", body, "text/csv")
+    assert answer.status_code == 201, answer.content
+    assert Job.objects.get().fitted["image_fit"] == "crop"
+    answer = api.generic("POST", "/api/v1/batches?imageFit=crop", "prompt\na boat\n", "text/csv")
+    assert [each["field"] for each in answer.json()["error"]["details"]] == ["imageFit"]
+    answer = api.generic("POST", "/api/v1/batches?inputReference=https://a.test/b.png", body, "text/csv")
+    assert answer.json()["error"]["details"][0]["message"].startswith("Upload the picture first")

@@ -368,15 +368,21 @@ def test_a_sound_that_is_longer_than_the_picture_is_no_fault(tmp_path: Path) -> 
     assert probe(path).seconds == 2.0
 
 
-def _webm(path: Path, seconds: int, **options: str) -> None:
+def _webm(path: Path, seconds: int, *, begins: int = 0, **options: str) -> None:
     with av.open(str(path), "w", format="webm", options=options) as container:
         picture = container.add_stream("libvpx", rate=8)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         for number in range(8 * seconds):
             frame = av.VideoFrame(64, 48, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, 8)
+            frame.pts, frame.time_base = 8 * begins + number, Fraction(1, 8)
             container.mux(picture.encode(frame))
         container.mux(picture.encode(None))
+
+
+def test_a_webm_that_begins_late_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    _webm(path, 2, begins=10)
+    assert probe(path).seconds == 2.0
 
 
 def test_a_webm_without_a_length_is_as_long_as_its_picture(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.budgets.reservations import dollars
+from api.fields import StrictSerializer
+from api.parameters import parameters_of
 from upstreams import registry
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model
@@ -105,6 +107,7 @@ class ModelsView(APIView):
     )
     def get(self, request: Request) -> Response:
         """Models with their sizes, lengths and prices. Asks nothing of an upstream."""
+        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
         upstreams = registry.configured()
         models = [
             {

@@ -14,11 +14,12 @@ from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 
 from accounts.models import User
 from accounts.ownership import owned_by
+from upstreams.clock import in_database
 from upstreams.offer.request import AskedPicture, VideoRequest
 from videos.models import ReferenceImage
 from videos.references.fetch import AddressRefused, NotFetched, fetch
 from videos.references.images import Checked, check
-from videos.references.keep import keep
+from videos.references.keep import NAMED_LATELY_SECONDS, keep
 from videos.references.layout import ImageRefused
 from videos.references.load import as_asked
 
@@ -92,10 +93,11 @@ def known(name: str, pk: UUID, owner: User) -> AskedPicture:
     """A kept picture by its id. Raises ValidationError, which names the field."""
     rows = owned_by(ReferenceImage.objects.all(), owner).filter(pk=pk)
     # From now on it is used, and not swept away before its job is there.
-    if not rows.update(used_at=Now()):
+    rows.filter(used_at__lt=in_database(-NAMED_LATELY_SECONDS)).update(used_at=Now())
+    if (row := rows.first()) is None:
         message = "There is no such picture; upload it with POST /api/v1/images."
         raise ValidationError({WIRE[name]: [ErrorDetail(message, code="not_found")]})
-    return as_asked(rows.get())
+    return as_asked(row)
 
 
 def _checked(given: GivenPicture, owner: User) -> Checked:

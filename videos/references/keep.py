@@ -23,8 +23,11 @@ from videos.results.media import require_media
 logger = logging.getLogger(__name__)
 
 FOLDER: Final = "references"
-# Without a job a picture is removed this long after it was last named.
-UNUSED_SECONDS: Final = 86_400
+# One that was named so lately is not marked again: batches that name the same ones, in any order, would wait
+# for each other's transactions.
+NAMED_LATELY_SECONDS: Final = 3_600
+# Without a job a picture is removed this long after it was marked, so a day after it was last named.
+UNUSED_SECONDS: Final = 86_400 + NAMED_LATELY_SECONDS
 # Of one owner, without a job.
 UNUSED_MAX: Final = 1_000
 
@@ -55,10 +58,11 @@ class TooManyImages(APIException):
 def keep(checked: Checked, owner: User) -> ReferenceImage:
     """Keeps a checked picture, or finds the same one again. Committed when this returns, if it is called
     outside a transaction. Raises StorageAway, TooManyImages."""
-    found = ReferenceImage.objects.filter(owner=owner, sha256=checked.sha256).first()
+    same = ReferenceImage.objects.filter(owner=owner, sha256=checked.sha256)
+    found = same.first()
     try:
-        if found is not None and default_storage.exists(found.file):
-            ReferenceImage.objects.filter(pk=found.pk).update(used_at=Now())
+        # Unless it is swept away just now.
+        if found is not None and default_storage.exists(found.file) and same.update(used_at=Now()):
             return found
         if found is None:
             _require_room(owner)

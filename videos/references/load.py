@@ -15,7 +15,7 @@ from videos.results.media import media_problem
 
 
 class ReferenceGone(Exception):
-    """The file of a picture is not there, although the media folder is."""
+    """The file of a picture is not there or is damaged, although the media folder is there."""
 
 
 def pictures_of(request: CreateRequest) -> Mapping[str, Picture] | None:
@@ -38,13 +38,25 @@ def _picture(pk: str, request: CreateRequest) -> Picture:
         if problem := media_problem():
             raise OSError(problem) from error
         raise ReferenceGone("The file of the picture is gone.") from error
+    if len(data) != row.file_size:
+        raise ReferenceGone("The file of the picture is damaged.")
     # The choices of the column are those of the class.
     kind: Any = row.format
     checked = Checked(kind, row.width, row.height, row.sha256, data)
     if request.image_fit:
         width, height = (int(side) for side in request.size.split("x"))
-        data = fit(checked, width, height, Fit(request.image_fit))
+        data = _fitted(checked, width, height, Fit(request.image_fit))
     return Picture(data, checked.content_type)
+
+
+def _fitted(checked: Checked, width: int, height: int, how: Fit) -> bytes:
+    try:
+        return fit(checked, width, height, how)
+    except MemoryError as error:
+        raise OSError("there is no memory to fit it") from error
+    except Exception as error:
+        # It was decoded when it was taken, so its file has changed. A decoder may raise anything.
+        raise ReferenceGone("The file of the picture is damaged.") from error
 
 
 def as_asked(row: ReferenceImage) -> AskedPicture:

@@ -1,5 +1,7 @@
 """Removes pictures that no job uses, and files that a crash has left."""
 
+import math
+import random
 import time
 from contextlib import suppress
 from functools import partial
@@ -29,10 +31,10 @@ def _sweep_rows() -> int:
     removed = 0
     unused = ReferenceImage.objects.filter(used_at__lt=in_database(-UNUSED_SECONDS), jobs=None)
     for image in unused.order_by("used_at")[:_ROWS]:
-        # A job may have named it just now.
+        # A job may have named it just now; who is about to do so waits, and then does not find it.
         with suppress(IntegrityError), transaction.atomic():
-            gone, _ = unused.filter(pk=image.pk).delete()
-            if gone:
+            row = unused.select_for_update(of=("self",)).filter(pk=image.pk).first()
+            if row is not None and row.delete()[0]:
                 transaction.on_commit(partial(_remove, image.file))
                 removed += 1
     return removed
@@ -44,13 +46,22 @@ def _sweep_folder(name: str) -> int:
     if not folder.is_dir():
         return 0
     written_before = time.time() - UNUSED_SECONDS
-    old = [
-        f"{FOLDER}/{name}/{path.name}" for path in folder.iterdir() if path.stat().st_mtime < written_before
-    ][:_ROWS]
+    paths = list(folder.iterdir())
+    # Those with a row come first again and again otherwise, and others would never have their turn.
+    random.shuffle(paths)
+    old = [f"{FOLDER}/{name}/{path.name}" for path in paths if _written(path) < written_before][:_ROWS]
     unknown = set(old) - set(ReferenceImage.objects.filter(file__in=old).values_list("file", flat=True))
     for each in unknown:
         _remove(each)
     return len(unknown)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Another sweep was faster.
+        return math.inf
 
 
 def _remove(name: str) -> None:

@@ -50,8 +50,10 @@ def probe(path: Path) -> Probe:
             if container.duration:
                 container.seek((container.start_time or 0) + container.duration, backward=True)
             end, picture_end = _ends(container, stream)
-            # A file that was cut short opens well: its index comes first and its end is missing.
-            if not picture_end or end < length * _PRESENT - _SECONDS_MISSING:
+            # A file that was cut short opens well: its index comes first and its end is missing. The length
+            # that a WebM announces counts from zero, though its picture may begin later.
+            begins = max(0, container.start_time or 0) / av.time_base
+            if not picture_end or begins + end < length * _PRESENT - _SECONDS_MISSING:
                 raise Unplayable("It ends too early.")
             seconds = picture_end
             if stream.duration is not None and stream.time_base is not None:
