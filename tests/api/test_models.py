@@ -59,3 +59,22 @@ def test_a_model_of_any_size_and_length_says_so(
 
 def test_nobody_sees_them_without_a_key() -> None:
     assert Client().get(URL).status_code == 401
+
+
+def test_what_a_picture_costs_is_shown(
+    api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = {"1280x720": Decimal("0.10"), "720x1280": Decimal("0.10")}
+    model = Model(
+        tuple(prices),
+        ("4",),
+        takes=frozenset({"input_reference"}),
+        prices=prices,
+        image_prices={"1280x720": Decimal("0.10"), "720x1280": Decimal("0.20")},
+        per_image=Decimal("0.03"),
+    )
+    configure(monkeypatch, replace(upstream, catalogue=Catalogue({"wan": model}, "wan")))
+    (shown,) = models(api)["wan"]["offers"]
+    assert shown["pricePerSecond"] == {"1280x720": "0.10", "720x1280": "0.10"}
+    assert shown["pricePerSecondWithPicture"] == {"720x1280": "0.20"}
+    assert shown["pricePerPicture"] == "0.03"

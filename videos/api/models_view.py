@@ -1,5 +1,7 @@
 """The REST API of models: what may be asked for, and what it costs."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema
@@ -60,6 +62,10 @@ class Offer(serializers.Serializer):  # type: ignore[type-arg]
         child=serializers.CharField(),
         help_text="Dollars by size or resolution, or for `any`. What is missing has no known price.",
     )
+    pricePerSecondWithPicture = serializers.DictField(
+        child=serializers.CharField(), help_text="Where it differs for a video that begins with a picture."
+    )
+    pricePerPicture = serializers.CharField(help_text="Dollars more for each picture.")
 
 
 class ModelView(serializers.Serializer):  # type: ignore[type-arg]
@@ -87,9 +93,11 @@ _EXAMPLE: Final = {
             "aspectRatios": ["9:16", "16:9"],
             "sizes": ["720x1280", "1280x720"],
             "durations": {"values": [4.0, 8.0, 12.0, 16.0, 20.0], "min": 4.0, "max": 20.0},
-            "takes": [],
+            "takes": ["inputReference"],
             "extra": [],
             "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
+            "pricePerSecondWithPicture": {},
+            "pricePerPicture": "0.00",
         }
     ],
 }
@@ -144,5 +152,13 @@ def _offer(upstream: str, model: Model) -> dict[str, Any]:
         "durations": durations,
         "takes": sorted(_WIRE[field] for field in model.takes),
         "extra": sorted(model.extra),
-        "pricePerSecond": {size or "any": dollars(price) for size, price in model.prices.items()},
+        "pricePerSecond": _shown(model.prices),
+        "pricePerSecondWithPicture": _shown(
+            {size: price for size, price in model.image_prices.items() if price != model.prices.get(size)}
+        ),
+        "pricePerPicture": dollars(model.per_image),
     }
+
+
+def _shown(prices: Mapping[str, Decimal]) -> dict[str, str | None]:
+    return {size or "any": dollars(price) for size, price in prices.items()}
