@@ -25,6 +25,7 @@ _SUBMISSIONS = (
     "SELECT job_id, number, state, upstream_id, cost_state, price, request->>'prompt',"
     " created_at, lease_until FROM videos_submission ORDER BY created_at"
 )
+_RECOVERED = "SELECT job_id, submission_number FROM videos_jobevent WHERE detail->>'how' = 'recovered'"
 _FOREIGN = "SELECT upstream_id FROM upstreams_foreignvideo"
 _EVENTS = (
     "SELECT job_id, subject, submission_number, from_state, to_state, created_at"
@@ -158,17 +159,20 @@ def _judge_jobs(stack: Stack, accepted: Collection[str], books: Books) -> None:
 
 def unowned(stack: Stack, entries: Iterable[Entry], named: Mapping[tuple[str, int], int]) -> list[Entry]:
     """The paid creates that are no submission's; `named` as for `judge`."""
-    return match(stack.ask(_SUBMISSIONS), entries, named)[1]
+    recovered = set(stack.ask(_RECOVERED))
+    return match(stack.ask(_SUBMISSIONS), entries, named, recovered)[1]
 
 
 def match(
     submissions: Iterable[tuple[Any, ...]],
     entries: Iterable[Entry],
     named: Mapping[tuple[str, int], int] | None = None,
+    recovered: Collection[tuple[Any, ...]] = (),
 ) -> tuple[dict[tuple[Any, int], Entry | None], list[Entry]]:
     """The paid create of each submission that has an id, None if it has none; and the creates that are left.
 
-    `named`: the numbers of creates that a person gave to submissions without an id.
+    `named`: the numbers of creates that a person gave to submissions without an id. `recovered`: submissions
+    that were made for the videos that a restored backup did not know.
 
     An upstream may give an id again. Of several creates under one id, a submission's is the one that was made
     while it was sent; the protocol gives no closer proof than what was asked for, and when.
@@ -198,7 +202,28 @@ def match(
         found[job, number] = its
         if its is not None:
             left[upstream_id].remove(its)
+    _match_recovered([each for each in submissions if each[:2] in recovered], left, found)
     return found, [entry for alike in left.values() for entry in alike]
+
+
+def _match_recovered(
+    submissions: Iterable[tuple[Any, ...]],
+    left: Mapping[str, list[Entry]],
+    found: dict[tuple[Any, int], Entry | None],
+) -> None:
+    """Matches what is left of these where one create and one submission alone have an id and a prompt.
+
+    They are dated by the clock of the upstream, which may have been set.
+    """
+    alike: dict[tuple[str, str], list[tuple[Any, int]]] = defaultdict(list)
+    for job, number, _, upstream_id, _, _, prompt, *_ in submissions:
+        if upstream_id is not None and found[job, number] is None:
+            alike[upstream_id, prompt].append((job, number))
+    for (upstream_id, prompt), its in alike.items():
+        entries = [entry for entry in left[upstream_id] if entry["prompt"] == prompt]
+        if len(its) == len(entries) == 1:
+            found[its[0]] = entries[0]
+            left[upstream_id].remove(entries[0])
 
 
 def _is_of(entry: Entry, prompt: str, begun: datetime, until: datetime, following: datetime | None) -> bool:
@@ -217,7 +242,7 @@ def _judge_submissions(
 ) -> None:
     paid: Counter[str] = Counter()
     submissions = stack.ask(_SUBMISSIONS)
-    found, left = match(submissions, entries, named)
+    found, left = match(submissions, entries, named, set(stack.ask(_RECOVERED)))
     for job, number, state, upstream_id, cost_state, price, *_ in submissions:
         name = f"{job}/{number} {state}"
         settled = price if cost_state == "settled" else Decimal(0)

@@ -70,6 +70,17 @@ def test_a_create_of_another_prompt_or_time_is_not_a_submissions() -> None:
         assert match([sent("one", "video_1", 0)], [other]) == ({("one", 1): None}, [other])
 
 
+def test_a_recovered_submission_may_be_dated_by_a_clock_that_is_wrong() -> None:
+    submissions, made = [sent("one", "video_1", 300)], paid("video_1", 1)
+    assert match(submissions, [made])[1] == [made]
+    assert match(submissions, [made], recovered={("one", 1)}) == ({("one", 1): made}, [])
+    # Not where it might be another one's, nor for another prompt.
+    again = paid("video_1", 100)
+    assert match(submissions, [made, again], recovered={("one", 1)})[1] == [made, again]
+    other = paid("video_1", 1, "a kite")
+    assert match(submissions, [other], recovered={("one", 1)})[1] == [other]
+
+
 def test_a_create_that_no_submission_has_is_left() -> None:
     assert match([sent("one", None, 0)], [paid("video_1", 1)]) == ({}, [paid("video_1", 1)])
 
