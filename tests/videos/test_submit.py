@@ -278,11 +278,26 @@ def test_a_busy_upstream_is_left_alone_as_long_as_it_asks(
         assert submit_next(upstream)
 
 
+# What a server answers that has no list, or lets nobody look at it: nothing about the key.
+NO_LISTS = [
+    None,
+    errors.NotFound("404"),
+    errors.Rejected("405", status=405),
+    errors.Misconfigured("403", status=403),
+]
+
+
+@pytest.mark.parametrize("of_the_list", NO_LISTS, ids=str)
 @pytest.mark.parametrize("of_the_key", [True, False])
 def test_a_403_that_only_one_job_meets_is_about_that_job(
-    make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, of_the_key: bool
+    make_job: MakeJob,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    of_the_key: bool,
+    of_the_list: errors.SoraError | None,
 ) -> None:
     """Such as a model or a prompt that the key may not use. The others are sent, and only it fails."""
+    sora.probe_error = of_the_list
 
     def refuse(request: CreateRequest) -> None:
         if of_the_key or "forbidden" in request.prompt:
@@ -520,3 +535,22 @@ def test_extra_fields_go_to_a_model_that_takes_them(
     create(VideoRequest("a boat", "rain", fps=30, seed=7), owner=owner, api_key=None)
     submit_next(upstream)
     assert (sora.creates[0].negative_prompt, sora.creates[0].fps, sora.creates[0].seed) == ("rain", 30, 7)
+
+
+def test_a_key_that_may_do_nothing_is_tried_ever_more_rarely(
+    job: Job, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    tried: list[str] = []
+
+    def forbid(request: CreateRequest) -> None:
+        tried.append(request.prompt)
+        raise errors.Misconfigured("403", status=403)
+
+    sora.before, sora.probe_error = forbid, errors.Misconfigured("403", status=403)
+    for seconds in range(0, 3600, 5):
+        with shifted(timedelta(seconds=seconds)):
+            probe(upstream)
+            submit_next(upstream)
+    assert 3 < len(tried) < 25
+    job.refresh_from_db()
+    assert job.status == "pending"

@@ -163,11 +163,27 @@ def _probe_paused(provider: Provider, upstream: Upstream) -> None:
         with respecting_retry_after(upstream, Call.LIST):
             upstream.client.probe()
     except errors.SoraError as error:
+        if _says_nothing_of_our_key(error):
+            _resume(provider, "a probe says nothing about our key, so one job is tried")
+            return
         logger.warning("%s stays paused: %s", provider.name, error)
         Provider.objects.filter(pk=provider.pk).update(
             failures=F("failures") + 1, probe_due_at=in_database(probe_after(provider))
         )
     else:
-        logger.warning("%s answers again; work continues.", provider.name)
-        Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)
-        log_unblocked(provider.name, Block.PAUSED, "a probe succeeded")
+        _resume(provider, "a probe succeeded")
+
+
+def _says_nothing_of_our_key(error: errors.SoraError) -> bool:
+    """Whether the upstream has no list, or lets nobody like us look at it.
+
+    Then only a create shows whether it takes ours. One that is refused is not paid, and each further refusal
+    makes the next one come later (probe_after).
+    """
+    return isinstance(error, errors.NotFound | errors.Rejected) or getattr(error, "status", None) == 403
+
+
+def _resume(provider: Provider, why: str) -> None:
+    logger.warning("%s is sent creates again: %s.", provider.name, why)
+    Provider.objects.filter(pk=provider.pk).update(paused_at=None, pause_reason="", probe_due_at=None)
+    log_unblocked(provider.name, Block.PAUSED, why)
