@@ -67,9 +67,14 @@ def version_of(server: str) -> str:
 
 
 def _uv(*arguments: str) -> None:
+    install_by([sys.executable, "-m", "uv", "--no-progress", *arguments], ROOT)
+
+
+def install_by(command: list[str], folder: Path) -> None:
+    """Runs an installer there. Raises NotInstalled with its own words."""
     done = subprocess.run(
-        [sys.executable, "-m", "uv", "--no-progress", *arguments],
-        cwd=ROOT,
+        command,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import ceil, log
-from typing import Any, Final
+from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -11,6 +11,7 @@ from upstreams.client.types import CreateRequest
 from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.offer.request import (
     ASPECT_RATIOS,
+    PICTURES,
     PRIORITIES,
     RESOLUTIONS,
     STYLES,
@@ -101,26 +102,23 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
     )
 
 
-_PICTURES: Final = {"input_reference": "inputReference", "last_frame": "lastFrame"}
-
-
 def _pictures(asked: VideoRequest, model: Model, size: str) -> dict[str, AskedPicture]:
     """The pictures that are sent. Never left out: nobody pays for a video of something else.
 
     Raises ValidationError.
     """
-    found = {name: picture for name in _PICTURES if (picture := getattr(asked, name)) is not None}
+    found = {name: picture for name in PICTURES if (picture := getattr(asked, name)) is not None}
     problems = {}
     for name, picture in found.items():
         if name not in model.takes:
             message = "This model takes no such picture; GET /api/v1/models lists what each one takes."
-            problems[_PICTURES[name]] = [ErrorDetail(message, code="not_offered")]
+            problems[PICTURES[name]] = [ErrorDetail(message, code="not_offered")]
         elif model.exact_pictures and not asked.image_fit and f"{picture.width}x{picture.height}" != size:
             message = (
                 f"The picture has {picture.width}x{picture.height} pixels, and must have those of the video, "
                 f"{size}; give imageFit (crop, pad or stretch) and it is made so."
             )
-            problems[_PICTURES[name]] = [ErrorDetail(message, code="size_differs")]
+            problems[PICTURES[name]] = [ErrorDetail(message, code="size_differs")]
     if problems:
         raise ValidationError(problems)
     return found

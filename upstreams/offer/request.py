@@ -53,6 +53,10 @@ STYLES: Final = {
 PRIORITIES: Final = {priority.name.lower(): priority for priority in Priority}
 
 
+# The pictures of a request, by the names of its fields, and what callers call them.
+PICTURES: Final = {"input_reference": "inputReference", "last_frame": "lastFrame"}
+
+
 @dataclass(frozen=True, slots=True)
 class AskedPicture:
     """A picture that a video is to begin or end with. `id`: of the kept one, or "" while none is kept."""

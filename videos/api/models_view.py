@@ -17,7 +17,7 @@ from upstreams import registry
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model
 from upstreams.offer.fitting import shapes_of
-from upstreams.offer.request import ASPECT_RATIOS, RESOLUTIONS
+from upstreams.offer.request import ASPECT_RATIOS, PICTURES, RESOLUTIONS
 from videos.api.examples import answer
 
 _WIRE: Final = {
@@ -25,8 +25,7 @@ _WIRE: Final = {
     "fps": "fps",
     "seed": "seed",
     "audio": "audio",
-    "input_reference": "inputReference",
-    "last_frame": "lastFrame",
+    **PICTURES,
 }
 
 

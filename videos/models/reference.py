@@ -6,11 +6,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from upstreams.offer.request import PICTURES
 from videos.models.group import new_id
 from videos.models.job import Job
 
-# What a picture is for: the names of the fields of upstreams.client.types.CreateRequest.
-ROLES: Final = ("input_reference", "last_frame")
+# What a picture is for.
+ROLES: Final = tuple(PICTURES)
 
 
 class ReferenceImage(models.Model):

@@ -15,7 +15,7 @@ from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from accounts.models import User
 from accounts.ownership import owned_by
 from upstreams.clock import in_database
-from upstreams.offer.request import AskedPicture, VideoRequest
+from upstreams.offer.request import PICTURES, AskedPicture, VideoRequest
 from videos.models import ReferenceImage
 from videos.references.fetch import AddressRefused, NotFetched, fetch
 from videos.references.images import Checked, check
@@ -23,8 +23,6 @@ from videos.references.keep import NAMED_LATELY_SECONDS, keep
 from videos.references.layout import ImageRefused
 from videos.references.load import as_asked
 
-# The fields of VideoRequest, and what callers call them.
-WIRE: Final = {"input_reference": "inputReference", "last_frame": "lastFrame"}
 # A fetch holds a thread of the web process until the other side has sent everything.
 _FETCHES: Final = 4
 _FETCHES_OF_ONE_OWNER: Final = 2
@@ -96,7 +94,7 @@ def known(name: str, pk: UUID, owner: User) -> AskedPicture:
     rows.filter(used_at__lt=in_database(-NAMED_LATELY_SECONDS)).update(used_at=Now())
     if (row := rows.first()) is None:
         message = "There is no such picture; upload it with POST /api/v1/images."
-        raise ValidationError({WIRE[name]: [ErrorDetail(message, code="not_found")]})
+        raise ValidationError({PICTURES[name]: [ErrorDetail(message, code="not_found")]})
     return as_asked(row)
 
 
@@ -135,5 +133,5 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (ImageRefused, AddressRefused, NotFetched) as error:
         said: Any = error
-        said.extra = {"field": WIRE[name], **getattr(error, "extra", {})}
+        said.extra = {"field": PICTURES[name], **getattr(error, "extra", {})}
         raise

@@ -8,10 +8,9 @@ from typing import Final
 
 from tests.conformance.environments import (
     FOLDER,
-    INSTALL_SECONDS,
     REQUIREMENTS,
-    NotInstalled,
     NotThere,
+    install_by,
     installing,
 )
 
@@ -54,13 +53,4 @@ def version() -> str:
 def _npm(folder: Path) -> None:
     npm = shutil.which("npm")
     assert npm is not None
-    done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-    )
-    if done.returncode:
-        raise NotInstalled(done.stderr.strip())
+    install_by([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)

@@ -18,13 +18,14 @@ from api.moments import MomentField
 from upstreams.offer.request import (
     ASPECT_RATIOS,
     MAX_PROMPT_LENGTH,
+    PICTURES,
     PRIORITIES,
     RESOLUTIONS,
     STYLES,
     VideoRequest,
 )
 from videos.api.serializers.picture_field import PictureField, PictureFileField
-from videos.references.asked import WIRE, GivenPicture
+from videos.references.asked import GivenPicture
 from videos.references.images import Fit
 from videos.states import JobStatus
 
@@ -111,7 +112,7 @@ class CreateVideoForm(CreateVideo):
 def video_request_of(validated: Mapping[str, Any]) -> tuple[VideoRequest, dict[str, GivenPicture]]:
     """The request that CreateVideo has validated, and the pictures that it is still without."""
     given = dict(validated)
-    pictures = {name: given.pop(name) for name in WIRE if name in given}
+    pictures = {name: given.pop(name) for name in PICTURES if name in given}
     return VideoRequest(strict=given.pop("fit") == "strict", **given), pictures
 
 
