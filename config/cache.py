@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.cache.backends.base import BaseCache
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,25 @@ logger = logging.getLogger(__name__)
 _AWAY_SECONDS = 10.0
 # By address, for all threads: each has its own RedisOrMemory.
 _away_until: dict[str, float] = {}
+
+
+class _Client(RedisCacheClient):
+    """Counts in one call. Django's own first asks whether the key is there."""
+
+    def incr(self, key: Any, delta: int) -> int:
+        client = self.get_client(key, write=True)
+        count = int(client.incr(key, delta))
+        if count == delta:
+            # It was not there, and what was made now would never expire.
+            client.delete(key)
+            raise ValueError(f"Key {key!r} not found.")
+        return count
+
+
+class _Redis(RedisCache):
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = _Client
 
 
 class RedisOrMemory(BaseCache):
@@ -29,7 +48,7 @@ class RedisOrMemory(BaseCache):
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
         self._location = location
-        self._redis = RedisCache(location, params)
+        self._redis = _Redis(location, params)
         options = {**params.get("OPTIONS", {}), "MAX_ENTRIES": 100_000}
         self._memory = LocMemCache(f"instead of {location}", {**params, "OPTIONS": options})
 

@@ -14,7 +14,7 @@ REST_FRAMEWORK = {
         "accounts.keys.permissions.HasScope",
     ],
     "DEFAULT_PARSER_CLASSES": ["api.requests.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["api.rendering.OrjsonRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.requests.AlwaysJSON",
     "DEFAULT_THROTTLE_CLASSES": ["accounts.limits.throttles.CallerThrottle"],
     "DEFAULT_METADATA_CLASS": None,

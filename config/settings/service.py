@@ -108,12 +108,13 @@ MIDDLEWARE = [
     "api.requests.BodyLimitMiddleware",
     "api.requests.HeadMiddleware",
     "accounts.limits.middleware.RateLimitMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # These, in this order, for pages alone.
+    "api.pages.SessionMiddleware",
+    "api.pages.CsrfViewMiddleware",
+    "api.pages.AuthenticationMiddleware",
+    "api.pages.MessageMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"

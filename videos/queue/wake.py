@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 # After a broker that does not answer.
 _SILENT_SECONDS = 10.0
 _silent_until = 0.0
+# Between two messages of a process. The first one leaves at once.
+_SPACING_SECONDS = 0.05
 
 
 def wake(task: str) -> None:
@@ -72,6 +74,8 @@ class _Hints:
                 publish(task)
             except Exception:
                 logger.exception("No hint to %s.", task)
+            # A worker that is awake finds what comes meanwhile, and each message costs both of them.
+            time.sleep(_SPACING_SECONDS)
 
 
 _hints = _Hints()
