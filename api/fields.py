@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
@@ -78,3 +79,9 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
                     }
                 )
         return super().to_internal_value(data)
+
+
+def refuse_fields(data: Any) -> None:
+    """Raises ValidationError if there are any: the call takes none."""
+    if data or not isinstance(data, Mapping):
+        StrictSerializer(data=data).is_valid(raise_exception=True)

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Prefetch
-
 from accounts.budgets.reservations import dollars
 from api.bodies.formulas import quoted
 from api.moments import written
-from videos.api.serializers.job import JobView
-from videos.models import Job, Submission
+from videos.api.show import cost_of, error_of, result_of
+from videos.models import Job
+from videos.reads.rows import JobRow, rows_of
 
 COLUMNS: Final = (
     "item", "ref", "jobId", "status", "prompt", "videoUrl", "thumbnailUrl", "duration", "width", "height",
@@ -43,21 +42,20 @@ def json_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
 
 def rows(batch_id: UUID, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """All jobs, some hundred in memory at a time. `context` is a serializer's context with the request."""
-    submissions = Prefetch("submissions", Submission.objects.order_by("number"))
-    jobs = Job.objects.filter(group=batch_id).prefetch_related(submissions).order_by("id")
-    view = JobView(context=context)
+    base = context["request"].build_absolute_uri("/api/v1/videos/")
+    pks = Job.objects.filter(group=batch_id).order_by("id").values_list("pk", flat=True)
     last, number = UUID(int=0), 0
-    while found := list(jobs.filter(id__gt=last)[:_TOGETHER]):
-        for job in found:
+    while found := list(pks.filter(pk__gt=last)[:_TOGETHER]):
+        for job in rows_of(found):
             number += 1
-            yield _row(number, job, view)
-        last = found[-1].pk
+            yield _row(number, job, base)
+        last = found[-1]
 
 
-def _row(number: int, job: Job, view: JobView) -> dict[str, Any]:
-    result = view.get_result(job) or {}
-    error = view.get_error(job) or {}
-    cost = view.get_cost(job)
+def _row(number: int, job: JobRow, base: str) -> dict[str, Any]:
+    result = result_of(job, base) or {}
+    error = error_of(job) or {}
+    cost = cost_of(job)
     return {
         "item": number,
         "ref": job.ref or None,

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
-from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer
+from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer, refuse_fields
 from api.headers import IDEMPOTENCY_KEY
 from api.moments import MomentField, written
 from api.parameters import parameters_of
@@ -84,7 +84,7 @@ class _StrictView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters, because they would be ignored."""
         super().initial(request, *args, **kwargs)
-        StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
+        refuse_fields(parameters_of(request))
 
 
 class GenerateView(_StrictView):

@@ -19,6 +19,7 @@ from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.create import create
 from videos.models import Job
+from videos.queue.position import estimates
 
 # A test's transaction is open from its first line to its last, and on a busy machine much time may lie
 # between two of its statements. Tests of the limit set their own.
@@ -56,11 +57,13 @@ def django_db_modify_db_settings_xdist_suffix(request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture(autouse=True)
-def _own_media(settings: Settings, tmp_path: Path) -> Iterator[None]:
+def _own_media(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.MEDIA_ROOT = tmp_path / "media"
     # Each process its own: clearing a shared one would disturb the tests beside it.
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
+    # What tests change between two reads, is seen at once.
+    monkeypatch.setattr(estimates, "SHARED_SECONDS", 0.0)
     yield
     registry._read.cache_clear()
 

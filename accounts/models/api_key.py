@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import logging
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from django.conf import settings
 from django.db import DatabaseError, models
@@ -14,6 +14,7 @@ from accounts.keys import key_format
 from accounts.keys.key_format import printable
 from accounts.models.user import User
 from accounts.signals import jobs_released
+from api.compiled import Compiled
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +101,17 @@ class ApiKey(models.Model):
         """The key with this secret and its owner, also if it is revoked or expired; None if there is none."""
         digest = cls.digest_of(secret)
         # The digest, not the secret, is what the index compares, so its timing tells nothing of the secret.
-        key = cls.objects.select_related("owner").filter(digest=digest).first()
+        found = _by_digest.rows(digest=digest)
+        key = cls._with_owner(found[0]) if found else None
         return key if key is not None and hmac.compare_digest(key.digest, digest) else None
+
+    @classmethod
+    def _with_owner(cls, row: tuple[Any, ...]) -> Self:
+        names = [field.attname for field in cls._meta.concrete_fields]
+        key = cls.from_db("default", names, row[: len(names)])
+        owners = [field.attname for field in User._meta.concrete_fields]
+        key.owner = User.from_db("default", owners, row[len(names) :])
+        return key
 
     @property
     def status(self) -> Status:
@@ -143,3 +153,13 @@ class ApiKey(models.Model):
             ApiKey.objects.filter(unnoted, pk=self.pk).update(last_used_at=now)
         except DatabaseError as error:
             logger.warning("The use of API key %s could not be noted: %s", self.pk, error)
+
+
+def _key_and_owner(digest: str) -> models.QuerySet[ApiKey, Any]:
+    own = (field.attname for field in ApiKey._meta.concrete_fields)
+    owners = (f"owner__{field.attname}" for field in User._meta.concrete_fields)
+    return ApiKey.objects.filter(digest=digest).values_list(*own, *owners)
+
+
+# Every call of a caller begins with it.
+_by_digest: Final = Compiled(_key_and_owner)

@@ -14,7 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned, owned_by
-from api.fields import StrictSerializer
+from api.fields import refuse_fields
 from api.headers import IDEMPOTENCY_KEY, REPLAYED
 from api.identifiers import ANY_CASE_UUID
 from api.parameters import parameters_of
@@ -31,9 +31,9 @@ from batches.progress import tallies
 from batches.upload_parsers import PARSERS, UploadFormParser
 from batches.uploads import Upload
 from videos.api.queries import owned_jobs, paginate
-from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import JobPage, PageQuery
-from videos.queue.position.estimates import queue_positions
+from videos.api.show import show_jobs
+from videos.reads.rows import rows_of
 
 
 class BatchViewSet(GenericViewSet[Batch]):
@@ -48,9 +48,9 @@ class BatchViewSet(GenericViewSet[Batch]):
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action in {"retrieve", "destroy", "pause", "resume", "retry"}:
-            StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
+            refuse_fields(parameters_of(request))
         if self.action not in {"create", "estimate", None}:
-            StrictSerializer(data=request.data).is_valid(raise_exception=True)
+            refuse_fields(request.data)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -66,11 +66,10 @@ class BatchViewSet(GenericViewSet[Batch]):
         return owned_jobs(self.request.user).filter(group=batch.pk)  # type: ignore[arg-type]
 
     def _batch(self, batch: Batch) -> Response:
-        jobs = list(self._jobs(batch).order_by("id")[: wire.INLINED_MAX])
+        pks = list(self._jobs(batch).order_by("id").values_list("pk", flat=True)[: wire.INLINED_MAX])
         shown = shown_batch(batch, tallies([batch.pk])[batch.pk])
-        shown |= {"jobIds": [job.pk for job in jobs], "jobs": jobs}
-        context = dict(self.get_serializer_context()) | {"positions": queue_positions(jobs)}
-        return Response({"success": True, "data": wire.BatchView(shown, context=context).data})
+        shown |= {"jobIds": pks, "jobs": show_jobs(rows_of(pks), self.request)}
+        return Response({"success": True, "data": wire.BatchView(shown).data})
 
     @extend_schema(
         operation_id="uploadBatch",
@@ -171,11 +170,11 @@ class BatchViewSet(GenericViewSet[Batch]):
         """Lists its jobs in the order of the items, by page or by cursor."""
         query = wire.JobsQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
-        jobs = self._jobs(self.get_object())
+        jobs = self._jobs(self.get_object()).values_list("pk", flat=True)
         if "status" in query.validated_data:
             jobs = jobs.filter(status=query.validated_data["status"])
         page = paginate(jobs, query.validated_data, oldest_first=True)
-        data = JobView(page.rows, many=True, context=self.get_serializer_context()).data
+        data = show_jobs(rows_of(page.rows), request)
         return Response({"success": True, "data": data, "pagination": page.pagination})
 
     @extend_schema(

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from tests.configured import configure
+from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient
 from tests.videos.test_submit import raising
 from upstreams.client import errors
@@ -25,7 +26,6 @@ from videos.lifecycle.send import send, submit_next
 from videos.models import Group, Job
 from videos.queue import selection
 from videos.queue.claim import claim
-from videos.queue.position.estimates import queue_positions
 from videos.reconciliation.decisions import declare_absent
 
 pytestmark = pytest.mark.django_db

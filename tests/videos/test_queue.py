@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.configured import configure
+from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient
 from upstreams.clock import database_now
 from upstreams.models import Provider
@@ -22,8 +23,8 @@ from videos.lifecycle.send import submit_next
 from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.queue.claim import claim
-from videos.queue.position import backlog, lanes
-from videos.queue.position.estimates import QueuePosition, queue_positions
+from videos.queue.position import backlog, estimates, lanes
+from videos.queue.position.estimates import QueuePosition
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
@@ -228,8 +229,21 @@ def test_a_page_of_jobs_is_placed_in_few_queries(
     jobs = [make_job() for _ in range(30)]
     page = list(owned_jobs(jobs[0].owner))
     assert sorted(each.position or 0 for each in queue_positions(page).values()) == list(range(1, 31))
-    with django_assert_max_num_queries(6):
+    # One of them reads the jobs.
+    with django_assert_max_num_queries(7):
         queue_positions(page)
+
+
+def test_readers_of_the_same_moment_share_what_is_the_same_for_all(
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(estimates, "SHARED_SECONDS", 60)
+    monkeypatch.setattr(estimates, "_last_made", None)
+    first = queue_positions([job])
+    # The job, and how many are before it.
+    with django_assert_num_queries(2):
+        assert queue_positions([job]) == first
+    monkeypatch.setattr(estimates, "_last_made", None)
 
 
 def test_the_queue_is_counted_once_for_all_readers(

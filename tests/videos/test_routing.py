@@ -12,9 +12,11 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.exceptions import ValidationError
 
+from accounts.budgets.counting import count_some
 from accounts.models import Spending, User
 from tests.accounts.test_budgets import limit
 from tests.configured import configure
+from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient, scripted
 from tests.videos.test_submit import raising
 from upstreams import registry
@@ -33,7 +35,6 @@ from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
 from videos.models import Exclusion, Job, JobEvent
 from videos.queue.dispatch import all_due_work
-from videos.queue.position.estimates import queue_positions
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
 from videos.reconciliation.decisions import declare_absent
@@ -222,6 +223,8 @@ def test_what_all_refuse_fails_and_may_be_retried_with_all(
     job.refresh_from_db()
     assert (job.status, job.error_code) == ("failed", "SORA_SUBMISSION_FAILED")
     assert attempts(job) == [("first", "unsent"), ("second", "rejected")]
+    while count_some():
+        pass
     assert not Spending.objects.exclude(reserved=0, settled=0).exists()
     client_of(first).before = None
     retry(job)
@@ -334,6 +337,8 @@ def test_never_more_than_was_reserved_is_spent(
     Provider.objects.filter(name="first").update(paused_at=database_now())
     tasks.submit()
     assert (attempts(job), sent_to(second)) == ([], [])
+    while count_some():
+        pass
     assert Spending.objects.filter(reserved=2_000).exists()
 
 
@@ -351,6 +356,8 @@ def test_what_costs_less_elsewhere_is_settled_at_less(
     assert (submission.provider.name, submission.price) == ("second", Decimal("0.20"))
     client_of(cheap).complete(str(submission.upstream_id))
     sweep(cheap)
+    while count_some():
+        pass
     assert set(Spending.objects.values_list("reserved", "settled")) == {(0, 2_000)}
 
 

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from accounts.budgets.counting import count_some
 from accounts.models import Spending
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
@@ -639,6 +640,8 @@ def test_what_the_upstream_says_it_has_charged_is_settled(
     charging(sora, upstream_id(rendering), cost)
     _, submission = after_sweep(rendering, upstream)
     assert (submission.cost_state, submission.price) == ("settled", Decimal(price))
+    while count_some():
+        pass
     assert set(Spending.objects.values_list("reserved", "settled")) <= {(0, int(Decimal(price) * 10_000))}
 
 

@@ -7,6 +7,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
 from videos.models import Job
+from videos.reads.rows import JobRow
 from videos.results.media import media_problem
 from videos.results.refetch import is_missing
 from videos.states import JobStatus
@@ -20,7 +21,7 @@ class NotCompleted(APIException):
     status_code = status.HTTP_400_BAD_REQUEST
     default_code = "job_not_completed"
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job | JobRow) -> None:
         super().__init__(f"The job is {job.status}; its result is there once it is completed.")
         self.extra = {"status": job.status}
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from django.http import FileResponse
+from django.http import FileResponse, Http404
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -17,7 +17,7 @@ from accounts.idempotency import idempotent, idempotent_after
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
 from api.bodies.form import FormParser
-from api.fields import StrictSerializer
+from api.fields import refuse_fields
 from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.identifiers import ANY_CASE_UUID
 from api.parameters import parameters_of
@@ -27,7 +27,7 @@ from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
-from videos.api.queries import filtered, owned_jobs, paginate
+from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (
     Accepted,
     Cancelled,
@@ -37,12 +37,14 @@ from videos.api.serializers.create import (
 )
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
+from videos.api.show import show_job, show_jobs
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.following.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
+from videos.reads.rows import JobRow, owned_row, rows_of
 from videos.references.asked import with_pictures
 from videos.states import JOB_OPEN, JobStatus
 
@@ -59,9 +61,9 @@ class VideoViewSet(GenericViewSet[Job]):
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
         if self.action not in {"list", "content"}:
-            StrictSerializer(data=parameters_of(request)).is_valid(raise_exception=True)
+            refuse_fields(parameters_of(request))
         if self.action not in {"create", "estimate", None}:
-            StrictSerializer(data=request.data).is_valid(raise_exception=True)
+            refuse_fields(request.data)
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -71,8 +73,15 @@ class VideoViewSet(GenericViewSet[Job]):
     def get_object(self) -> Job:
         return get_owned(self.get_queryset(), self.request.user, self.kwargs["pk"])  # type: ignore[arg-type,no-any-return]
 
-    def _job(self, job: Job, **answer: Any) -> Response:
-        return Response({"success": True, "data": self.get_serializer(job).data}, **answer)
+    def _row(self) -> JobRow:
+        row = owned_row(self.request.user, self.kwargs["pk"])
+        if row is None:
+            raise Http404
+        return row
+
+    def _shown(self, **answer: Any) -> Response:
+        """The job as it is now."""
+        return Response({"success": True, "data": show_job(self._row(), self.request)}, **answer)
 
     @extend_schema(
         operation_id="createVideo",
@@ -131,8 +140,8 @@ class VideoViewSet(GenericViewSet[Job]):
         """Lists jobs, newest first, by page or by cursor."""
         query = ListQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
-        page = paginate(filtered(self.get_queryset(), query.validated_data), query.validated_data)
-        jobs = self.get_serializer(page.rows, many=True).data
+        page = newest_jobs(request.user, query.validated_data)  # type: ignore[arg-type]
+        jobs = show_jobs(rows_of(page.rows), request)
         return Response({"success": True, "data": jobs, "pagination": page.pagination})
 
     @extend_schema(
@@ -152,11 +161,11 @@ class VideoViewSet(GenericViewSet[Job]):
     )
     def retrieve(self, request: Request, pk: str) -> Response:
         """Shows a job, from the database. `ETag` with `If-None-Match` saves the body."""
-        job = self.get_object()
-        data = self.get_serializer(job).data
+        job = self._row()
+        data = show_job(job, request)
         headers = {"ETag": etag_of(data), "Cache-Control": "private, no-cache"}
         if job.status in JOB_OPEN:
-            headers["Retry-After"] = str(math.ceil(poll_interval(job.age())))
+            headers["Retry-After"] = str(math.ceil(poll_interval(job.age)))
         if is_known(request, headers["ETag"]):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
         return Response({"success": True, "data": data}, headers=headers)
@@ -183,10 +192,10 @@ class VideoViewSet(GenericViewSet[Job]):
     @action(detail=True, methods=["get"])
     def result(self, request: Request, pk: str) -> Response:
         """Shows the completed job; 400 `job_not_completed` before that."""
-        job = self.get_object()
+        job = self._row()
         if job.status != JobStatus.COMPLETED:
             raise NotCompleted(job)
-        return self._job(job)
+        return Response({"success": True, "data": show_job(job, request)})
 
     @extend_schema(
         operation_id="retryVideo",
@@ -202,8 +211,8 @@ class VideoViewSet(GenericViewSet[Job]):
         return idempotent(request, lambda: self._retry())
 
     def _retry(self) -> Response:
-        job = retry(self.get_object(), api_key=key_of(self.request))
-        return self._job(self.get_queryset().get(pk=job.pk))
+        retry(self.get_object(), api_key=key_of(self.request))
+        return self._shown()
 
     @extend_schema(
         operation_id="syncVideo",
@@ -226,7 +235,7 @@ class VideoViewSet(GenericViewSet[Job]):
         """
         job = self.get_object()
         headers = {} if (wait := ask_now(job)) is None else {"Retry-After": str(math.ceil(wait))}
-        return self._job(self.get_queryset().get(pk=job.pk), headers=headers)
+        return self._shown(headers=headers)
 
     @extend_schema(
         operation_id="getVideoContent",

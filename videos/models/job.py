@@ -127,8 +127,10 @@ class Job(models.Model):
             # A group's list.
             models.Index(fields=["group", "id"], condition=Q(group__isnull=False), name="job_group_list"),
             # A caller's list, newest first, by page or cursor.
-            models.Index(fields=["owner", "-id"], name="job_owner_list"),
-            models.Index(fields=["owner", "status", "-id"], name="job_owner_status_list"),
+            models.Index(fields=["owner", "-created_at", "-id"], name="job_owner_newest"),
+            models.Index(
+                fields=["owner", "status", "priority", "-created_at", "-id"], name="job_owner_kind_newest"
+            ),
             # `manage.py undecided` lists those whose claim raises.
             models.Index(fields=["faults"], condition=Q(faults__gt=0), name="job_faults"),
             # /metrics counts.

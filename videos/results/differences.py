@@ -2,14 +2,14 @@
 
 from typing import Any, Final
 
-from videos.models import Job, Submission
+from videos.reads.rows import JobRow, SubmissionRow
 
 # Encoders round to whole frames, and some servers to groups of frames.
 _SECONDS: Final = 0.5
 _SHARE: Final = 0.1
 
 
-def differences(job: Job, submission: Submission) -> list[dict[str, Any]]:
+def differences(job: JobRow, submission: SubmissionRow) -> list[dict[str, Any]]:
     """Each difference with its `field`, what was `submitted`, and what is there (`found`)."""
     found = []
     seconds = float(submission.request["seconds"])

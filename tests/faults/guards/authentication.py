@@ -7,11 +7,10 @@ from tests.faults.guards.guard import Guard
 GUARDS: Final = (
     Guard(
         "an API key is one that was issued",
-        "accounts.models.api_key:ApiKey.of_secret",
-        'cls.objects.select_related("owner").filter(digest=digest)',
-        'cls.objects.select_related("owner")',
+        "accounts.models.api_key:_key_and_owner",
+        "ApiKey.objects.filter(digest=digest)",
+        "ApiKey.objects",
         "tests/api/test_authentication.py",
-        also=(("key is not None and hmac.compare_digest(key.digest, digest)", "key is not None"),),
     ),
     Guard(
         "of an API key only its digest is kept",

@@ -4,6 +4,7 @@ A read is cheap even if the queue is long: the jobs of each lane are counted onc
 readers, and a job's place in its own lane up to lanes.MAX_POSITION.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +16,17 @@ from django.conf import settings
 from upstreams import registry
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.models import Group, Job, Submission
+from videos.models import Group
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.position import reasons
-from videos.queue.position.backlog import Backlog, backlog
+from videos.queue.position.backlog import Backlog, backlog, sent_jobs
 from videos.queue.position.excluded import excluded_everywhere
 from videos.queue.position.lanes import ahead_in_lanes
 from videos.queue.position.reasons import Reason, Waiting
 from videos.queue.position.render_times import RenderTimes
 from videos.queue.selection import effective_priority
-from videos.states import LIVE, JobStatus
+from videos.reads.rows import JobRow, SubmissionRow
+from videos.states import JOB_OPEN, LIVE, JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +45,30 @@ class QueuePosition:
     waiting: Waiting | None = None
 
 
-def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
-    """The places of these jobs by id, without ended jobs, and why they wait. Their submissions are
-    prefetched."""
-    sent: list[tuple[Job, Submission]] = []
-    waiting: list[Job] = []
+def queue_positions(jobs: Iterable[JobRow]) -> dict[UUID, QueuePosition]:
+    """The places of these jobs by id, without ended jobs, and why they wait."""
+    sent: list[tuple[JobRow, SubmissionRow]] = []
+    waiting: list[JobRow] = []
     for job in jobs:
-        live = next((each for each in job.submissions.all() if each.state in LIVE), None)
-        if live is not None and job.status in {JobStatus.PENDING, JobStatus.PROCESSING}:
+        if job.status not in JOB_OPEN:
+            continue
+        live = next((each for each in job.submissions if each.state in LIVE), None)
+        if live is not None:
             sent.append((job, live))
         elif job.status == JobStatus.PENDING:
             waiting.append(job)
     if not sent and not waiting:
         return {}
-    estimators = _Estimators()
+    estimators = _shared()
     found = {job.pk: estimators.at(submission).of_sent(job, submission) for job, submission in sent}
     outlooks = {job.pk: estimators.of_waiting(job) for job in waiting}
     excluded = excluded_everywhere(waiting)
-    groups = Group.objects.in_bulk({job.group_id for job in waiting if job.group_id})
+    in_groups = {job.group_id for job in waiting if job.group_id is not None}
+    groups = Group.objects.in_bulk(in_groups) if in_groups else {}
     queued = []
     for job in waiting:
         outlook = outlooks[job.pk]
-        if job.is_held() or (outlook is not None and outlook.is_deactivated(job)):
+        if job.is_held or (outlook is not None and outlook.is_deactivated(job)):
             found[job.pk] = QueuePosition(waiting=reasons.held(job))
         elif job.group_id is not None and groups[job.group_id].held:
             found[job.pk] = QueuePosition(waiting=reasons.paused(job))
@@ -74,7 +78,7 @@ def queue_positions(jobs: Iterable[Job]) -> dict[UUID, QueuePosition]:
             found[job.pk] = QueuePosition(waiting=excluded[job.pk])
         else:
             queued.append(job)
-    for job, in_lane in ahead_in_lanes(queued):
+    for job, in_lane in ahead_in_lanes(queued, estimators.sent_jobs) if queued else ():
         group = groups[job.group_id] if job.group_id else None
         outlook = outlooks[job.pk]
         assert outlook is not None
@@ -86,24 +90,33 @@ class _Estimators:
     """The estimators of the upstreams, each made at its first use."""
 
     def __init__(self) -> None:
+        self.made_at = time.monotonic()
         self._made: dict[str, _Estimator] = {}
         self._providers: dict[str, Provider] = {}
 
-    def at(self, submission: Submission) -> "_Estimator":
-        """That of the upstream to which a job was sent."""
-        return self._of(submission.provider)
+    @cached_property
+    def sent_jobs(self) -> list[UUID]:
+        """Pending jobs that do not wait."""
+        return sent_jobs()
 
-    def _of(self, provider: Provider) -> "_Estimator":
-        if provider.name not in self._made:
-            self._made[provider.name] = _Estimator(provider, registry.configured().get(provider.name))
-        return self._made[provider.name]
+    def at(self, submission: SubmissionRow) -> "_Estimator":
+        """That of the upstream to which a job was sent."""
+        name = submission.provider_name
+        if name not in self._made and name not in self._providers:
+            self._providers[name] = Provider.objects.get(pk=submission.provider_id)
+        return self._of(name)
+
+    def _of(self, name: str) -> "_Estimator":
+        if name not in self._made:
+            self._made[name] = _Estimator(self._providers[name], registry.configured().get(name))
+        return self._made[name]
 
     def _provider(self, upstream: Upstream) -> Provider:
         if upstream.name not in self._providers:
             self._providers[upstream.name] = upstream.provider()
         return self._providers[upstream.name]
 
-    def of_waiting(self, job: Job) -> "_Estimator | None":
+    def of_waiting(self, job: JobRow) -> "_Estimator | None":
         """That of the upstream to which a waiting job goes, as far as is known; None if there is none.
 
         It is the one that it was fitted to, unless that takes no creates and another one does.
@@ -115,9 +128,24 @@ class _Estimators:
         if not candidates:
             return None
         for upstream in candidates:
-            if len(candidates) == 1 or self._provider(upstream).takes_creates():
-                return self._of(self._provider(upstream))
-        return self._of(self._provider(candidates[0]))
+            provider = self._provider(upstream)
+            if len(candidates) == 1 or provider.takes_creates():
+                return self._of(upstream.name)
+        return self._of(candidates[0].name)
+
+
+# For how many seconds all readers of a process share the estimators. What a caller may see late is the state
+# of the upstream, not that of its job.
+SHARED_SECONDS = 0.5
+_last_made: _Estimators | None = None
+
+
+def _shared() -> _Estimators:
+    global _last_made
+    last = _last_made
+    if last is None or time.monotonic() - last.made_at >= SHARED_SECONDS:
+        last = _last_made = _Estimators()
+    return last
 
 
 class _Estimator:
@@ -135,11 +163,11 @@ class _Estimator:
     def _backlog(self) -> Backlog:
         return backlog(self._provider)
 
-    def is_deactivated(self, job: Job) -> bool:
+    def is_deactivated(self, job: JobRow) -> bool:
         """Whether its account is deactivated, so that it is not sent."""
         return job.owner_id in self._backlog.deactivated
 
-    def of_sent(self, job: Job, submission: Submission) -> QueuePosition:
+    def of_sent(self, job: JobRow, submission: SubmissionRow) -> QueuePosition:
         """The place of a job with this live submission."""
         waiting = reasons.sent(submission) if job.status == JobStatus.PENDING else None
         if not self._is_worked:
@@ -148,7 +176,7 @@ class _Estimator:
         done_at, done_by = (end if end and end > self._now else None for end in ends)
         return QueuePosition(None, done_at, done_by, waiting)
 
-    def of_waiting(self, job: Job, in_lane: int, group: Group | None) -> QueuePosition:
+    def of_waiting(self, job: JobRow, in_lane: int, group: Group | None) -> QueuePosition:
         """The place of a waiting job with so many jobs before it in its lane."""
         own, in_group = self._own_ahead(job, in_lane)
         position = 1 + own + self._others_ahead(job, own)
@@ -156,7 +184,7 @@ class _Estimator:
         done_at, done_by = self._renders.ends(job.fitted, self._now, wait)
         return QueuePosition(position, done_at, done_by, self._why(job, group))
 
-    def _why(self, job: Job, group: Group | None) -> Waiting:
+    def _why(self, job: JobRow, group: Group | None) -> Waiting:
         """Why a job is not sent now: what would keep it waiting longest is named first."""
         if (found := reasons.of_upstream(self._provider, job, self._now)) is not None:
             return found
@@ -171,7 +199,7 @@ class _Estimator:
             return Waiting(Reason.OWNER_LIMIT, job.asked_at)
         return Waiting(Reason.QUEUE, job.asked_at)
 
-    def _own_ahead(self, job: Job, in_lane: int) -> tuple[int, int]:
+    def _own_ahead(self, job: JobRow, in_lane: int) -> tuple[int, int]:
         """How many jobs of its owner are taken before this one, and how many of its group."""
         mine = effective_priority(job.priority, job.asked_at, self._now)
         own = in_group = in_lane
@@ -186,7 +214,7 @@ class _Estimator:
                 own += blocking
         return own, in_group
 
-    def _others_ahead(self, job: Job, own: int) -> int:
+    def _others_ahead(self, job: JobRow, own: int) -> int:
         """How many jobs of other owners are taken before this one, with so many `own` ones before it."""
         mine = effective_priority(job.priority, job.asked_at, self._now)
         higher = sum(
@@ -206,7 +234,7 @@ class _Estimator:
             if owner != job.owner_id
         )
 
-    def _wait(self, job: Job, position: int, own: int, in_group: int, group: Group | None) -> float | None:
+    def _wait(self, job: JobRow, position: int, own: int, in_group: int, group: Group | None) -> float | None:
         """Seconds until it is sent, if all others take as long as its own kind; None if nothing is sent."""
         measured = self._renders.of(job.fitted)
         if measured is None or not self._is_worked or not self._backlog.is_open:

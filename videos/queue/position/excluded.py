@@ -8,18 +8,23 @@ from django.db.models import Q
 
 from upstreams import registry
 from upstreams.clock import in_database
-from videos.models import Exclusion, Job
+from videos.models import Exclusion
 from videos.queue.position.reasons import Reason, Waiting
+from videos.reads.rows import JobRow
 
 
-def excluded_everywhere(jobs: Iterable[Job]) -> dict[UUID, Waiting]:
+def excluded_everywhere(jobs: Iterable[JobRow]) -> dict[UUID, Waiting]:
     """Of these jobs, those that are sent nowhere now, and until when."""
     upstreams = registry.configured()
     # The only upstream takes what is fitted to it, so that most reads need no query here.
     only = {"", upstreams.all[0].name} if len(upstreams) == 1 else set()
     jobs = [job for job in jobs if job.upstream not in only]
     holds = Q(until=None) | Q(until__gt=in_database())
-    rows = Exclusion.objects.filter(holds, job__in=jobs).select_related("provider") if jobs else ()
+    rows = (
+        Exclusion.objects.filter(holds, job__in=[job.pk for job in jobs]).select_related("provider")
+        if jobs
+        else ()
+    )
     by_job: dict[UUID, dict[str, Exclusion]] = defaultdict(dict)
     for row in rows:
         by_job[row.job_id][row.provider.name] = row
@@ -32,7 +37,7 @@ def excluded_everywhere(jobs: Iterable[Job]) -> dict[UUID, Waiting]:
     return found
 
 
-def _waiting(job: Job, exclusions: list[Exclusion]) -> Waiting:
+def _waiting(job: JobRow, exclusions: list[Exclusion]) -> Waiting:
     ends = [each.until for each in exclusions if each.until is not None]
     detail = "; ".join(f"{each.provider.name}: {each.reason}" for each in exclusions)
     since = min(each.created_at for each in exclusions)

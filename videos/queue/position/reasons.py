@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from upstreams.breaker import is_tripped
 from upstreams.models import Provider
-from videos.models import Job, Submission
+from videos.reads.rows import JobRow, SubmissionRow
 from videos.states import SubmissionState
 
 
@@ -55,7 +55,7 @@ class Waiting:
     detail: str = ""
 
 
-def sent(submission: Submission) -> Waiting | None:
+def sent(submission: SubmissionRow) -> Waiting | None:
     """Of a pending job with this live submission."""
     match submission.state:
         case SubmissionState.SENDING:
@@ -68,22 +68,22 @@ def sent(submission: Submission) -> Waiting | None:
     return None
 
 
-def held(job: Job) -> Waiting:
+def held(job: JobRow) -> Waiting:
     """Of a job that nobody answers for."""
     return Waiting(Reason.HELD, job.asked_at)
 
 
-def paused(job: Job) -> Waiting:
+def paused(job: JobRow) -> Waiting:
     """Of a job whose batch is paused."""
     return Waiting(Reason.BATCH_PAUSED, job.asked_at)
 
 
-def without_upstream(job: Job) -> Waiting:
+def without_upstream(job: JobRow) -> Waiting:
     """Of a job that no configured upstream renders."""
     return Waiting(Reason.NO_UPSTREAM, job.asked_at)
 
 
-def of_upstream(provider: Provider, job: Job, now: datetime) -> Waiting | None:
+def of_upstream(provider: Provider, job: JobRow, now: datetime) -> Waiting | None:
     """What of the upstream keeps the job waiting; None if nothing does."""
     if provider.stopped_at is not None:
         return Waiting(Reason.UPSTREAM_STOPPED, provider.stopped_at, None, provider.stop_reason)
