@@ -5,12 +5,12 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
+from django.http import Http404
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.renderers import JSONRenderer
@@ -18,13 +18,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
+from api.compiled import Compiled
 
 T = TypeVar("T")
 
 KEPT_FOR: Final = timedelta(hours=24)
 _USABLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _KEPT_HEADERS: Final = ("Location",)
-_FORGOTTEN_AT_ONCE: Final = 100
+_FORGOTTEN_AT_ONCE: Final = 1000
 
 
 class UnusableKey(APIException):
@@ -56,22 +57,26 @@ def idempotent_after(
     `prepare` runs before the transaction, unless there is a kept answer. What it does may be done twice.
 
     The key is committed together with what the request creates. An error keeps nothing, so the key can be
-    used again. If the same request comes while the first runs, it waits and gets the first one's answer.
-    Raises UnusableKey, KeyReused.
+    used again. If the same request comes while the first runs, what it does is rolled back, and it gets the
+    first one's answer. Raises UnusableKey, KeyReused.
     """
     given = request.headers.get("Idempotency-Key")
     if given is None:
         return carry_out(prepare())
     key = _bare(given)
     request_hash = _hash(request)
-    if (kept := _kept(request, key).first()) is None:
-        prepared = prepare()
+    kept = _kept(request, key)
+    if kept is None:
         try:
+            prepared = prepare()
             with transaction.atomic():
-                return _first(request, key, request_hash, partial(carry_out, prepared))
-        except IntegrityError:
-            # A twin was first, and has committed by now; if there is none, this was no collision of keys.
-            kept = _kept(request, key).first()
+                response = carry_out(prepared)
+                _keep(request, key, request_hash, response)
+            return response
+        except (APIException, Http404, IntegrityError):
+            # A twin was first, and has committed by now: this one failed at the twin's answer, or at what the
+            # twin has done. Or there is none, and this is an error of its own.
+            kept = _kept(request, key)
             if kept is None:
                 raise
     if kept.request_hash != request_hash:
@@ -79,31 +84,52 @@ def idempotent_after(
     return Response(kept.answer, kept.status, headers={**kept.headers, "Idempotent-Replayed": "true"})
 
 
-def _first(request: Request, key: str, request_hash: str, carry_out: Callable[[], Response]) -> Response:
-    _forget_expired(request, key)
-    row = IdempotencyKey.objects.create(owner=request.user, key=key, request_hash=request_hash)  # type: ignore[misc]
-    response = carry_out()
-    IdempotencyKey.objects.filter(pk=row.pk).update(
+def forget_some() -> int:
+    """Deletes some keys that have expired, and returns how many."""
+    expired = IdempotencyKey.objects.filter(created_at__lte=Now() - KEPT_FOR).order_by("created_at")
+    with transaction.atomic():
+        # Those that somebody else is deleting just now are that one's to delete.
+        found = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        deleted, _ = IdempotencyKey.objects.filter(pk__in=list(found[:_FORGOTTEN_AT_ONCE])).delete()
+        return deleted
+
+
+class _Kept(NamedTuple):
+    pk: int
+    request_hash: str
+    status: int
+    answer: Any
+    headers: dict[str, str]
+    has_expired: bool
+
+
+_by_key: Final = Compiled(
+    lambda owner, key: IdempotencyKey.objects.filter(owner=owner, key=key).values_list(
+        *_Kept._fields[:-1],
+        ExpressionWrapper(Q(created_at__lte=Now() - KEPT_FOR), output_field=BooleanField()),
+    )
+)
+
+
+def _kept(request: Request, key: str) -> _Kept | None:
+    """What is kept under the key; what has expired is deleted, because it would block the next one."""
+    found = next(map(_Kept._make, _by_key.rows(owner=request.user.pk, key=key)), None)
+    if found is not None and found.has_expired:
+        IdempotencyKey.objects.filter(pk=found.pk).delete()
+        return None
+    return found
+
+
+def _keep(request: Request, key: str, request_hash: str, response: Response) -> None:
+    """Last, so that it is one statement. A twin that has come as far waits here for the commit."""
+    IdempotencyKey.objects.create(
+        owner=request.user,  # type: ignore[misc]
+        key=key,
+        request_hash=request_hash,
         status=response.status_code,
         answer=json.loads(JSONRenderer().render(response.data)),
         headers={name: response[name] for name in _KEPT_HEADERS if name in response},
     )
-    return response
-
-
-def _kept(request: Request, key: str) -> QuerySet[IdempotencyKey]:
-    mine = IdempotencyKey.objects.filter(owner=request.user, key=key)  # type: ignore[misc]
-    return mine.filter(created_at__gt=Now() - KEPT_FOR)
-
-
-def _forget_expired(request: Request, key: str) -> None:
-    expired = IdempotencyKey.objects.filter(owner=request.user, created_at__lte=Now() - KEPT_FOR)  # type: ignore[misc]
-    # This one would block the insert. It goes first, so that a request that waits for its row has locked no
-    # other.
-    expired.filter(key=key).delete()
-    # Those that another request is deleting just now are its to delete.
-    found = expired.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)
-    IdempotencyKey.objects.filter(pk__in=list(found[:_FORGOTTEN_AT_ONCE])).delete()
 
 
 def _bare(given: str) -> str:

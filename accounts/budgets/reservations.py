@@ -1,21 +1,21 @@
 """What an owner, and each of its keys, may spend in a day and in a month: reserved, then settled once."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any, Final
 
-from django.db.models import F, Q
+from django.db.models import Case, F, Value, When
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.models import ApiKey, Budget, Reservation, Spending, User
+from accounts.budgets.counting import add, amount_of, counted_in, counters_of, renewal, units
+from accounts.models import ApiKey, Budget, Reservation, User
+from api.compiled import Compiled
 from api.moments import written
 
 NOTHING: Final = Decimal(0)
-_UNITS: Final = Decimal(10_000)
 
 
 class BudgetExceeded(APIException):
@@ -57,16 +57,9 @@ def dollars(amount: Any) -> str | None:
     return None if amount is None else f"{amount:.4f}".removesuffix("00")
 
 
-def begins(period: str, day: date) -> date:
-    """The first day of the period that a day belongs to; days are those of UTC."""
-    return day if period == Budget.Period.DAY else day.replace(day=1)
-
-
 def renews_at(period: str, day: date) -> datetime:
     """When the period that a day belongs to is over."""
-    first = begins(period, day)
-    following = first + timedelta(days=1 if period == Budget.Period.DAY else 31)
-    return datetime.combine(begins(period, following), time(), UTC)
+    return datetime.combine(renewal(period, day), time(), UTC)
 
 
 def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
@@ -80,53 +73,72 @@ def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal |
     Called in the transaction of what they pay for, so that both are committed or neither. Raises
     BudgetExceeded and PriceUnknown, and then has changed nothing.
     """
-    reservations = drafts(owner, api_key, amounts)
-    count(owner, api_key, reservations, priced=None not in amounts)
+    limits = limits_of(owner, api_key)
+    reservations = drafts(owner, api_key, amounts, limits)
+    count(limits, reservations, priced=None not in amounts)
     return Reservation.objects.bulk_create(reservations, batch_size=1000)
 
 
-def drafts(owner: User, api_key: ApiKey | None, amounts: Iterable[Decimal | None]) -> list[Reservation]:
+def limits_of(owner: User, api_key: ApiKey | None) -> list[Budget]:
+    """The budgets that a request of this owner with this key falls under, to the end of the transaction.
+
+    Who sets one meanwhile waits for that; creates do not wait for each other.
+    """
+    Budget.hold_back(owner)
+    own = (Budget(*row) for row in _of_owner.rows(owner=owner.pk))
+    return _binding(own, api_key)
+
+
+def drafts(
+    owner: User, api_key: ApiKey | None, amounts: Iterable[Decimal | None], limits: Sequence[Budget]
+) -> list[Reservation]:
     """Unsaved reservations of these prices. To reserve, save and count them in one transaction."""
     today = timezone.now().astimezone(UTC).date()
+    counting = Reservation.Counting.COUNTED if limits else Reservation.Counting.NEW
     return [
-        Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today)
+        Reservation(owner=owner, api_key=api_key, amount=amount or NOTHING, made_on=today, counting=counting)
         for amount in amounts
     ]
 
 
-def count(owner: User, api_key: ApiKey | None, reservations: Sequence[Reservation], *, priced: bool) -> None:
-    """Counts the drafts of one request against the budgets, all or none; `priced`: all prices are known.
+def count(limits: Sequence[Budget], reservations: Sequence[Reservation], *, priced: bool) -> None:
+    """Counts the drafts of one request against its budgets, all or none; `priced`: all prices are known.
 
-    Locks the owner's counters until the transaction ends, so other changes of this owner's money wait.
-    Raises BudgetExceeded and PriceUnknown.
+    Without a budget it does nothing: a worker counts them later. With one it locks the owner's counters until
+    the transaction ends, so other creates of this owner wait. Raises BudgetExceeded and PriceUnknown.
     """
-    today = reservations[0].made_on
-    total = sum((reservation.amount for reservation in reservations), NOTHING)
-    counters = _counters(owner.pk, api_key.pk if api_key else None, today)
-    # Read once the counters are ours: a budget that was set while this one waited binds it.
-    limits = {(budget.api_key_id, budget.period): budget for budget in _budgets(owner, api_key)}
-    if not priced and limits:
+    if not limits:
+        return
+    if not priced:
         raise PriceUnknown
+    first = reservations[0]
+    total = sum((reservation.amount for reservation in reservations), NOTHING)
+    counters = counters_of(first.owner_id, first.api_key_id, first.made_on)
+    budgets = {(budget.api_key_id, budget.period): budget for budget in limits}
     for counter in counters:
-        budget = limits.get((counter.api_key_id, counter.period))
+        budget = budgets.get((counter.api_key_id, counter.period))
         if budget is None:
             continue
-        left = _left(budget, counter)
+        left = left_in(budget, counter.reserved + counter.settled)
         if total > left:
-            raise BudgetExceeded(budget, total, left, renews_at(budget.period, today))
-    for counter in counters:
-        Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") + _units(total))
+            raise BudgetExceeded(budget, total, left, renews_at(budget.period, first.made_on))
+    add(counters, units(total), 0)
 
 
 def settle(reservation: Reservation, amount: Decimal | None) -> bool:
     """Records the final cost as spent; False if the reservation had ended before."""
     spent = reservation.amount if amount is None else amount
-    return _end(reservation, Reservation.State.SETTLED, spent)
+    return _end([reservation.pk], Reservation.State.SETTLED, spent)
 
 
 def release(reservation: Reservation) -> bool:
     """Records that nothing was spent; False if the reservation had ended before."""
-    return _end(reservation, Reservation.State.RELEASED, NOTHING)
+    return _end([reservation.pk], Reservation.State.RELEASED, NOTHING)
+
+
+def release_all(pks: Sequence[int]) -> None:
+    """Releases those of these reservations that are still reserved, in one statement."""
+    _end(pks, Reservation.State.RELEASED, NOTHING)
 
 
 def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
@@ -138,86 +150,49 @@ def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reser
     return reservation
 
 
-def release_all(pks: Sequence[int]) -> None:
-    """Releases those of these reservations that are still reserved, in few statements."""
-    reserved = Reservation.objects.select_for_update().filter(pk__in=pks, state=Reservation.State.RESERVED)
-    counts = defaultdict[tuple[int, date, int], list[Reservation]](list)
-    for reservation in reserved.order_by("pk"):
-        counts[reservation.owner_id, reservation.made_on, reservation.api_key_id or 0].append(reservation)
-    # In one order, so that two that release at once wait for each other.
-    for (owner, day, api_key), together in sorted(counts.items()):
-        Reservation.objects.filter(pk__in=[each.pk for each in together]).update(
-            state=Reservation.State.RELEASED
-        )
-        freed = _units(sum((each.amount for each in together), NOTHING))
-        for counter in _counters(owner, api_key or None, day):
-            Spending.objects.filter(pk=counter.pk).update(reserved=F("reserved") - freed)
-
-
-def _end(reservation: Reservation, state: str, spent: Decimal) -> bool:
-    reserved = Reservation.objects.filter(pk=reservation.pk, state=Reservation.State.RESERVED)
-    if not reserved.update(state=state, settled=spent):
-        return False
-    for counter in _counters(reservation.owner_id, reservation.api_key_id, reservation.made_on):
-        Spending.objects.filter(pk=counter.pk).update(
-            reserved=F("reserved") - _units(reservation.amount), settled=F("settled") + _units(spent)
-        )
-    return True
+def _end(pks: Sequence[int], state: str, spent: Decimal) -> bool:
+    counting = Reservation.Counting
+    # What the counters have as reserved, they are told of again.
+    told = Case(When(counting=counting.COUNTED, then=Value(counting.ENDED)), default=F("counting"))
+    reserved = Reservation.objects.filter(pk__in=pks, state=Reservation.State.RESERVED)
+    return bool(reserved.update(state=state, settled=spent, counting=told))
 
 
 def remaining(owner: User, api_key: ApiKey | None) -> list[dict[str, Any]]:
     """What is left of each budget that applies to a request, and when it renews, for the wire."""
-    return [left_of(budget) for budget in _budgets(owner, api_key)]
+    own = Budget.objects.filter(owner=owner).order_by("pk")
+    return [left_of(budget) for budget in _binding(own, api_key)]
 
 
 def left_of(budget: Budget) -> dict[str, Any]:
     """What a budget has left in its present period."""
     today = timezone.now().astimezone(UTC).date()
-    counter = Spending.objects.filter(
-        owner=budget.owner_id,
-        api_key=budget.api_key_id,
-        period=budget.period,
-        starts_on=begins(budget.period, today),
-    ).first()
-    counter = counter or Spending()
+    reserved, settled = counted_in(budget, today)
     return {
         "scope": "key" if budget.api_key_id else "owner",
         "period": budget.period,
         "limit": dollars(budget.limit),
-        "reserved": dollars(counter.reserved / _UNITS),
-        "settled": dollars(counter.settled / _UNITS),
-        "left": dollars(_left(budget, counter)),
+        "reserved": dollars(amount_of(reserved)),
+        "settled": dollars(amount_of(settled)),
+        "left": dollars(left_in(budget, reserved + settled)),
         "renewsAt": written(renews_at(budget.period, today)),
     }
 
 
-def _left(budget: Budget, counter: Spending) -> Decimal:
-    return max(budget.limit - (counter.reserved + counter.settled) / _UNITS, NOTHING)
+def left_in(budget: Budget, counted: int) -> Decimal:
+    """The dollars that a budget has left after so many units."""
+    return max(budget.limit - amount_of(counted), NOTHING)
 
 
-def _units(amount: Decimal) -> int:
-    """As Spending counts."""
-    return int((amount * _UNITS).to_integral_value(ROUND_HALF_UP))
-
-
-def _budgets(owner: User, api_key: ApiKey | None) -> list[Budget]:
-    """Those that a request of this owner with this key falls under."""
-    own = Budget.objects.filter(owner=owner)
-    keys = [None, api_key.pk] if api_key else [None]
-    return [budget for budget in own.order_by("pk") if budget.api_key_id in keys]
-
-
-def _counters(owner: int, api_key: int | None, day: date) -> list[Spending]:
-    """The rows that count what was reserved on a day, locked in the order of their making."""
-    keys = [None, api_key] if api_key else [None]
-    rows = [
-        Spending(owner_id=owner, api_key_id=key, period=period, starts_on=begins(period, day))
-        for key in keys
-        for period in Budget.Period.values
-    ]
-    Spending.objects.bulk_create(rows, ignore_conflicts=True)
-    found = Spending.objects.select_for_update().filter(
-        Q(api_key=None) | Q(api_key=api_key), owner=owner, starts_on__in={row.starts_on for row in rows}
+_of_owner: Final = Compiled(
+    lambda owner: (
+        Budget.objects.filter(owner=owner)
+        .order_by("pk")
+        .values_list(*(field.attname for field in Budget._meta.concrete_fields))
     )
-    wanted = {(row.api_key_id, row.period, row.starts_on) for row in rows}
-    return [row for row in found.order_by("pk") if (row.api_key_id, row.period, row.starts_on) in wanted]
+)
+
+
+def _binding(own: Iterable[Budget], api_key: ApiKey | None) -> list[Budget]:
+    keys = [None, api_key.pk] if api_key else [None]
+    return [budget for budget in own if budget.api_key_id in keys]

@@ -1,10 +1,13 @@
 """Budgets, and what was spent and reserved of them."""
 
+from typing import Any
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models, transaction
 
 from accounts.models.api_key import ApiKey
+from accounts.models.user import User
 
 
 class Budget(models.Model):
@@ -38,6 +41,20 @@ class Budget(models.Model):
     def __str__(self) -> str:
         return f"{self.limit} {self.get_period_display()} of {self.api_key or self.owner}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Waits for creates that were checked when there was no such budget."""
+        with transaction.atomic():
+            User.objects.select_for_update().get(pk=self.owner_id)
+            super().save(*args, **kwargs)
+
+    @staticmethod
+    def hold_back(owner: User) -> None:
+        """Lets nobody set a budget of this owner until the transaction ends. Those who call this do not wait
+        for each other."""
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM accounts_user WHERE id = %s FOR KEY SHARE", [owner.pk])
+
     def clean(self) -> None:
         """A key's budget belongs to the key's owner."""
         if self.api_key is not None and self.api_key.owner_id != self.owner_id:
@@ -45,7 +62,8 @@ class Budget(models.Model):
 
 
 class Spending(models.Model):
-    """What an owner, or one of its keys, has reserved and spent in one period. It is counted, not summed.
+    """What an owner, or one of its keys, has reserved and spent in one period. It is counted, not summed,
+    and may be some seconds behind: accounts.budgets.counting.
 
     In ten-thousandths of a dollar: SQLite has no exact fractions.
     """
@@ -90,6 +108,16 @@ class Reservation(models.Model):
         SETTLED = "settled"
         RELEASED = "released"
 
+    class Counting(models.TextChoices):
+        """What the counters have of a reservation."""
+
+        NEW = "new"
+        """Nothing."""
+        COUNTED = "counted"
+        """All of it."""
+        ENDED = "ended"
+        """That it is reserved, which it is no more."""
+
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     api_key = models.ForeignKey(ApiKey, models.SET_NULL, null=True, related_name="+")
     # US dollars.
@@ -98,6 +126,18 @@ class Reservation(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.RESERVED)
     # The day that it counts for, whenever it ends.
     made_on = models.DateField()
+    # The database's default is for rows of versions that counted at once.
+    counting = models.CharField(
+        max_length=7, choices=Counting, default=Counting.NEW, db_default=Counting.COUNTED
+    )
+
+    class Meta:
+        indexes = [
+            # Few, unless no worker has run for long.
+            models.Index(
+                fields=["owner", "id"], condition=~models.Q(counting="counted"), name="reservation_uncounted"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.amount} of {self.made_on}, {self.state}"

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from accounts.budgets.reservations import count, drafts
+from accounts.budgets.reservations import count, drafts, limits_of
 from accounts.models import ApiKey, Reservation, User
 from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
@@ -71,8 +71,9 @@ def create_batch(
     plan = Plan()
     for item in items.check():
         plan.add(item)
-    reservations = drafts(owner, api_key, plan.prices)
     with transaction.atomic():
+        limits = limits_of(owner, api_key)
+        reservations = drafts(owner, api_key, plan.prices, limits)
         Reservation.objects.bulk_create(reservations, batch_size=1000)
         now = database_now()
         group = Group.objects.create(owner=owner, limit=concurrency or settings.BATCH_CONCURRENCY)
@@ -91,8 +92,8 @@ def create_batch(
         while some := list(islice(requests, _TOGETHER)):
             jobs = accept_all(some, owner=owner, api_key=api_key, group=group)
             job_ids += [job.pk for job in jobs]
-        # Last, because the owner's counters are taken with it: no other of its jobs waits for this file.
-        count(owner, api_key, reservations, priced=not plan.unpriced)
+        # Last, because it may lock the owner's counters: no other of its jobs waits for this file.
+        count(limits, reservations, priced=not plan.unpriced)
         ensure_queue_capacity(owner, 0)
         wake("submit")
     return Accepted(batch, job_ids, plan)

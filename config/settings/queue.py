@@ -43,6 +43,8 @@ else:
 SILENCED_SYSTEM_CHECKS = [
     "django_ratelimit.W001",
     *([] if REDIS_URL else ["django_ratelimit.E003"]),
+    # The one that there is, is a subclass (api.pages).
+    "security.W003",
     # HSTS for subdomains and for preload lists is the operator's choice.
     "security.W005",
     "security.W021",
@@ -76,6 +78,9 @@ CELERY_BEAT_SCHEDULE = {
     "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": _FRESH},
     # Each call looks at a part of the folder (videos.references.sweep).
     "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
+    # What is reserved and spent, for /metrics and for budgets (accounts.budgets.counting).
+    "count": {"task": "accounts.count", "schedule": 2.0, "options": _FRESH},
+    "forget": {"task": "accounts.forget", "schedule": 10.0, "options": _FRESH},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": _FRESH},
 }

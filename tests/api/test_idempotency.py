@@ -5,14 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, connection
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import ApiKey, IdempotencyKey, User
+from accounts import tasks
+from accounts.idempotency import forget_some
+from accounts.models import ApiKey, Budget, IdempotencyKey, User
 from tests.api.test_create import problem
 from tests.timeouts import TIMEOUT
+from upstreams.offer.request import VideoRequest
 from videos.lifecycle.create import create
 from videos.models import Job
 
@@ -109,7 +112,7 @@ def test_a_key_is_forgotten_after_24_hours(api: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_expired_keys_are_deleted_a_few_with_each_request(
+def test_expired_keys_are_deleted_by_a_worker(
     api: Client, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("accounts.idempotency._FORGOTTEN_AT_ONCE", 2)
@@ -117,23 +120,18 @@ def test_expired_keys_are_deleted_a_few_with_each_request(
     IdempotencyKey.objects.bulk_create(
         IdempotencyKey(owner=owner, key=f"old-{number}", created_at=long_ago) for number in range(5)
     )
-    for number, left in enumerate([3, 1, 0]):
-        post(api, key=f"new-{number}")
-        assert IdempotencyKey.objects.filter(key__startswith="old").count() == left
-    assert IdempotencyKey.objects.filter(key__startswith="new").count() == 3
+    post(api, key="new")
+    assert forget_some() == 2
+    tasks.forget()
+    assert [kept.key for kept in IdempotencyKey.objects.all()] == ["new"]
 
 
 @pytest.mark.django_db
-def test_an_expired_key_is_used_again_however_many_have_expired(
-    api: Client, owner: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("accounts.idempotency._FORGOTTEN_AT_ONCE", 2)
+def test_an_expired_key_is_used_again(api: Client, owner: User) -> None:
     long_ago = timezone.now() - timedelta(hours=25)
-    IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(owner=owner, key=f"old-{number}", created_at=long_ago) for number in range(5)
-    )
-    assert post(api, key="old-4").status_code == 201
-    assert post(api, key="old-4")["Idempotent-Replayed"] == "true"
+    IdempotencyKey.objects.create(owner=owner, key="old", created_at=long_ago)
+    assert post(api, key="old").status_code == 201
+    assert post(api, key="old")["Idempotent-Replayed"] == "true"
     assert Job.objects.count() == 1
 
 
@@ -180,7 +178,7 @@ def test_a_crash_after_the_job_was_made_leaves_neither_job_nor_key(
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("first_fails", [False, True])
-def test_a_twin_waits_for_the_first_and_gets_its_answer(
+def test_of_a_request_and_its_twin_one_is_carried_out(
     api: Client, secret: str, monkeypatch: pytest.MonkeyPatch, first_fails: bool
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
@@ -208,21 +206,20 @@ def test_a_twin_waits_for_the_first_and_gets_its_answer(
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(send)
         assert begun.wait(TIMEOUT)
-        twin = pool.submit(send)
-        while not waits_for_a_lock():
-            assert not twin.done()
+        # It does not wait for the first, whose work is rolled back in its turn.
+        twin = pool.submit(send).result(TIMEOUT)
         go_on.set()
-        answers = [first.result(TIMEOUT), twin.result(TIMEOUT)]
+        late = first.result(TIMEOUT)
     assert Job.objects.count() == 1
-    # The twin is not carried out but for a first that has left nothing.
-    assert len(calls) == 1 + first_fails
+    assert len(calls) == 2
+    assert twin.status_code == 201
+    assert "Idempotent-Replayed" not in twin
     if first_fails:
-        assert [answer.status_code for answer in answers] == [500, 201]
-        assert "Idempotent-Replayed" not in answers[1]
+        assert late.status_code == 500
     else:
-        assert [answer.status_code for answer in answers] == [201, 201]
-        assert answers[0].json() == answers[1].json()
-        assert answers[1]["Idempotent-Replayed"] == "true"
+        assert late.status_code == 201
+        assert late.json() == twin.json()
+        assert late["Idempotent-Replayed"] == "true"
 
 
 def waits_for_a_lock() -> bool:
@@ -237,29 +234,40 @@ def waits_for_a_lock() -> bool:
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-def test_an_expired_key_that_another_request_is_deleting_holds_up_none(api: Client) -> None:
-    post(api, key="old")
-    IdempotencyKey.objects.update(created_at=F("created_at") - timedelta(hours=25))
-    held, answered = threading.Event(), threading.Event()
+def test_a_twin_that_fails_at_what_the_first_has_done_gets_its_answer(
+    api: Client, secret: str, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first spends all of a budget, so that the twin is refused."""
+    begun, go_on = threading.Event(), threading.Event()
 
-    def delete() -> None:
-        with transaction.atomic():
-            IdempotencyKey.objects.all().delete()
-            held.set()
-            answered.wait(TIMEOUT)
-        connection.close()
+    def slow(*given: Any, **named: Any) -> Job:
+        job = create(*given, **named)
+        begun.set()
+        assert go_on.wait(TIMEOUT)
+        return job
 
-    with ThreadPoolExecutor(1) as pool, connection.cursor() as cursor:
-        deleting = pool.submit(delete)
+    def send() -> Any:
         try:
-            assert held.wait(TIMEOUT)
-            cursor.execute("SET lock_timeout = '1s'")
-            assert post(api, key="new").status_code == 201
+            return post(Client(headers={"x-api-key": secret}))
         finally:
-            cursor.execute("RESET lock_timeout")
-            answered.set()
-        deleting.result(TIMEOUT)
-    assert [kept.key for kept in IdempotencyKey.objects.all()] == ["new"]
+            connection.close()
+
+    price = create(VideoRequest(prompt="boat"), owner=owner, api_key=None).estimated_cost
+    assert price is not None
+    Budget.objects.create(owner=owner, period="day", limit=2 * price)
+    monkeypatch.setattr("videos.api.views.create", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(send)
+        assert begun.wait(TIMEOUT)
+        twin = pool.submit(send)
+        while not waits_for_a_lock():
+            assert not twin.done()
+        go_on.set()
+        answers = [first.result(TIMEOUT), twin.result(TIMEOUT)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert post(api, key="another").status_code == 402
+    assert Job.objects.count() == 2
 
 
 @pytest.mark.postgres

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.budgets.counting import count_some
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from batches import tasks
 from batches.lifecycle import finish
@@ -257,8 +258,10 @@ def test_a_cancel_gives_back_the_money_of_what_was_not_sent(
     make_batch: MakeBatch, upstream: Upstream, owner: User
 ) -> None:
     batch = make_batch(4)
+    assert count_some() == 4
     assert set(Spending.objects.values_list("reserved", flat=True)) == {16_000}
     cancel_batch(batch)
+    assert count_some() == 4
     assert set(Spending.objects.values_list("reserved", flat=True)) == {0}
     assert set(Reservation.objects.values_list("state", flat=True)) == {"released"}
     assert not Job.objects.exclude(reservation=None).exists()

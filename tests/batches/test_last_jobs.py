@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from accounts.budgets import reservations
+from accounts.models import Budget
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, statuses
@@ -76,9 +77,11 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
     cancel(cancelled)
     cancel(failed)
     Job.objects.filter(pk=failed.pk).update(status="failed", error_code="x")
+    # Without a budget no money is locked.
+    Budget.objects.create(owner=failed.owner, period="day", limit=100)
     about = threading.Barrier(2)
     of_batch: set[int] = set()
-    counters = reservations._counters
+    counters = reservations.counters_of
 
     def together() -> None:
         with suppress(threading.BrokenBarrierError):
@@ -96,7 +99,7 @@ def test_a_retry_of_a_batch_against_one_of_its_job_waits_for_no_other_in_turn(
         of_batch.add(threading.get_ident())
         return retry_failed(batch)
 
-    monkeypatch.setattr(reservations, "_counters", slowly)
+    monkeypatch.setattr(reservations, "counters_of", slowly)
     found = at_once(retry_batch, lambda: retry(cancelled).status)
     assert found == [1, "pending"]
     assert statuses(batch.pk) == ["pending", "pending"]

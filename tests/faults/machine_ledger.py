@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from accounts.budgets.reservations import begins
+from accounts.budgets.counting import begins, count_some
 from accounts.models import Reservation, Spending
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
@@ -255,6 +255,8 @@ def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:
 
 def budgets_agree() -> None:
     """At rest nothing is set aside, what counts as spent is what was settled, and so says each counter."""
+    while count_some():
+        pass
     settled = sum(Decimal(each.price or 0) for each in Submission.objects.filter(cost_state="settled"))
     assert sum(each.settled for each in Reservation.objects.all()) == settled
     assert not Reservation.objects.filter(state="held").exists()

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
+from api.compiled import Compiled
 from upstreams import registry
 from upstreams.clock import database_now
 from upstreams.offer.fitting import fitted_fields
@@ -19,6 +22,9 @@ from videos.models import Group, Job, JobEvent, JobReference
 from videos.models.reference import ROLES
 from videos.queue.wake import wake
 from videos.states import JobStatus
+
+# So many creates of one owner may be under way together without going past a limit that is further away.
+_AT_ONCE: Final = 100
 
 
 class QueueFull(APIException):
@@ -48,8 +54,7 @@ def create(
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = registry.configured().fit(asked)
-    with transaction.atomic():
-        # Takes the owner's counters, so that its creates are counted one after the other.
+    with transaction.atomic(savepoint=False):
         reservation = reserve(owner, api_key, fitted.price)
         ensure_queue_capacity(owner)
         request = ReservedRequest(asked, fitted, reservation)
@@ -135,8 +140,25 @@ def ensure_queue_capacity(owner: User, count: int = 1, *, besides: Job | None = 
     most = settings.MAX_QUEUED_JOBS
     if not most:
         return
-    waiting = Job.objects.filter(owner=owner, status=JobStatus.PENDING)
-    if besides is not None:
-        waiting = waiting.exclude(pk=besides.pk)
-    if waiting.count() + count > most:
-        raise QueueFull(most)
+    if besides is not None and besides.status == JobStatus.PENDING:
+        count -= 1
+    if _count_waiting(owner) + count + _AT_ONCE > most:
+        # Near the limit they are counted one after the other.
+        User.objects.select_for_update(no_key=True).get(pk=owner.pk)
+        if _count_waiting(owner) + count > most:
+            raise QueueFull(most)
+
+
+_waiting: Final = Compiled(
+    lambda owner: (
+        Job.objects.filter(owner=owner, status=JobStatus.PENDING)
+        .order_by()
+        .values("owner")
+        .annotate(waiting=Count("pk"))
+        .values_list("waiting")
+    )
+)
+
+
+def _count_waiting(owner: User) -> int:
+    return next((count for (count,) in _waiting.rows(owner=owner.pk)), 0)

@@ -14,9 +14,9 @@ GUARDS: Final = (
     ),
     Guard(
         "an idempotency key is its owner's",
-        "accounts.idempotency:_kept",
-        "owner=request.user",
-        "",
+        "accounts.idempotency:",
+        "filter(owner=owner, key=key)",
+        "filter(key=key)",
         "tests/api/test_idempotency.py",
     ),
     Guard(

@@ -133,11 +133,10 @@ GUARDS: Final = (
     ),
     Guard(
         "an idempotency key is kept with what it made, or not at all",
-        "accounts.idempotency:",
+        "accounts.idempotency:idempotent_after",
         "transaction.atomic()",
         '__import__("contextlib").nullcontext()',
         "tests/api/test_idempotency.py -k crash_after_the_job_was_made",
-        also=(("expired.select_for_update(skip_locked=True)", "expired"),),
     ),
     Guard(
         "an idempotency key is refused for another request",
