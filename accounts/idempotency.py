@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
 from api.compiled import Compiled
+from api.inserts import insert
 
 T = TypeVar("T")
 
@@ -122,13 +123,15 @@ def _kept(request: Request, key: str) -> _Kept | None:
 
 def _keep(request: Request, key: str, request_hash: str, response: Response) -> None:
     """Last, so that it is one statement. A twin that has come as far waits here for the commit."""
-    IdempotencyKey.objects.create(
-        owner=request.user,  # type: ignore[misc]
-        key=key,
-        request_hash=request_hash,
-        status=response.status_code,
-        answer=json.loads(JSONRenderer().render(response.data)),
-        headers={name: response[name] for name in _KEPT_HEADERS if name in response},
+    insert(
+        IdempotencyKey(
+            owner=request.user,  # type: ignore[misc]
+            key=key,
+            request_hash=request_hash,
+            status=response.status_code,
+            answer=json.loads(JSONRenderer().render(response.data)),
+            headers={name: response[name] for name in _KEPT_HEADERS if name in response},
+        )
     )
 
 

@@ -4,6 +4,8 @@ Django compiles a queryset anew at each use. For a row of fifty columns that tak
 needs to answer.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,14 +13,18 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import orjson
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet
 
 # Stand-ins for parameters. No statement has such values by itself.
 _INTEGER: Final = 8_141_592_653_589_793
 _UUID: Final = 0x31415926535897932384626433832795
 _TEXT: Final = "stand-in 3.141592653589793 "
 _TIME: Final = datetime(3141, 5, 9, tzinfo=UTC)
+
+
+_LONG_NUMBER: Final = re.compile(r"\d{19}")
 
 
 class _Place(NamedTuple):
@@ -31,6 +37,8 @@ class _Place(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _Statement:
     sql: str
+    # With PostgreSQL's own placeholders.
+    prepared: str
     # A place, or the value that is always sent there.
     parameters: tuple[Any, ...]
     converters: Any
@@ -63,8 +71,10 @@ class Compiled:
             else each
             for each in statement.parameters
         ]
-        with connection.cursor() as cursor:
-            cursor.execute(statement.sql, sent)
+        # SQLite has none.
+        prepared = getattr(connection, "prepared_cursor", None)
+        with prepared() if prepared else connection.cursor() as cursor:
+            cursor.execute(statement.prepared if prepared else statement.sql, sent)
             found = cursor.fetchall()
         if statement.converters:
             return list(map(tuple, statement.compiler.apply_converters(found, statement.converters)))
@@ -93,7 +103,25 @@ class Compiled:
         ):
             raise ValueError(f"These are not in the statement: {missing}.")
         chosen = [column for column, *_ in compiler.select[: compiler.col_count]]
-        return _Statement(sql, parameters, compiler.get_converters(chosen), compiler)
+        converters = compiler.get_converters(chosen)
+        for column, (found, expression) in converters.items():
+            field = expression.output_field
+            if isinstance(field, JSONField) and field.decoder is None and len(found) == 1:
+                converters[column] = ([_read_json], expression)
+        return _Statement(sql, _numbered(sql), parameters, converters, compiler)
+
+
+def _read_json(text: str | None, *_: Any) -> Any:
+    """As the field does it, several times as fast."""
+    if text is None:
+        return None
+    # A number beyond 64 bits would become a fraction.
+    return json.loads(text) if _LONG_NUMBER.search(text) else orjson.loads(text)
+
+
+def _numbered(sql: str) -> str:
+    numbers = count(1)
+    return re.sub("%[%s]", lambda found: "%" if found[0] == "%%" else f"${next(numbers)}", sql)
 
 
 def _stand_in(kind: type, number: int) -> Any:

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 def written(at: datetime) -> str:
     """A time as "2026-11-21T10:00:00.049Z", cut to milliseconds."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{at.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 _UNESCAPED: Final = re.compile(r"T[\d:.,]+ \d\d:?\d\d$")

@@ -22,7 +22,7 @@ from tests.timeouts import TIMEOUT
 
 WORKERS: Final = 2
 THREADS: Final = 8
-_CELERY: Final = ("-m", "celery", "-A", "config")
+_CELERY: Final = ("-m", "celery", "--quiet", "-A", "config")
 _UNLIMITED: Final = {
     "RATE_LIMIT_READS_PER_MINUTE": "1000000",
     "RATE_LIMIT_CREATES_PER_MINUTE": "1000000",
@@ -53,8 +53,8 @@ class Deployment:
 
     def start_work(self, threads: int = 8) -> Program:
         """A worker, which is returned, and beat."""
-        self.start("beat", *_CELERY, "beat", "--quiet", "--schedule", str(self.folder / "beat"))
-        return self.start("worker", *_CELERY, "worker", "--quiet", "-P", "threads", "-c", str(threads))
+        self.start("beat", *_CELERY, "beat", "--schedule", str(self.folder / "beat"))
+        return self.start("worker", *_CELERY, "worker", "-P", "threads", "-c", str(threads))
 
     def new_key(self, name: str) -> str:
         """An API key of a new owner."""

@@ -135,11 +135,11 @@ def _filled(deployment: Deployment, keys: list[str]) -> dict[str, str]:
     from bench.rows import copy_ended, end
     from videos.models import Job
 
-    deployment.start_work()
+    worker = deployment.start_work()
     # They take the upstream's places for as long as the benchmark runs.
     taken = [_create(deployment, keys[0]) for _ in range(PLACES)]
     eventually(
-        lambda: Job.objects.filter(pk__in=taken, status="processing").count() == PLACES,
+        lambda: worker.running() and Job.objects.filter(pk__in=taken, status="processing").count() == PLACES,
         "renders in all places",
         within=60,
     )

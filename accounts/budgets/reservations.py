@@ -13,6 +13,7 @@ from rest_framework.exceptions import APIException
 from accounts.budgets.counting import add, amount_of, counted_in, counters_of, renewal, units
 from accounts.models import ApiKey, Budget, Reservation, User
 from api.compiled import Compiled
+from api.inserts import insert
 from api.moments import written
 
 NOTHING: Final = Decimal(0)
@@ -64,7 +65,11 @@ def renews_at(period: str, day: date) -> datetime:
 
 def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
     """Reserves the price of one render, as reserve_all does."""
-    return reserve_all(owner, api_key, [amount])[0]
+    limits = limits_of(owner, api_key)
+    (reservation,) = drafts(owner, api_key, [amount], limits)
+    count(limits, [reservation], priced=amount is not None)
+    insert(reservation)
+    return reservation
 
 
 def reserve_all(owner: User, api_key: ApiKey | None, amounts: Sequence[Decimal | None]) -> list[Reservation]:

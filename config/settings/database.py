@@ -10,6 +10,9 @@ DATABASE_WEB_SECONDS = env.number("DATABASE_WEB_SECONDS", 4, least=1, most=60)
 DATABASE_WORK_SECONDS = env.number("DATABASE_WORK_SECONDS", 30, least=2, most=3_600)
 # PostgreSQL ends the transaction of a process that is frozen in it after so many seconds.
 DATABASE_IDLE_SECONDS = env.number("DATABASE_IDLE_SECONDS", 5, least=1, most=3_600)
+# Whether PostgreSQL plans a statement that is the same each time once for a connection. A pooler between may
+# forget what was prepared.
+DATABASE_PREPARE = env.flag("DATABASE_PREPARE", True)
 _POSTGRESQL = env.postgresql("DATABASE_URL", "DATABASE_PASSWORD")
 if _POSTGRESQL:
     DATABASES = {

@@ -1,5 +1,6 @@
 """What a request asks for, and what that would cost."""
 
+from functools import cache
 from typing import Any
 
 from rest_framework.request import Request
@@ -13,11 +14,15 @@ from videos.api.serializers.create import CreateVideo, video_request_of
 from videos.references.asked import GivenPicture, with_measured
 
 
+@cache
+def _checker() -> CreateVideo:
+    """One for all requests, because each copies its fields. What it checks, it does not keep."""
+    return CreateVideo()
+
+
 def asked_in(request: Request) -> tuple[VideoRequest, dict[str, GivenPicture]]:
     """The request of the body, and the pictures that it is still without. Raises ValidationError."""
-    serializer = CreateVideo(data=request.data)
-    serializer.is_valid(raise_exception=True)
-    return video_request_of(serializer.validated_data)
+    return video_request_of(_checker().run_validation(request.data))
 
 
 def estimate_of(request: Request) -> dict[str, Any]:

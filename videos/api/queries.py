@@ -1,6 +1,7 @@
 """Queries of callers' lists."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,8 +39,8 @@ def owned_jobs(owner: User) -> QuerySet[Job]:
 def newest_jobs(owner: User, query: dict[str, Any]) -> Page[UUID]:
     """The ids of a caller's jobs, newest first, by the validated parameters of ListQuery."""
     chosen = _filtered(owned_jobs(owner), query)
-    total = chosen.order_by().values("pk")[: MAX_COUNT + 1].count()
     start, count = _span(query)
+    wanted = chosen
     if "cursor" in query:
         chosen = _after(chosen, owner, query["cursor"])
     # Each is read from one index in its order, and of each no more than is asked for.
@@ -52,7 +53,42 @@ def newest_jobs(owner: User, query: dict[str, Any]) -> Page[UUID]:
     else:
         merged = parts[0]
     found = [pk for _, pk in merged[start : start + count + 1]]
+    if start == 0 and "cursor" not in query and len(found) <= count:
+        total = len(found)
+    else:
+        total = _totals.of(owner.pk, query, wanted)
     return _page(found, total, query, key=str)
+
+
+class _Totals:
+    """How many jobs a list has, up to MAX_COUNT. A large total may be two seconds old: to count so many takes
+    longer than to read a page."""
+
+    _LARGE: Final = 1_000
+    _SECONDS: Final = 2.0
+    _MOST: Final = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[float, int]] = {}
+
+    def of(self, owner: int, query: dict[str, Any], jobs: QuerySet[Job]) -> int:
+        """That of a list of this query."""
+        key = owner, *(query.get(name) for name in _FILTERS)
+        now = time.monotonic()
+        counted, total = self._known.get(key, (0.0, 0))
+        if now - counted < self._SECONDS:
+            return total
+        total = jobs.order_by().values("pk")[: MAX_COUNT + 1].count()
+        self._known.pop(key, None)
+        if total >= self._LARGE:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            self._known[key] = now, total
+        return total
+
+
+_FILTERS: Final = ("status", "batchId", "priority", "createdAfter", "createdBefore")
+_totals: Final = _Totals()
 
 
 def paginate(rows: QuerySet[Any, T], query: dict[str, Any], *, oldest_first: bool = False) -> Page[T]:

@@ -1,5 +1,7 @@
 """Creating a job."""
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +15,7 @@ from rest_framework.exceptions import APIException
 from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey, Reservation, User
 from api.compiled import Compiled
+from api.inserts import insert
 from upstreams import registry
 from upstreams.clock import database_now
 from upstreams.offer.fitting import fitted_fields
@@ -54,7 +57,7 @@ def create(
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = registry.configured().fit(asked)
-    with transaction.atomic(savepoint=False):
+    with transaction.atomic():
         reservation = reserve(owner, api_key, fitted.price)
         ensure_queue_capacity(owner)
         request = ReservedRequest(asked, fitted, reservation)
@@ -124,13 +127,18 @@ def accept_all(
         # If the upstream echoes nothing, its videos cannot be compared, and attempts wait for each other
         # in vain.
         job.match_key = job.match_key or pk.hex
-    Job.objects.bulk_create(jobs)
-    JobReference.objects.bulk_create(
+    if len(jobs) == 1:
+        insert(jobs[0])
+    else:
+        Job.objects.bulk_create(jobs)
+    pictures = [
         JobReference(job=job, image_id=job.fitted[role], role=role)
         for job in jobs
         for role in ROLES
         if job.fitted[role]
-    )
+    ]
+    if pictures:
+        JobReference.objects.bulk_create(pictures)
     JobEvent.record_together(jobs, "", JobStatus.PENDING, now)
     return jobs
 
@@ -142,7 +150,11 @@ def ensure_queue_capacity(owner: User, count: int = 1, *, besides: Job | None = 
         return
     if besides is not None and besides.status == JobStatus.PENDING:
         count -= 1
-    if _count_waiting(owner) + count + _AT_ONCE > most:
+    if _far_from(most, owner):
+        return
+    waiting = _count_waiting(owner)
+    _last_counted[owner.pk] = time.monotonic(), waiting
+    if waiting + count + _AT_ONCE > most:
         # Near the limit they are counted one after the other.
         User.objects.select_for_update(no_key=True).get(pk=owner.pk)
         if _count_waiting(owner) + count > most:
@@ -158,6 +170,19 @@ _waiting: Final = Compiled(
         .values_list("waiting")
     )
 )
+
+
+# When the waiting jobs of an owner were last counted by this process, and how many there were.
+_last_counted: dict[int, tuple[float, int]] = {}
+_COUNTED_FOR_SECONDS: Final = 0.5
+# So many cannot be created, by all processes, in that time.
+_FAR: Final = 5_000
+
+
+def _far_from(most: int, owner: User) -> bool:
+    """Whether an owner was so far from this limit just now that it need not be counted again."""
+    counted_at, waiting = _last_counted.get(owner.pk, (-math.inf, 0))
+    return waiting + _FAR < most and time.monotonic() - counted_at < _COUNTED_FOR_SECONDS
 
 
 def _count_waiting(owner: User) -> int:

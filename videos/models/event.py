@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 
+from api.inserts import insert
 from videos.log_context import log_change
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class JobEvent(models.Model):
             cls.objects.filter(job__in=[job.pk for job in jobs]).order_by() if before else cls.objects.none()
         )
         numbers = dict(known.values_list("job").annotate(models.Max("number")))
-        JobEvent.objects.bulk_create(
+        events = [
             JobEvent(
                 job=job,
                 number=numbers.get(job.pk, 0) + 1,
@@ -82,7 +83,11 @@ class JobEvent(models.Model):
                 created_at=at,
             )
             for job in jobs
-        )
+        ]
+        if len(events) == 1:
+            insert(events[0])
+        else:
+            JobEvent.objects.bulk_create(events)
         _log_committed(jobs, "job", before, after, detail, {})
 
 

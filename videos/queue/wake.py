@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 _SILENT_SECONDS = 10.0
 _silent_until = 0.0
 # Between two messages of a process. The first one leaves at once.
-_SPACING_SECONDS = 0.05
+_SPACING_SECONDS = 0.1
 
 
 def wake(task: str) -> None:

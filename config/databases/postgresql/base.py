@@ -4,8 +4,10 @@ A healthy server ends a statement that takes too long. Only the client can give 
 of that server still acknowledges packets, so no option of TCP or PostgreSQL notices.
 """
 
+import logging
+import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from django.conf import settings
@@ -15,11 +17,17 @@ from psycopg import errors
 from config.databases import timeouts
 from config.databases.timeouts import gate
 
+logger = logging.getLogger(__name__)
+
+_TIMES: Any = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
+
 # The server's own limit comes first: it says what was wrong, and leaves a connection that can be used.
 _SERVER_FIRST_SECONDS = 0.5
 # psycopg's least.
 _MIN_CONNECT_SECONDS = 2
 _MAX_CONNECT_SECONDS = 5
+# For so long after an answer a connection is not asked whether it is alive.
+_FRESH_SECONDS = 0.2
 
 
 class Frozen(psycopg.OperationalError):
@@ -31,6 +39,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     # Seconds; None while a migration runs.
     answer_seconds: float | None = None
+    # Of time.monotonic().
+    answered_at = 0.0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Waits as psycopg does, for at most `answer_seconds`. Raises Frozen."""
@@ -54,7 +64,41 @@ class BoundedConnection(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise psycopg.OperationalError(f"The database takes no writes: {error}") from error
         gate.answered()
+        self.answered_at = time.monotonic()
         return found
+
+
+class PreparedCursor(psycopg.RawCursor[Any]):
+    """Has the server plan each statement once for a connection. Parameters are $1, $2 and so on.
+
+    A pooler between may give each transaction another connection of its own, which does not know what the
+    last one has prepared. Then this process stops preparing.
+    """
+
+    _prepares = True
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        super().__init__(connection)
+        # Django's own sets the time zone by a class in Python; that of the session is UTC anyway.
+        self.adapters.register_loader("timestamptz", _TIMES)
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        """As psycopg does."""
+        if not (PreparedCursor._prepares and settings.DATABASE_PREPARE):
+            return super().execute(query, params, **options)
+        self.connection.prepare_threshold = 0
+        try:
+            return super().execute(query, params, **options)
+        except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
+            PreparedCursor._prepares = False
+            logger.warning("Statements are not prepared any more, because a pooler forgets them: %s", error)
+            if not self.connection.autocommit:
+                raise psycopg.OperationalError(str(error)) from error
+            self.connection.prepare_threshold = None
+            return super().execute(query, params, **options)
+        finally:
+            # Django's own statements differ each time.
+            self.connection.prepare_threshold = None
 
 
 class SchemaEditor(schema.DatabaseSchemaEditor):
@@ -125,6 +169,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection.answer_seconds = timeouts.seconds()
         gate.answered()
         return connection
+
+    def prepared_cursor(self) -> Any:
+        """A cursor for statements that are the same each time: PreparedCursor."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            return self._prepare_cursor(PreparedCursor(self.connection))  # type: ignore[attr-defined]
+
+    def close_if_health_check_failed(self) -> None:
+        """As Django, unless it has answered just now."""
+        connection: Any = self.connection
+        if connection is not None and time.monotonic() - connection.answered_at < _FRESH_SECONDS:
+            self.health_check_done = True
+        super().close_if_health_check_failed()
 
     def is_usable(self) -> bool:
         """Whether the server answers at once."""

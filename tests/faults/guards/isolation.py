@@ -15,8 +15,8 @@ GUARDS: Final = (
     Guard(
         "an idempotency key is its owner's",
         "accounts.idempotency:",
-        "filter(owner=owner, key=key)",
-        "filter(key=key)",
+        "IdempotencyKey.objects.filter(owner=owner, key=key)",
+        "IdempotencyKey.objects.filter(key=key)",
         "tests/api/test_idempotency.py",
     ),
     Guard(

@@ -5,10 +5,13 @@ from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 
+from videos.models import Job
 from videos.queue.selection import Lane
 from videos.reads.rows import JobRow
+from videos.states import JobStatus
 
 MAX_POSITION: Final = 10_000
 
@@ -24,7 +27,9 @@ def ahead_in_lanes(waiting: Sequence[JobRow], sent: Collection[UUID]) -> list[tu
         first, last = jobs[0], jobs[-1]
         lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=sent)
         older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
-        before = lane.filter(older)[:MAX_POSITION].count()
+        before = _count_before(first, sent)
+        if before is None:
+            before = lane.filter(older)[:MAX_POSITION].count()
         if len(jobs) == 1:
             found.append((first, before))
             continue
@@ -34,3 +39,29 @@ def ahead_in_lanes(waiting: Sequence[JobRow], sent: Collection[UUID]) -> list[tu
         missing = MAX_POSITION if len(place) == MAX_POSITION else before
         found += [(job, min(place.get(job.pk, missing), MAX_POSITION)) for job in jobs]
     return found
+
+
+# Each read of a waiting job asks it. The conditions are those of the two indexes of the claim.
+_BEFORE: Final = """
+SELECT count(*) FROM (
+    SELECT FROM {job}
+    WHERE status = '{pending}' AND NOT held AND {whose} AND priority = $2 AND (asked_at, id) < ($3, $4)
+        AND NOT id = ANY ($5)
+    LIMIT $6
+) older
+"""
+_NAMES: Final = {"job": Job._meta.db_table, "pending": JobStatus.PENDING}
+_SINGLE: Final = _BEFORE.format(whose="owner_id = $1 AND group_id IS NULL", **_NAMES)
+_GROUPED: Final = _BEFORE.format(whose="group_id = $1", **_NAMES)
+
+
+def _count_before(job: JobRow, sent: Collection[UUID]) -> int | None:
+    """The same by a statement that is not compiled anew; None on SQLite."""
+    prepared = getattr(connection, "prepared_cursor", None)
+    if prepared is None:
+        return None
+    statement, whose = (_SINGLE, job.owner_id) if job.group_id is None else (_GROUPED, job.group_id)
+    with prepared() as cursor:
+        cursor.execute(statement, [whose, job.priority, job.asked_at, job.pk, list(sent), MAX_POSITION])
+        (count,) = cursor.fetchone()
+    return int(count)
