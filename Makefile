@@ -43,9 +43,8 @@ mutation: .venv/dev.installed ## Have mutmut change the code of money and sendin
 soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".
 	@exec $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
-bench: .venv/dev.installed ## Measure claims, reads and uploads, against a baseline of the same run.
-	@$(BIN)/python -m bench.claim
-	@$(BIN)/python -m bench.upload
+bench: .venv/dev.installed ## Measure it, against a baseline of the same run. ARGS="--quick", ARGS="--write".
+	@exec $(BIN)/python -m bench.run $(ARGS)
 
 conformance: .venv/dev.installed ## Try it against the code of others: servers, an SDK, a mock. ARGS="--only NAME".
 	@exec $(BIN)/python -m tests.conformance.run $(ARGS)

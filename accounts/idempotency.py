@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -70,7 +72,7 @@ def idempotent_after(
     if kept is None:
         try:
             prepared = prepare()
-            with transaction.atomic():
+            with transaction.atomic(), _within():
                 response = carry_out(prepared)
                 _keep(request, key, request_hash, response)
             return response
@@ -83,6 +85,23 @@ def idempotent_after(
     if kept.request_hash != request_hash:
         raise KeyReused
     return Response(kept.answer, kept.status, headers={**kept.headers, "Idempotent-Replayed": "true"})
+
+
+_is_within = ContextVar("takeone_within_request", default=False)
+
+
+@contextmanager
+def _within() -> Iterator[None]:
+    token = _is_within.set(True)
+    try:
+        yield
+    finally:
+        _is_within.reset(token)
+
+
+def is_within_request() -> bool:
+    """Whether a request under an Idempotency-Key is carried out. Any error rolls all of it back."""
+    return _is_within.get()
 
 
 def forget_some() -> int:

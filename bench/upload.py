@@ -41,12 +41,11 @@ def main() -> None:
         assert answer["total"] == LINES
         after = _peak(program)
     found = {
-        "lines": LINES,
-        "peak_mib_before": before,
-        "peak_mib_after": after,
-        "item_ms": round(1000 * item, 3),
-        "single_create_ms": round(1000 * single, 3),
-        "ratio": round(item / single, 3),
+        "upload_peak_mib_before": before,
+        "upload_peak_mib_after": after,
+        "upload_item_ms": round(1000 * item, 3),
+        "upload_single_create_ms": round(1000 * single, 3),
+        "upload_item_growth": round(item / single, 3),
     }
     print(json.dumps(found))
 

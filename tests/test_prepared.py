@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test import Client
 from pytest_django import Settings
 
-from accounts.models import IdempotencyKey, User
+from accounts.models import ApiKey, IdempotencyKey, Reservation, User
 from api.compiled import Compiled
 from api.inserts import insert
 from config.databases.postgresql.base import DatabaseWrapper, PreparedCursor
@@ -116,3 +117,37 @@ def test_numbers_of_any_length_are_read_as_they_are(job: Job) -> None:
     (row,) = rows_of([job.pk])
     assert row.metadata == given
     assert type(row.metadata["edge"]) is int
+
+
+@pytest.mark.django_db
+def test_rows_are_inserted_together_and_refer_to_each_other(
+    owner: User, django_assert_num_queries: Any
+) -> None:
+    key = ApiKey(owner=owner, name="one", scope="read", prefix="to", digest="0" * 64)
+    first, second = (Reservation(owner=owner, api_key=key, amount=1, made_on="2026-11-27") for _ in range(2))
+    kept = IdempotencyKey(owner=owner, key="k", request_hash="h", answer={"a": [1, None, "ü"]})
+    with django_assert_num_queries(1 if connection.vendor == "postgresql" else 4):
+        insert(key, first, second, kept)
+    assert len({key.pk, first.pk, second.pk, kept.pk}) >= 2
+    for row in (key, first, second, kept):
+        assert not row._state.adding
+        row.refresh_from_db()
+    assert first.api_key_id == second.api_key_id == key.pk
+    assert first.pk != second.pk
+    assert kept.answer == {"a": [1, None, "ü"]}
+    # Rows that are there, and rows that are not, are referred to by other rows the next time.
+    third = Reservation(owner=owner, api_key=key, amount=2, made_on="2026-11-27")
+    insert(third)
+    assert Reservation.objects.get(amount=2).api_key == key
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(Reservation(owner=owner, amount=3, made_on="2026-11-27"), IdempotencyKey(owner=owner, key="k"))
+    assert not Reservation.objects.filter(amount=3).exists()
+
+
+@pytest.mark.django_db
+def test_a_job_comes_with_its_reservation_and_its_history(api: Client, owner: User) -> None:
+    answer = api.post("/api/v1/videos", {"prompt": "boat", "duration": 4}, content_type="application/json")
+    job = Job.objects.get(pk=answer.json()["data"]["jobId"])
+    assert job.reservation is not None
+    assert (job.reservation.amount, job.reservation.owner) == (job.estimated_cost, owner)
+    assert list(job.events.values_list("number", "to_state")) == [(1, "pending")]

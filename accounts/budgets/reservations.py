@@ -65,10 +65,16 @@ def renews_at(period: str, day: date) -> datetime:
 
 def reserve(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
     """Reserves the price of one render, as reserve_all does."""
+    reservation = draft(owner, api_key, amount)
+    insert(reservation)
+    return reservation
+
+
+def draft(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reservation:
+    """The same, but the reservation is left to be inserted, in the same transaction."""
     limits = limits_of(owner, api_key)
     (reservation,) = drafts(owner, api_key, [amount], limits)
     count(limits, [reservation], priced=amount is not None)
-    insert(reservation)
     return reservation
 
 

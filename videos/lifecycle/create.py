@@ -12,7 +12,8 @@ from django.db.models import Count
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
-from accounts.budgets.reservations import reserve
+from accounts.budgets.reservations import draft
+from accounts.idempotency import is_within_request
 from accounts.models import ApiKey, Reservation, User
 from api.compiled import Compiled
 from api.inserts import insert
@@ -57,8 +58,9 @@ def create(
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = registry.configured().fit(asked)
-    with transaction.atomic():
-        reservation = reserve(owner, api_key, fitted.price)
+    # An error within another transaction of the same request ends that as well.
+    with transaction.atomic(savepoint=not is_within_request()):
+        reservation = draft(owner, api_key, fitted.price)
         ensure_queue_capacity(owner)
         request = ReservedRequest(asked, fitted, reservation)
         (job,) = accept_all([request], owner=owner, api_key=api_key, group=None)
@@ -68,7 +70,10 @@ def create(
 
 @dataclass(frozen=True, slots=True)
 class ReservedRequest:
-    """What was asked and how it was fitted, with its reserved price. `ref` names it within its group."""
+    """What was asked and how it was fitted, with its price, which is counted.
+
+    `ref` names it within its group. Of a single one, the reservation may still have to be inserted.
+    """
 
     asked: VideoRequest
     fitted: FittedRequest
@@ -85,6 +90,7 @@ def accept_all(
 ) -> list[Job]:
     """Makes pending jobs, in the order of their ids. Called in the transaction that reserved their prices."""
     now = database_now()
+    requests = list(requests)
     jobs = []
     for request in requests:
         asked, fitted = request.asked, request.fitted
@@ -128,9 +134,13 @@ def accept_all(
         # in vain.
         job.match_key = job.match_key or pk.hex
     if len(jobs) == 1:
-        insert(jobs[0])
+        (job,) = jobs
+        unsaved = [each.reservation for each in requests if each.reservation.pk is None]
+        insert(*unsaved, job, *JobEvent.drafts(jobs, "", JobStatus.PENDING, now))
     else:
         Job.objects.bulk_create(jobs)
+        JobEvent.objects.bulk_create(JobEvent.drafts(jobs, "", JobStatus.PENDING, now))
+    JobEvent.log_committed(jobs, "", JobStatus.PENDING)
     pictures = [
         JobReference(job=job, image_id=job.fitted[role], role=role)
         for job in jobs
@@ -139,7 +149,6 @@ def accept_all(
     ]
     if pictures:
         JobReference.objects.bulk_create(pictures)
-    JobEvent.record_together(jobs, "", JobStatus.PENDING, now)
     return jobs
 
 

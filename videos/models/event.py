@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models, transaction
 
-from api.inserts import insert
 from videos.log_context import log_change
 
 if TYPE_CHECKING:
@@ -68,11 +67,19 @@ class JobEvent(models.Model):
         cls, jobs: "Sequence[Job]", before: str, after: str, at: Any, *, detail: dict[str, Any] | None = None
     ) -> None:
         """Appends the same change to the histories of many jobs, under the locks of all."""
+        JobEvent.objects.bulk_create(cls.drafts(jobs, before, after, at, detail=detail))
+        cls.log_committed(jobs, before, after, detail=detail)
+
+    @classmethod
+    def drafts(
+        cls, jobs: "Sequence[Job]", before: str, after: str, at: Any, *, detail: dict[str, Any] | None = None
+    ) -> "list[JobEvent]":
+        """The unsaved lines of that change. A job that begins has none before."""
         known = (
             cls.objects.filter(job__in=[job.pk for job in jobs]).order_by() if before else cls.objects.none()
         )
         numbers = dict(known.values_list("job").annotate(models.Max("number")))
-        events = [
+        return [
             JobEvent(
                 job=job,
                 number=numbers.get(job.pk, 0) + 1,
@@ -84,10 +91,12 @@ class JobEvent(models.Model):
             )
             for job in jobs
         ]
-        if len(events) == 1:
-            insert(events[0])
-        else:
-            JobEvent.objects.bulk_create(events)
+
+    @staticmethod
+    def log_committed(
+        jobs: "Sequence[Job]", before: str, after: str, *, detail: dict[str, Any] | None = None
+    ) -> None:
+        """Says the change of these jobs in the log, once it is committed."""
         _log_committed(jobs, "job", before, after, detail, {})
 
 

@@ -113,7 +113,7 @@ GUARDS: Final = (
     Guard(
         "a create is counted before it is accepted",
         "videos.lifecycle.create:create",
-        "reserve(owner, api_key, fitted.price)",
+        "draft(owner, api_key, fitted.price)",
         "None",
         "tests/accounts/test_budgets.py",
     ),
