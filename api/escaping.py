@@ -2,7 +2,9 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final, TextIO
 
 from django.core.management.base import BaseCommand, OutputWrapper
@@ -34,6 +36,12 @@ def _escaped_once(stream: TextIO) -> _EscapedOutput:
     return stream if isinstance(stream, _EscapedOutput) else _EscapedOutput(stream)
 
 
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own traceback as the log shows one: an error may quote what an upstream or a caller sent."""
+    shown = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
+    sys.stderr.writelines(f"  | {escaped(line)}\n" for line in shown.split("\n"))
+
+
 class EscapingCommand(BaseCommand):
     """A management command that escapes its output; each write is one line."""
 
@@ -45,6 +53,11 @@ class EscapingCommand(BaseCommand):
         self.stdout = _EscapedOutput(stdout or sys.stdout)
         self.stderr = _EscapedOutput(stderr or sys.stderr)
         self.stderr.style_func = style
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Runs as a process of its own, which ends with a traceback if something raises unexpectedly."""
+        sys.excepthook = _show_traceback
+        super().run_from_argv(argv)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Escapes the streams that `call_command` passes, which Django would not."""

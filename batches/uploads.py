@@ -19,6 +19,8 @@ from batches.items import BadItems, Raw
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144
+# As many as a sheet of Excel has. Without a limit, 64 MB of them would take two minutes.
+BLANK_ROWS_MAX: Final = 1_048_576
 _SHOWN: Final = 20
 # How the files of Excel begin, the newer and the older ones.
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
@@ -44,6 +46,12 @@ class Upload:
     def read(self) -> Iterator[Raw]:
         """The items in their order, each with its line. Raises BadItems if the rest cannot be read."""
         raise NotImplementedError
+
+    def skip(self, number: int) -> None:
+        """Passes over the blank row that begins at this line. Raises BadItems if there are too many."""
+        self.skipped += 1
+        if self.skipped > BLANK_ROWS_MAX:
+            raise bad_line(number, "too_many", f"There are over {BLANK_ROWS_MAX} blank rows; remove them.")
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Its lines with their numbers, without a byte-order mark. Raises BadItems for one too long."""
@@ -74,7 +82,7 @@ class JSONLinesUpload(Upload):
     def read(self) -> Iterator[Raw]:
         for number, line in self.lines():
             if not line.strip():
-                self.skipped += 1
+                self.skip(number)
                 continue
             try:
                 yield Raw({"line": number}, read_object(line, "The line"))
@@ -96,7 +104,7 @@ class CSVUpload(Upload):
             for header in rows:
                 if not _is_blank(header):
                     break
-                self.skipped += 1
+                self.skip(lines.record)
                 lines.begin_record()
             else:
                 header = []
@@ -104,7 +112,7 @@ class CSVUpload(Upload):
             lines.begin_record()
             for row in rows:
                 if _is_blank(row):
-                    self.skipped += 1
+                    self.skip(lines.record)
                 else:
                     yield _row({"line": lines.record}, columns, row)
                 lines.begin_record()

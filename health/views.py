@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from health import liveness, schema
 from health.metrics import figures
 from health.metrics.exposition import expose
-from health.metrics.negotiation import form_of, may_see_money
+from health.metrics.negotiation import accepted, form_of, may_see_money
 from health.readiness.checker import checker
 
 
@@ -95,5 +95,5 @@ class MetricsView(_Open):
         except DatabaseError:
             # A scrape that fails says less than one that says what fails.
             found = figures.without_database()
-        text, content_type = expose(found, request.headers.get("Accept", ""))
+        text, content_type = expose(found, accepted(request._request))
         return HttpResponse(text, content_type=content_type, headers={"Cache-Control": "no-store"})

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.test import Client
+from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from accounts.models import User
@@ -18,6 +19,7 @@ from config.databases import timeouts
 from config.databases.postgresql.base import DatabaseWrapper
 from config.databases.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 from health import checks
+from health.readiness.checker import Checker, Readiness
 from health.readiness.probe import CheckFailed
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -86,6 +88,9 @@ def _open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def connect(line: Line) -> Iterator[Callable[..., DatabaseWrapper]]:
     """Connections of their own, by the line or past it."""
+    # That of the tests, by which the tables are emptied: before a test shortens the limits of what it opens.
+    connection.close()
+    connection.ensure_connection()
     made = []
 
     def connect(*, by_line: bool = True) -> DatabaseWrapper:
@@ -358,3 +363,46 @@ def test_threads_of_the_web_server_are_impatient(settings: Settings) -> None:
     thread.start()
     thread.join()
     assert (found, timeouts.seconds()) == ([4], 30)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_statements_of_a_read_have_the_time_of_one_together(
+    settings: Settings, connect: Callable[..., DatabaseWrapper], method: str
+) -> None:
+    settings.DATABASE_WEB_SECONDS = 1
+    answered = []
+
+    def application(environ: Any, start_response: Any) -> None:
+        database = connect(by_line=False)
+        for _ in range(5):
+            ask(database, "SELECT pg_sleep(0.3)")
+            answered.append(1)
+
+    with timeouts.in_web(), suppress(OperationalError):
+        timeouts.serving_callers(application)({"REQUEST_METHOD": method}, None)
+    assert (len(answered) < 5) == (method == "GET")
+    assert ask(connect(by_line=False)) == (1,), "it is not taken for a frozen one"
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_figures_of_a_slow_database_are_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DATABASE_WEB_SECONDS = 1
+    monkeypatch.setattr(Checker, "readiness", lambda self: Readiness(True, {}))
+
+    def slowly(execute: Callable[..., Any], *statement: Any) -> Any:
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.3)")
+        return execute(*statement)
+
+    connection.ensure_connection()
+    statuses: list[str] = []
+    with timeouts.in_web(), connection.execute_wrapper(slowly):
+        environ = RequestFactory().get("/metrics").environ
+        timeouts.serving_callers(WSGIHandler())(environ, lambda status, _: statuses.append(status))
+    connection.close()
+    # Here, and not in another test that has shortened the limits of what it opens.
+    connection.ensure_connection()
+    assert statuses == ["503 Service Unavailable"]

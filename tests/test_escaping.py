@@ -106,6 +106,24 @@ def test_an_error_of_a_command_is_one_line(capsys: pytest.CaptureFixture[str], d
     assert capsys.readouterr().err.rstrip("\n").isprintable()
 
 
+def test_what_a_command_does_not_expect_is_shown_line_by_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], db: None
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    command = load_command_class("videos", "adopt")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(HOSTILE)
+
+    monkeypatch.setattr(command, "handle", fail)
+    with pytest.raises(RuntimeError) as raised:
+        command.run_from_argv(["manage.py", "adopt", "job/1", "id"])
+    sys.excepthook(raised.type, raised.value, raised.tb)
+    lines = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert any("run_from_argv" in line for line in lines), "the traceback is readable"
+    assert all(line.startswith("  | ") and line.isprintable() for line in lines)
+
+
 def test_a_prompt_and_a_reason_reach_the_terminal_harmless(
     job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,7 @@ SUBMISSION_ENTERED_FROM: Final[Mapping[SubmissionState, frozenset[SubmissionStat
     # From absent: a create that is answered with a 2xx after it was called absent.
     _S.UNKNOWN: frozenset({_S.SENDING, _S.ABSENT}),
     _S.ABSENT: frozenset({_S.UNKNOWN}),
-    _S.RENDERING: frozenset({_S.SENDING, _S.UNKNOWN, _S.ABSENT, _S.GIVEN_UP}),
+    _S.RENDERING: frozenset({_S.SENDING, _S.UNKNOWN, _S.ABSENT, _S.GIVEN_UP, _S.DROPPED}),
     _S.RENDERED: frozenset({_S.RENDERING, _S.GIVEN_UP}),
     _S.STORED: frozenset({_S.RENDERED}),
     _S.FAILED: frozenset({_S.RENDERING}),
@@ -109,7 +109,7 @@ COST_IN: Final[Mapping[SubmissionState, frozenset[CostState]]] = {
     _S.REJECTED: frozenset({_C.RELEASED}),
     _S.UNKNOWN: _OPEN,
     _S.ABSENT: frozenset({_C.RETURNED}),
-    # Settled: one that was given up and then revived by a retry.
+    # Settled: one that was given up, or dropped without a DELETE, and then revived by a retry.
     _S.RENDERING: _OPEN | _PAID,
     _S.RENDERED: _PAID,
     _S.STORED: _PAID,

@@ -20,8 +20,9 @@ from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
 from videos.references.sweep import sweep_references
 
-# How many one message submits before it makes room for other work.
+# How many one message submits to an upstream, and for how long, before it makes room for other work.
 _MAX_SUBMITS = 50
+_MAX_SECONDS = 10.0
 
 
 class _Spacing:
@@ -56,19 +57,30 @@ def dispatch(self: "Task[Any, Any]", /, **_: Any) -> None:
 @shared_task(name="videos.submit")
 def submit(*, provider: str = "", **_: Any) -> None:
     """Submits pending jobs until none may be submitted, to one provider or, the preferred first, to all."""
-    with slot(Kind.SEND) as free:
-        left = _MAX_SUBMITS if free else 0
-        for upstream in _ready(provider) if free else ():
-            while left and submit_next(upstream):
-                left -= 1
+    _compare_all()
+    for upstream in _upstreams(provider):
+        with slot(Kind.SEND, upstream.name) as free:
+            if free and may_create(upstream):
+                _submit_some(upstream)
 
 
-def _ready(provider: str) -> list[Upstream]:
-    """Those that may be sent creates. A process compares the lists of all before it sends its first."""
+def _compare_all() -> None:
+    """Compares the lists of all with our books, as a process does before it sends its first create.
+
+    A slow one takes only a slot of its own, so the next message does not wait for it.
+    """
     for upstream in registry.configured():
         if not was_compared(upstream):
-            may_create(upstream)
-    return [upstream for upstream in _upstreams(provider) if may_create(upstream)]
+            with slot(Kind.SEND, upstream.name) as free:
+                if free:
+                    may_create(upstream)
+
+
+def _submit_some(upstream: Upstream) -> None:
+    ends = time.monotonic() + _MAX_SECONDS
+    for _ in range(_MAX_SUBMITS):
+        if not submit_next(upstream) or time.monotonic() >= ends:
+            return
 
 
 @shared_task(name="videos.sweep")
@@ -88,7 +100,7 @@ def advance(*, submission_id: int, **_: Any) -> None:
     if upstream is None:
         return
     kind = Kind.DOWNLOAD if dispatching.is_fetch(submission) else Kind.CALL
-    with slot(kind, repeated=submission.attempts > 0) as free:
+    with slot(kind, upstream.name, repeated=submission.attempts > 0) as free:
         if free:
             dispatching.advance(submission, upstream)
 
@@ -103,9 +115,10 @@ def probe(*, provider: str = "", **_: Any) -> None:
 @shared_task(name="videos.audit")
 def audit(*, provider: str = "", **_: Any) -> None:
     """Compares the upstream's list with our rows, if that is due."""
-    with slot(Kind.CALL) as free:
-        for upstream in _upstreams(provider) if free else ():
-            audit_if_due(upstream)
+    for upstream in _upstreams(provider):
+        with slot(Kind.CALL, upstream.name) as free:
+            if free:
+                audit_if_due(upstream)
 
 
 def _upstreams(provider: str) -> Iterable[Upstream]:

@@ -16,18 +16,29 @@ HEALTH_CHECK_SECONDS = 1.0
 # Between attempts at a database that does not answer; everybody else is refused at once meanwhile.
 _PROBE_SECONDS = 1.0
 
+_READS = frozenset({"GET", "HEAD"})
+# What a statement has in any case: a database that is well answers in that time, however many came before.
+_LEAST_SECONDS = 0.1
+
 _thread = threading.local()
 
 
 def serving_callers(application: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps a WSGI application so that its threads use the short timeouts.
 
-    A thread keeps them after the request, because the body of its answer may still read the database.
+    A thread keeps them after the request, because the body of its answer may still read the database. All
+    statements of a read together have the time of one: a database that is slow, and not frozen, would else
+    keep the thread for as many times as there are statements.
     """
 
     def serve(environ: Any, start_response: Any) -> Any:
         _thread.in_web = True
-        return application(environ, start_response)
+        if environ.get("REQUEST_METHOD") in _READS:
+            _thread.left = float(settings.DATABASE_WEB_SECONDS)
+        try:
+            return application(environ, start_response)
+        finally:
+            _thread.left = None
 
     return serve
 
@@ -50,6 +61,18 @@ def _is_web() -> bool:
 def seconds() -> float:
     """Seconds that this thread waits for one answer of its database."""
     return float(settings.DATABASE_WEB_SECONDS if _is_web() else settings.DATABASE_WORK_SECONDS)
+
+
+def within_request(bound: float) -> float:
+    """How long the next answer may take: up to `bound`, or what is left to the request of this thread."""
+    left: float | None = getattr(_thread, "left", None)
+    return bound if left is None else min(bound, max(left, _LEAST_SECONDS))
+
+
+def spend(passed: float) -> None:
+    """Counts so many seconds of waiting against the request of this thread."""
+    if getattr(_thread, "left", None) is not None:
+        _thread.left -= passed
 
 
 def lock_seconds() -> float:

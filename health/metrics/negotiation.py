@@ -9,6 +9,8 @@ from django.http.request import MediaType
 from rest_framework.exceptions import APIException, ValidationError
 
 Form = Literal["json", "prometheus"]
+# Anybody may send 64 KB of them, and each range of types takes time. Scrapers send a tenth of this.
+_ACCEPT_MAX_LENGTH: Final = 2_000
 _JSON: Final = "application/json"
 _PROMETHEUS: Final = ("text/plain", "application/openmetrics-text")
 
@@ -36,10 +38,15 @@ def form_of(request: HttpRequest) -> Form:
     return "prometheus" if text > _quality(request, _JSON) else "json"
 
 
+def accepted(request: HttpRequest) -> str:
+    """The Accept header; no more than its beginning, if it is very long."""
+    return request.headers.get("Accept", "*/*")[:_ACCEPT_MAX_LENGTH]
+
+
 def _quality(request: HttpRequest, wanted: str) -> float:
     """The client's preference for this type: the q of the most specific range that matches it."""
     best = (-1, 0.0)
-    for each in request.headers.get("Accept", "*/*").split(","):
+    for each in accepted(request).split(","):
         media = MediaType(each.strip())
         main, _, sub = wanted.partition("/")
         if (media.main_type, media.sub_type) in {(main, sub), (main, "*"), ("*", "*")}:

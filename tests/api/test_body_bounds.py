@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError, ValidationError
 
 from api.bodies.strict_json import MAX_DEPTH, MAX_NAME, read_object
+from api.requests import UTF8Request
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +92,25 @@ def test_who_is_not_known_may_send_little(client: Client, address: str) -> None:
     assert response.status_code == 413
     assert "16384" in response.json()["error"]["message"]
     assert post(client, nested(850), address).status_code == 400
+
+
+def served(content_type: str) -> UTF8Request:
+    return UTF8Request(RequestFactory().get("/api/v1/videos").environ | {"CONTENT_TYPE": content_type})
+
+
+@pytest.mark.parametrize("parameters", ['a="' + ";" * 60_000, 'a="' + '\\";' * 20_000, "a=b;" * 15_000])
+def test_a_long_content_type_costs_nobody_else_their_time(parameters: str) -> None:
+    began = time.process_time()
+    request = served(f"multipart/form-data; {parameters}")
+    assert time.process_time() - began < 0.5
+    assert (request.content_type, request.content_params) == ("multipart/form-data", {})
+    assert request.META["CONTENT_TYPE"] == "multipart/form-data"
+
+
+def test_a_content_type_that_cannot_be_read_is_no_mistake_of_ours() -> None:
+    request = served("multipart/form-data; boundary*=bogus''b")
+    assert (request.content_type, request.content_params) == ("multipart/form-data", {})
+    assert served("multipart/form-data; boundary=B").content_params == {"boundary": "B"}
 
 
 KEPT = [

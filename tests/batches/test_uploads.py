@@ -182,6 +182,23 @@ def test_a_row_of_empty_cells_is_no_item_and_is_said(api: Client, query: str) ->
     assert (estimate["total"], estimate["skippedRows"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "before", "row"),
+    [("text/csv", "", "\n"), ("text/csv", "prompt\n", ",\n"), ("application/x-ndjson", "", " \n")],
+)
+def test_no_more_blank_rows_are_passed_over_than_a_sheet_has(
+    api: Client, monkeypatch: pytest.MonkeyPatch, kind: str, before: str, row: str
+) -> None:
+    monkeypatch.setattr("batches.uploads.BLANK_ROWS_MAX", 10)
+    item = '{"prompt": "boat"}' if "json" in kind else "boat" if before else "prompt\nboat"
+    answer = api.post("/api/v1/batches", f"{before}{row * 10}{item}", content_type=kind)
+    assert (answer.status_code, answer.json()["data"]["skippedRows"]) == (201, 10)
+    answer = api.post("/api/v1/batches", f"{before}{row * 11}{item}", content_type=kind)
+    (problem,) = answer.json()["error"]["details"]
+    assert (answer.status_code, problem["code"]) == (400, "too_many")
+    assert problem["line"] == 11 + bool(before)
+
+
 def test_a_file_of_blank_rows_has_no_items(api: Client) -> None:
     assert problems(upload(api, "prompt,seed\n,\n,\n", query="?prompt=boat")) == [(None, "videos")]
 

@@ -88,7 +88,7 @@ class Ledger(ScriptedClient):
         return video
 
     def _reusable(self) -> str | None:
-        """The id of a video that has ended, that nobody follows any more, and that is not of this second."""
+        """The id of a video that has ended, that nobody will follow, and that is not of this second."""
         ended = Submission.objects.filter(
             state__in=["stored", "failed", "dropped"], upstream_id__in=self.videos
         )
@@ -97,6 +97,7 @@ class Ledger(ScriptedClient):
             key = str(each.upstream_id)
             if (
                 self.makers[key].pk == each.pk
+                and not has_file(each)
                 and self._made_at(key) < old
                 and key not in self.odd | self.late
             ):
@@ -229,6 +230,13 @@ class Ledger(ScriptedClient):
     def _happens(self, call: str, about: Submission | None) -> None:
         if beside := self.beside.pop(call, None):
             beside(about.job_id if about else None)
+
+
+def has_file(submission: Submission) -> bool:
+    """Whether it finished after its job was cancelled, and its file may still be upstream for a retry."""
+    if submission.state != "dropped" or submission.id_reused or submission.rendered_at is None:
+        return False
+    return submission.expires_at is None or submission.expires_at > database_now()
 
 
 def books_agree(sora: Ledger, mistaken: Collection[int]) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
-from tests.faults.machine_ledger import Ledger, Terms
+from tests.faults.machine_ledger import Ledger, Terms, has_file
 from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
@@ -117,7 +117,11 @@ class World(RuleBasedStateMachine):
         last = job.submissions.order_by("number").last()
         live = job.submissions.filter(state__in=LIVE).first()
         given_up = last is not None and last.state == "given_up" and last.upstream_id is not None
-        goes_on = live.state in {"rendering", "rendered"} if live else given_up
+        goes_on = (
+            live.state in {"rendering", "rendered"}
+            if live
+            else given_up or (last is not None and has_file(last))
+        )
         try:
             status = retry(job).status
         except NotRetryable:

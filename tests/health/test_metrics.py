@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection
+from django.http.request import MediaType
 from django.test import Client
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 from pytest_django import Settings
 
 from accounts.models import Spending, User
-from health.metrics import observations, snapshot
+from health.metrics import negotiation, observations, snapshot
 from health.metrics.counters import Counters, counters
 from health.metrics.snapshot import latest, measure_if_due
 from health.models import Counter, Snapshot
@@ -371,6 +372,23 @@ def test_the_accept_header_decides_the_form(anybody: Client, accept: str, conten
     assert answer["Content-Type"].split(";")[0] == content_type
     if content_type == "application/openmetrics-text":
         assert list(parse_openmetrics(answer.content.decode()))
+
+
+@pytest.mark.parametrize("form", ["", "?format=prometheus"])
+def test_a_long_accept_header_costs_little(
+    anybody: Client, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    looked_at = []
+
+    class Counted(MediaType):
+        def __init__(self, media_type: str) -> None:
+            looked_at.append(media_type)
+            super().__init__(media_type)
+
+    monkeypatch.setattr(negotiation, "MediaType", Counted)
+    answer = anybody.get(f"/metrics{form}", headers={"accept": "a/b," * 16_000})
+    assert answer.status_code == 200
+    assert len(looked_at) < 5_000
 
 
 def test_the_format_wins_over_the_accept_header(anybody: Client) -> None:

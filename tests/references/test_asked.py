@@ -25,10 +25,10 @@ from api.bodies.form import _Watched
 from tests.configured import configure
 from tests.references.pictures import bomb, flat, opened, plain
 from tests.timeouts import TIMEOUT
-from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.scripted import ScriptedClient, eventually, scripted
 from upstreams.client.dialects import OPENROUTER, VLLM_OMNI
 from upstreams.client.types import CreateRequest
-from upstreams.clock import shifted
+from upstreams.clock import database_now, shifted
 from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.registry import Upstream
 from videos import tasks
@@ -508,6 +508,21 @@ def test_a_folder_that_is_not_mounted_fails_no_job(
         assert size_sent(sent(upstream, sora)) == (1280, 720)
 
 
+def test_the_tries_become_rarer_while_the_folder_is_not_mounted(
+    api: Client, upstream: Upstream, sora: ScriptedClient, settings: Settings
+) -> None:
+    job = Job.objects.get(pk=ask(api, inputReference=data_url(HD))["jobId"])
+    Path(settings.MEDIA_ROOT).rename(Path(settings.MEDIA_ROOT).with_name("away"))
+    waits = []
+    for _ in range(6):
+        Job.objects.update(due_at=database_now())
+        assert submit_next(upstream)
+        job.refresh_from_db()
+        waits.append((job.due_at - database_now()).total_seconds())
+    assert waits == pytest.approx([5, 10, 20, 40, 60, 60], abs=2)
+    assert not sora.creates
+
+
 def test_a_disk_that_takes_nothing_is_503_and_nothing_is_accepted(
     api: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -643,6 +658,32 @@ def test_checks_wait_for_their_turn_and_not_for_ever(owner: User, monkeypatch: p
         taking._checks.release()
         taking._checks.release()
     assert taking._checked(taking.GivenPicture(file=io.BytesIO(HD)), owner).width == 1280
+
+
+def test_pictures_that_take_long_to_check_hold_few_threads(
+    owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert taking._CHECK_WAIT_SECONDS <= 1
+    monkeypatch.setattr(taking, "_CHECK_WAIT_SECONDS", TIMEOUT)
+    go, refused = threading.Event(), []
+    monkeypatch.setattr(taking, "check", lambda data: go.wait(TIMEOUT))
+
+    def take() -> None:
+        try:
+            taking._checked(taking.GivenPicture(file=io.BytesIO(HD)), owner)
+        except taking.ImagesBusy:
+            refused.append(1)
+
+    threads = [threading.Thread(target=take) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    try:
+        eventually(lambda: len(refused) == 4, seconds=TIMEOUT / 4)
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join(TIMEOUT)
+    assert len(refused) == 4, "those that waited had their turn"
 
 
 def test_a_body_with_a_picture_may_be_longer_than_another(api: Client, settings: Settings) -> None:

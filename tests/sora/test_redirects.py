@@ -67,7 +67,7 @@ def test_a_named_host_with_an_inside_address_is_not_connected_to(
     upstream = serve(reply(302, b"", Location=f"http://files.test:{inside.port}/x"))
     # The upstream's own address counts as one of the Internet here.
     resolving(monkeypatch, files_test=addresses)
-    monkeypatch.setattr(redirects.Route, "_base_is_inside", False)
+    monkeypatch.setattr(redirects.Route, "begins_at", lambda *_: None)
     with pytest.raises(Unavailable, match="AddressNotAllowed"):
         fetch(make_client(upstream.url, retries=0, content_hosts=["*", f"files.test:{inside.port}"]))
     assert inside.connections == 0
@@ -78,7 +78,7 @@ def test_a_kept_alive_connection_is_judged_as_well(serve, make_client, monkeypat
     upstream = serve(reply(302, b"", Location=f"http://127.0.0.1:{inside.port}/x"))
     client = make_client(upstream.url, retries=0, content_hosts=[at(inside)])
     assert fetch(client) == FILE
-    monkeypatch.setattr(redirects.Route, "_base_is_inside", False)
+    monkeypatch.setattr(redirects.Route, "begins_at", lambda *_: None)
     with pytest.raises(Unavailable, match="AddressNotAllowed"):
         fetch(client)
     assert len(inside.requests) == 1
@@ -96,12 +96,52 @@ def test_the_address_that_was_checked_is_the_one_connected_to(serve, make_client
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "0.0.0.0", "224.0.0.1"])
 def test_a_local_upstream_opens_no_way_to_the_clouds_own_addresses(address: str) -> None:
-    _, permits = Route("http://127.0.0.1:9000/v1", ContentHosts(["*"])).next(
-        "http://127.0.0.1:9000/v1/videos/1/content", "http://files.test/x"
-    )
+    route = Route("http://127.0.0.1:9000/v1", ContentHosts(["*"]))
+    route.begins_at("127.0.0.1")
+    _, permits = route.next("http://127.0.0.1:9000/v1/videos/1/content", "http://files.test/x")
     assert permits is not None
     assert permits("127.0.0.1")
     assert not permits(address)
+
+
+@pytest.mark.parametrize("peer", ["8.8.8.8", None])
+def test_an_upstream_whose_name_leads_inside_by_now_opens_no_way_there(
+    monkeypatch: pytest.MonkeyPatch, peer: str | None
+) -> None:
+    asked = resolving(monkeypatch, api_test=["127.0.0.1"])
+    route = Route("http://api.test/v1", ContentHosts(["*"]))
+    route.begins_at(peer)
+    _, permits = route.next("http://api.test/v1/videos/1/content", "http://inside.test/x")
+    assert permits is not None
+    assert not permits("127.0.0.1")
+    assert asked == []
+
+
+@pytest.mark.parametrize("kept_alive", [False, True])
+def test_the_address_of_the_upstream_is_that_of_its_connection(
+    serve, make_client, monkeypatch, kept_alive: bool
+) -> None:
+    storage = serve(mp4)
+    redirect = reply(302, b"", Location=f"http://127.0.0.1:{storage.port}/x")
+
+    def answer(upstream, connection):
+        (redirect if b"/content" in upstream.requests[-1] else reply())(upstream, connection)
+
+    upstream = serve(answer)
+    client = make_client(upstream.url, retries=0, content_hosts=[at(storage)])
+    peers = []
+    noted = redirects.Route.begins_at
+
+    def note(self, peer):
+        peers.append(peer)
+        noted(self, peer)
+
+    monkeypatch.setattr(redirects.Route, "begins_at", note)
+    if kept_alive:
+        client.retrieve("video_1")
+    assert fetch(client) == FILE
+    assert peers == ["127.0.0.1"]
+    assert upstream.connections == 1
 
 
 def test_https_never_goes_down_to_http(serve, make_client, monkeypatch) -> None:

@@ -214,6 +214,49 @@ def test_a_retry_goes_on_with_a_rendered_video(job: Job, upstream: Upstream, sor
     assert len(sora.creates) == 1
 
 
+@pytest.mark.parametrize("deletes", [True, False])
+def test_a_retry_takes_the_file_of_a_render_that_finished_after_the_cancel(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, deletes: bool
+) -> None:
+    upstream = scripted(replace(OPENAI, deletes=deletes))
+    configure(monkeypatch, upstream)
+    sora: ScriptedClient = upstream.client  # type: ignore[assignment]
+    job = make_job()
+    submit_next(upstream)
+    cancel(job)
+    sora.complete(str(only(job).upstream_id))
+    work(upstream, later=60)
+    assert (only(job).state, only(job).cost_state) == ("dropped", "settled")
+    assert retry(job).status == "processing"
+    work(upstream, later=60)
+    work(upstream, later=120)
+    job.refresh_from_db()
+    assert (job.status, len(sora.creates)) == ("completed", 1)
+    assert (only(job).state, only(job).cost_state) == ("stored", "settled")
+
+
+@pytest.mark.parametrize("gone", ["deleted", "expired", "failed"])
+def test_what_has_no_file_after_the_cancel_is_sent_again_by_a_retry(
+    job: Job, upstream: Upstream, sora: ScriptedClient, gone: str
+) -> None:
+    submit_next(upstream)
+    video_id = str(only(job).upstream_id)
+    if gone == "deleted":
+        sora.complete(video_id)
+        sweep(upstream)
+    cancel(job)
+    if gone == "failed":
+        sora.fail(video_id)
+    else:
+        sora.complete(video_id)
+    work(upstream, later=60)
+    assert only(job).state == "dropped"
+    with worked(4_000 if gone == "expired" else 120):
+        assert retry(job).status == "pending"
+        work(upstream)
+    assert len(sora.creates) == 2
+
+
 def test_a_retry_revives_what_was_given_up_with_an_id(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:

@@ -33,7 +33,8 @@ from videos.lifecycle.create import create
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.lifecycle.send import submit_next
-from videos.models import Exclusion, Job, JobEvent
+from videos.models import Exclusion, Job, JobEvent, Submission
+from videos.queue import dispatch as dispatching
 from videos.queue.dispatch import all_due_work
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
@@ -117,6 +118,19 @@ def test_no_worker_for_another_one_takes_what_the_preferred_one_can_take(
     ask()
     assert not submit_next(second)
     assert submit_next(first)
+
+
+def test_the_work_of_one_dispatch_is_bounded_for_all_together(
+    ask: Ask, first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        ask()
+    tasks.submit()
+    Submission.objects.update(state="unknown", upstream_id=None, due_at=database_now())
+    monkeypatch.setattr(dispatching, "_MAX_ATTENDED", 2)
+    due = [work.submission_id for work in all_due_work() if work.task == "advance"]
+    whose = Submission.objects.filter(pk__in=due).values_list("provider__name", flat=True)
+    assert sorted(whose) == ["first", "second"]
 
 
 BLOCKS: dict[str, dict[str, Any]] = {

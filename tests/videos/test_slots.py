@@ -16,20 +16,26 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
+from accounts.models import User
 from config.celery import share_out as on_worker_init
 from tests.configured import configure
 from tests.timeouts import TIMEOUT
-from tests.videos.scripted import ScriptedClient, clip, eventually
+from tests.videos.scripted import ScriptedClient, clip, eventually, scripted
 from upstreams.client import errors
 from upstreams.client.downloads import Content
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now, in_database, shifted
+from upstreams.models import Provider
+from upstreams.offer.catalogue import SORA, Catalogue
+from upstreams.offer.request import VideoRequest
 from upstreams.registry import Upstream
 from videos import tasks
+from videos.lifecycle.create import create as ask
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue import slots
 from videos.queue.slots import Kind, Slots, slot
+from videos.reconciliation import books
 from videos.results.store import store
 
 THREADS = 8
@@ -176,6 +182,84 @@ def test_creates_that_hang_keep_no_file_from_being_fetched(
             answered.set()
 
 
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("hangs", ["create", "list"])
+def test_an_upstream_that_hangs_keeps_nothing_from_being_sent_to_another(
+    owner: User, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    slow, well = (
+        replace(scripted(catalogue=Catalogue({model: SORA.models["sora-2"]}, model)), name=model)
+        for model in ("slow", "well")
+    )
+    slow = replace(slow, concurrency=100)
+    configure(monkeypatch, slow, well)
+    client: Any = slow.client
+    answered, asked = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> Any:
+        asked.set()
+        answered.wait(TIMEOUT)
+
+    books.forget_checks()
+    if hangs == "create":
+        assert books.may_create(slow)
+        client.before = hang
+    else:
+        listed = client.list
+        monkeypatch.setattr(client, "list", lambda *given, **more: (hang(), listed(*given, **more))[1])
+    for number in range(THREADS):
+        ask(VideoRequest(prompt=f"boat {number}", model="slow"), owner=owner, api_key=None)
+    job = ask(VideoRequest(prompt="heron", model="well"), owner=owner, api_key=None)
+
+    def is_sent() -> bool:
+        run(tasks.submit, provider="well").result(TIMEOUT)
+        job.refresh_from_db()
+        return job.status == "processing"
+
+    with worker() as run:
+        try:
+            sends = [run(tasks.submit, provider="slow") for _ in range(THREADS - 2)]
+            assert asked.wait(TIMEOUT)
+            eventually(lambda: sum(each.done() for each in sends) >= len(sends) - 2)
+            eventually(is_sent, seconds=TIMEOUT / 4)
+        finally:
+            answered.set()
+
+
+@pytest.mark.django_db
+def test_a_sweep_of_a_slow_upstream_ends_within_its_lease(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = replace(upstream, concurrency=100)
+    configure(monkeypatch, upstream)
+    for _ in range(12):
+        make_job()
+        submit_next(upstream)
+    sora.hidden = set(sora.videos)
+    seconds = [0.0]
+    retrieve, listed = sora.retrieve, sora.list
+
+    def slowly(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(*args: Any, **more: Any) -> Any:
+            seconds[0] += 0.9 * upstream.deadline
+            return ask(*args, **more)
+
+        return asked
+
+    monkeypatch.setattr(sora, "retrieve", slowly(retrieve))
+    monkeypatch.setattr(sora, "list", slowly(listed))
+    monkeypatch.setattr("videos.lifecycle.following.sweep.time.monotonic", lambda: seconds[0])
+    with shifted(timedelta(seconds=20)):
+        for number in (1, 2, 3):
+            Provider.objects.update(sweep_due_at=None)
+            begun = seconds[0]
+            sweep(upstream)
+            assert seconds[0] - begun <= upstream.lease
+            assert sora.retrieves == number, "each goes on with those that the one before did not reach"
+    assert Submission.objects.filter(due_at__gt=database_now() + timedelta(seconds=20)).count() == 3
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("minutes", "length", "state"),
@@ -230,19 +314,35 @@ def test_something_of_a_worker_is_left_whatever_its_size(threads: int, most: tup
     assert sum(taken) < threads or threads < 4
 
 
+@pytest.mark.parametrize(
+    ("most", "places", "each"),
+    [(3, 1, [3]), (2, 2, [1, 1]), (3, 2, [2, 1]), (6, 2, [5, 1]), (2, 3, [1, 1, 0]), (1, 2, [1, 0])],
+)
+def test_each_upstream_has_a_slot_that_the_ones_before_it_do_not_take(
+    most: int, places: int, each: list[int]
+) -> None:
+    shared = Slots(most, longest=TIMEOUT)
+    taken = [
+        sum(shared.take(repeated=False, place=place, places=places) is not None for _ in range(most))
+        for place in range(places)
+    ]
+    shared.close()
+    assert taken == each
+
+
 def test_a_slot_is_given_back_also_by_what_fails() -> None:
     slots.share_out(1)
-    with pytest.raises(ZeroDivisionError), slot(Kind.DOWNLOAD) as free:
+    with pytest.raises(ZeroDivisionError), slot(Kind.DOWNLOAD, "simulator") as free:
         assert free
-        with slot(Kind.DOWNLOAD) as second:
+        with slot(Kind.DOWNLOAD, "simulator") as second:
             assert not second
         raise ZeroDivisionError
-    with slot(Kind.DOWNLOAD) as free:
+    with slot(Kind.DOWNLOAD, "simulator") as free:
         assert free
 
 
 def test_the_processes_of_a_pool_share_their_slots_and_a_killed_one_frees_its_own() -> None:
-    shared = Slots(1)
+    shared = Slots(1, longest=TIMEOUT)
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -256,4 +356,28 @@ def test_the_processes_of_a_pool_share_their_slots_and_a_killed_one_frees_its_ow
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert shared.take(repeated=False) is not None
+    shared.close()
+
+
+def test_the_slot_of_a_frozen_process_is_replaced_once() -> None:
+    shared = Slots(1, longest=0.4)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, b"1" if shared.take(repeated=False) is not None else b"0")
+        time.sleep(60)
+        os._exit(0)
+    try:
+        assert os.read(reader, 1) == b"1"
+        os.kill(child, signal.SIGSTOP)
+        assert shared.take(repeated=False) is None
+        time.sleep(0.5)
+        instead = shared.take(repeated=False)
+        assert instead is not None
+        assert shared.take(repeated=False) is None
+        shared.give_back(instead)
+        assert shared.take(repeated=False) is not None
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     shared.close()

@@ -60,6 +60,7 @@ SUBMISSION_TABLE = {
     ("dropping", "dropped"),
     ("given_up", "rendered"),
     ("given_up", "rendering"),
+    ("dropped", "rendering"),
 }
 
 

@@ -8,6 +8,7 @@ from django.db.models import Q
 from upstreams.client import errors
 from upstreams.clock import in_database
 from upstreams.models import Provider
+from upstreams.offer.catalogue import Model
 from upstreams.offer.openrouter import models_of
 from upstreams.offer.stored import StoredModels, as_stored
 from upstreams.registry import Upstream
@@ -28,16 +29,12 @@ def refresh_if_due(upstream: Upstream) -> bool:
     upstream.provider()
     row = Provider.objects.filter(name=upstream.name)
     due = row.filter(Q(catalogue_due_at=None) | Q(catalogue_due_at__lte=in_database()))
-    # Only one worker asks.
-    if not due.update(catalogue_due_at=in_database(_AGAIN_SECONDS)):
+    # Only one worker asks, however long that takes.
+    if not due.update(catalogue_due_at=in_database(upstream.lease)):
         return False
-    try:
-        found = models_of(upstream.client.models())
-    except errors.SoraError as error:
-        logger.warning("The models of %s cannot be read: %s", upstream.name, error)
-        return False
+    found = _read(upstream)
     if not found:
-        logger.error("%s lists no model that can be asked for; its models stay as they were.", upstream.name)
+        row.update(catalogue_due_at=in_database(_AGAIN_SECONDS))
         return False
     before = set(row.values_list("catalogue", flat=True).first() or {})
     row.update(catalogue=as_stored(found), catalogue_due_at=in_database(_EVERY_SECONDS))
@@ -45,3 +42,15 @@ def refresh_if_due(upstream: Upstream) -> bool:
         gone, new = sorted(before - found.keys()), sorted(found.keys() - before)
         logger.warning("The models of %s have changed: gone %s, new %s.", upstream.name, gone, new)
     return True
+
+
+def _read(upstream: Upstream) -> dict[str, Model]:
+    """What it lists by now; empty if that cannot be used, which is logged."""
+    try:
+        found = models_of(upstream.client.models())
+    except errors.SoraError as error:
+        logger.warning("The models of %s cannot be read: %s", upstream.name, error)
+        return {}
+    if not found:
+        logger.error("%s lists no model that can be asked for; its models stay as they were.", upstream.name)
+    return found

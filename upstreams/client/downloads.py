@@ -84,6 +84,8 @@ def _follow(
         try:
             response = send(session, request, watch=watch, timeouts=timeouts, redactor=redactor)
             opened.callback(response.close)
+            if not elsewhere:
+                route.begins_at(watch.peer)
             if (location := session.location(response)) is None:
                 if response.status_code != 200:
                     require_success(read(response, cap=_ERROR_MAX_BYTES, redactor=redactor), redactor)

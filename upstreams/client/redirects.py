@@ -7,10 +7,8 @@ addresses that only the worker can reach (server-side request forgery).
 
 import ipaddress
 import re
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -89,6 +87,15 @@ class Route:
     def __init__(self, url: str, hosts: ContentHosts) -> None:
         self._base = self._at = Origin.of(url)
         self._hosts = hosts
+        self._base_is_inside = False
+
+    def begins_at(self, peer: str | None) -> None:
+        """Notes the address of the upstream itself, to which the first request went; None if a proxy knows
+        it.
+
+        Its name is not looked up for this: whoever has the name could answer otherwise now.
+        """
+        self._base_is_inside = peer is not None and _is_inside(_unwrapped(peer))
 
     def next(self, url: str, location: str) -> tuple[str, Callable[[str], bool] | None]:
         """The target of a redirect of `url`, and the check for its address; None if any address is allowed.
@@ -120,14 +127,6 @@ class Route:
     def _permits(self, address: str) -> bool:
         ip = _unwrapped(address)
         return is_global(address) or (_is_inside(ip) and self._base_is_inside)
-
-    @cached_property
-    def _base_is_inside(self) -> bool:
-        try:
-            found = socket.getaddrinfo(self._base.host, self._base.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            return False
-        return all(_is_inside(_unwrapped(str(each[4][0]))) for each in found)
 
 
 def is_global(address: str) -> bool:

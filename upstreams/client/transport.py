@@ -33,12 +33,14 @@ class Watch:
     may be connected to; None allows any. The name is resolved once, so the addresses that are checked are
     those that are connected to. Through a proxy it is not called, because the proxy resolves the name. Only
     name resolution can outlast the deadline (it cannot be interrupted), and nothing is sent after that.
+    `peer`: the address of the last connection; None if that was to a proxy.
     """
 
     def __init__(self, seconds: float) -> None:
         self.handed = False
         self.connected = False
         self.permits: Callable[[str], bool] | None = None
+        self.peer: str | None = None
         self._ends = time.monotonic() + seconds
         self._expired = seconds <= 0
         self._lock = threading.Lock()
@@ -159,6 +161,7 @@ class _WatchedConnection(HTTPConnection):
                 if not watch.add(connection):
                     raise TimeoutError("the deadline passed while connecting")
                 self._watch = watch
+                watch.peer = None if self.proxy else str(address[0])
                 return connection
             except OSError as error:
                 connection.close()
@@ -180,7 +183,8 @@ class _WatchedConnection(HTTPConnection):
         watch = _current.get()
         if watch is not None and self.sock is not None and self._watch is not watch:
             # A kept-alive connection from an earlier exchange.
-            if watch.permits and not self.proxy and not watch.permits(str(self.sock.getpeername()[0])):
+            watch.peer = None if self.proxy else str(self.sock.getpeername()[0])
+            if watch.permits and watch.peer and not watch.permits(watch.peer):
                 raise AddressNotAllowed(self, f"{self.host} has an address that is not allowed")
             watch.connected = True
             self._watch = watch

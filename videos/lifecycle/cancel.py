@@ -114,7 +114,9 @@ def drop(submission: Submission, upstream: Upstream) -> None:
             return
         logger.error("%s is left upstream, which will not drop it: %s", submission, error)
     with locked(submission) as (_, submission):
-        submission.move(_S.DROPPED, only_from=[_S.DROPPING], cost_state=CostState.SETTLED)
+        # A retry must not wait for a file that was deleted.
+        ends = database_now() if upstream.dialect.deletes else submission.expires_at
+        submission.move(_S.DROPPED, only_from=[_S.DROPPING], cost_state=CostState.SETTLED, expires_at=ends)
 
 
 def _delete(submission: Submission, upstream: Upstream) -> bool:

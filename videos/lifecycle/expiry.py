@@ -92,4 +92,4 @@ def give_up_if_expired(job: Job, submission: Submission) -> None:
                     job, "result_lost", f"The video was rendered; its file could not be kept within {hours}."
                 )
         case _S.DROPPING:
-            submission.move(_S.DROPPED, cost_state=CostState.SETTLED)
+            submission.move(_S.DROPPED, cost_state=CostState.SETTLED, expires_at=now)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -50,10 +51,11 @@ class RendersElsewhere(APIException):
 def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
     """Retries a failed or cancelled job.
 
-    It continues with a submission that still renders, or was given up with an upstream id. If there is none,
-    it is sent and paid again, and the price is reserved for the owner and the key that asks. Nobody follows
-    what another upstream has: that is given up in time, and only then is the job sent to this one. Raises
-    NotRetryable, RendersElsewhere, QueueFull, and reservations.BudgetExceeded and PriceUnknown.
+    It continues with a submission that still renders, was given up with an upstream id, or finished after the
+    job was cancelled. If there is none, it is sent and paid again, and the price is reserved for the owner
+    and the key that asks. Nobody follows what another upstream has: that is given up in time, and only then
+    is the job sent to this one. Raises NotRetryable, RendersElsewhere, QueueFull, and
+    reservations.BudgetExceeded and PriceUnknown.
     """
     if request_refetch(job):
         # It is completed, and stays so: only its file is missing.
@@ -107,26 +109,31 @@ def _reserve_again(job: Job, api_key: ApiKey | None) -> None:
 
 
 def _has_render(job: Job) -> bool:
-    """Finds a render with which the job can continue. If it was given up, revives it."""
+    """Finds a render with which the job can continue. Revives one that was given up, and one that had
+    finished when nobody wanted it, if its file may still be there."""
     attached = [SubmissionState.RENDERING, SubmissionState.RENDERED]
     if job.submissions.filter(state__in=attached).exists():
         return True
+    now = database_now()
+    has_file = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+    finished = Q(has_file, state=SubmissionState.DROPPED, rendered_at__isnull=False)
     # Not only the last attempt: an earlier one may have been accepted after all.
-    given_up = job.submissions.filter(
-        state=SubmissionState.GIVEN_UP,
+    left = job.submissions.filter(
+        finished | Q(state=SubmissionState.GIVEN_UP),
         upstream_id__isnull=False,
         id_reused=False,
         provider__name__in=[upstream.name for upstream in registry.configured()],
     )
-    last: Submission | None = given_up.order_by("-number").first()
+    last: Submission | None = left.order_by("-number").first()
     if last is None or job.submissions.filter(state__in=LIVE).exists():
         return False
     last.job = job
-    now = database_now()
     return last.move(
         SubmissionState.RENDERING,
-        only_from=[SubmissionState.GIVEN_UP],
+        only_from=[SubmissionState.GIVEN_UP, SubmissionState.DROPPED],
         detail={"how": "revived"},
         due_at=now,
+        missing_since=None,
+        missing_polls=0,
         give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
     )

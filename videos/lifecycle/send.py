@@ -36,8 +36,10 @@ logger = logging.getLogger(__name__)
 # Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
 _FORBIDDEN = "403"
 _MIN_SECONDS: Final = 1.0
-# Between two tries while the media folder cannot be read.
+# Between two tries while the media folder cannot be read. Each one is a row, and takes a place in the rate of
+# the upstream, so they become rarer.
 _MEDIA_SECONDS: Final = 5.0
+_MEDIA_MAX_SECONDS: Final = 60.0
 # It does not have the model, or does not let this key use it: another upstream may.
 _ABOUT_UPSTREAM: Final = {403, 404, 501, "model_not_found"}
 
@@ -101,7 +103,9 @@ def _request(submission: Submission) -> CreateRequest | None:
         record_picture_gone(submission, str(error))
     except OSError as error:
         logger.error("A picture of %s cannot be read: %s", submission, error)
-        record_unsent(submission, f"Its picture cannot be read: {error}", wait=_MEDIA_SECONDS)
+        tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
+        wait = min(_MEDIA_SECONDS * 2 ** min(tries, 10), _MEDIA_MAX_SECONDS)
+        record_unsent(submission, f"Its picture cannot be read: {error}", wait=wait)
     return None
 
 

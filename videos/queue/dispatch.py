@@ -31,6 +31,8 @@ from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
+# Of all upstreams together: what finds no slot is a message all the same, and more of them in a second would
+# keep the others waiting.
 _MAX_ATTENDED = 200
 _MAX_SUBMITTERS = 4
 
@@ -92,7 +94,8 @@ def due_work(upstream: Upstream) -> list[Work]:
     attended = due.exclude(pk__in=swept).exclude(must_wait(provider))
     # What expires first goes first: files among themselves, and before what has no end.
     ordered = attended.order_by(F("expires_at").asc(nulls_last=True), "due_at").values_list("pk", flat=True)
-    work += [Work("advance", pk) for pk in ordered[:_MAX_ATTENDED]]
+    most = max(1, _MAX_ATTENDED // len(registry.configured()))
+    work += [Work("advance", pk) for pk in ordered[:most]]
     return work
 
 

@@ -11,6 +11,7 @@ compared, no other one is sent the jobs of before.
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -49,7 +50,7 @@ class _Checked:
     """The providers that this process has compared. It may have been started on a restored database."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self.names: set[str] = set()
         self.not_before: dict[str, float] = {}
         # By the database's clock, when this process first asked.
@@ -61,10 +62,9 @@ _checked = _Checked()
 
 def forget_checks() -> None:
     """Makes the next create of this process wait for a comparison, as after a start."""
-    with _checked.lock:
-        _checked.names.clear()
-        _checked.not_before.clear()
-        _checked.began = None
+    _checked.names.clear()
+    _checked.not_before.clear()
+    _checked.began = None
 
 
 def was_compared(upstream: Upstream) -> bool:
@@ -98,7 +98,7 @@ def may_create(upstream: Upstream) -> bool:
     provider = upstream.provider()
     if upstream.name in _checked.names and not _is_stale(provider):
         return True
-    with _checked.lock:
+    with _checked.locks[upstream.name]:
         if left := provider.backoff_seconds(Call.LIST):
             back_off(provider, left, _UNREAD)
             return False
@@ -154,9 +154,9 @@ def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:
 def newer_than_books(upstream: Upstream, provider: Provider) -> tuple[Video, ...]:
     """The videos since our newest accepted submission that our books do not explain; oldest first.
 
-    While nothing was ever accepted, the list may hold anything:
-    then only what matches a waiting job counts, from that job's creation on. Raises NotCompared if the list
-    shows neither newer ones nor our newest one, and any other SoraError.
+    While nothing was ever accepted, the list may hold anything: then only what matches a waiting job counts,
+    from that job's creation on. Raises NotCompared if the list shows neither newer ones nor our newest one,
+    and any other SoraError.
     """
     newest = _accepted(provider).first()
     listed = _accepted(provider).exclude(state__in=[_S.DROPPED, _S.LOST]).exclude(id_reused=True).first()

@@ -28,10 +28,13 @@ _FETCHES: Final = 4
 _FETCHES_OF_ONE_OWNER: Final = 2
 # Decoding takes far more memory than the file.
 _CHECKS: Final = 2
-_CHECK_WAIT_SECONDS: Final = 10.0
+# Whoever waits for a check holds a thread as well, which others need for their reads.
+_WAITING: Final = 4
+_CHECK_WAIT_SECONDS: Final = 1.0
 _fetching: Counter[int] = Counter()
 _fetching_lock = threading.Lock()
 _checks = threading.BoundedSemaphore(_CHECKS)
+_waiting = threading.BoundedSemaphore(_WAITING)
 
 
 class ImagesBusy(APIException):
@@ -102,10 +105,24 @@ def _checked(given: GivenPicture, owner: User) -> Checked:
     if given.file is None:
         with _fetch_turn(owner):
             data = fetch(given.url)
-    if not _checks.acquire(timeout=_CHECK_WAIT_SECONDS):
-        raise ImagesBusy
-    try:
+    with _check_turn():
         return check(data if given.file is None else given.file.read())
+
+
+@contextmanager
+def _check_turn() -> Iterator[None]:
+    """One of the few checks at a time. A few may wait for it, and not for long."""
+    if not _checks.acquire(blocking=False):
+        if not _waiting.acquire(blocking=False):
+            raise ImagesBusy
+        try:
+            is_mine = _checks.acquire(timeout=_CHECK_WAIT_SECONDS)
+        finally:
+            _waiting.release()
+        if not is_mine:
+            raise ImagesBusy
+    try:
+        yield
     finally:
         _checks.release()
 

@@ -5,7 +5,7 @@ of that server still acknowledges packets, so no option of TCP or PostgreSQL not
 """
 
 import logging
-import time
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -43,8 +43,11 @@ class BoundedConnection(psycopg.Connection[Any]):
     answered_at = 0.0
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Waits as psycopg does, for at most `answer_seconds`. Raises Frozen."""
-        bound = self.answer_seconds if timeout is None else timeout
+        """Waits as psycopg does, for at most `answer_seconds` and what is left to the request. Raises
+        Frozen."""
+        bound, began = timeout, monotonic()
+        if timeout is None and self.answer_seconds is not None:
+            bound = timeouts.within_request(self.answer_seconds)
         try:
             found = super().wait(gen, interval, bound)
         except errors._WaitTimeout as error:
@@ -52,7 +55,9 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise
             # In the middle of an answer: nothing can be asked over it any more.
             self.pgconn.finish()
-            gate.gave_up()
+            # If a request has less than that left, a slow server cannot be told from a frozen one.
+            if not self.answer_seconds or not bound or bound >= self.answer_seconds - _SERVER_FIRST_SECONDS:
+                gate.gave_up()
             raise Frozen(f"The database has not answered within {bound:g} s.") from error
         except errors.IdleInTransactionSessionTimeout as error:
             # For psycopg an internal error. This process was delayed, and the server has ended its
@@ -63,8 +68,10 @@ class BoundedConnection(psycopg.Connection[Any]):
             # After a failover this server may never take a write again; another one does.
             self.pgconn.finish()
             raise psycopg.OperationalError(f"The database takes no writes: {error}") from error
+        finally:
+            timeouts.spend(monotonic() - began)
         gate.answered()
-        self.answered_at = time.monotonic()
+        self.answered_at = monotonic()
         return found
 
 
@@ -180,7 +187,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close_if_health_check_failed(self) -> None:
         """As Django, unless it has answered just now."""
         connection: Any = self.connection
-        if connection is not None and time.monotonic() - connection.answered_at < _FRESH_SECONDS:
+        if connection is not None and monotonic() - connection.answered_at < _FRESH_SECONDS:
             self.health_check_done = True
         super().close_if_health_check_failed()
 

@@ -230,6 +230,20 @@ GUARDS: Final = (
         "tests/videos/test_cancel_and_retry.py",
     ),
     Guard(
+        "a retry takes what the upstream finished after the cancel",
+        "videos.lifecycle.retry:_has_render",
+        "finished | Q(state=SubmissionState.GIVEN_UP)",
+        "Q(state=SubmissionState.GIVEN_UP)",
+        "tests/videos/test_cancel_and_retry.py",
+    ),
+    Guard(
+        "a retry waits for no file that was deleted",
+        "videos.lifecycle.retry:_has_render",
+        "Q(has_file, state=SubmissionState.DROPPED, rendered_at__isnull=False)",
+        "Q(state=SubmissionState.DROPPED, rendered_at__isnull=False)",
+        "tests/videos/test_cancel_and_retry.py",
+    ),
+    Guard(
         "a retry waits for what another upstream may still be paid for",
         "videos.lifecycle.retry:retry",
         "live is not None and registry.configured().get(live.provider.name) is None",

@@ -54,11 +54,14 @@ def observe(job: Job, submission: Submission, video: Video) -> None:
 
 def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
     if job.status == JobStatus.CANCELLED:
+        # It is paid, and its file stays upstream for a while: a retry takes that.
         submission.move(
             SubmissionState.DROPPED,
             only_from=[SubmissionState.RENDERING],
             detail={"upstream": video.status},
             cost_state=CostState.SETTLED,
+            rendered_at=database_now(),
+            expires_at=video.expires_at,
             **_charge(submission, video),
         )
         return
@@ -164,7 +167,8 @@ def observe_missing(job: Job, submission: Submission) -> None:
         Submission.objects.filter(pk=submission.pk).update(due_at=None)
         return
     if job.status == JobStatus.CANCELLED:
-        submission.move(SubmissionState.DROPPED, detail={"upstream": "unknown"}, cost_state=CostState.SETTLED)
+        gone: dict[str, Any] = {"cost_state": CostState.SETTLED, "expires_at": now}
+        submission.move(SubmissionState.DROPPED, detail={"upstream": "unknown"}, **gone)
         return
     reason = "The upstream no longer knows the video that it accepted."
     if submission.move(

@@ -37,7 +37,11 @@ _PAGE_SECONDS = 0.5
 
 
 def sweep(upstream: Upstream) -> None:
-    """Polls all renders of the provider that are due, by list pages and not one by one."""
+    """Polls all renders of the provider that are due, by list pages and not one by one.
+
+    It begins no call that may not end within its lease, so that sweeps of a slow upstream do not pile up and
+    take all threads. What it does not reach stays due.
+    """
     provider = upstream.provider()
     if provider.unrecognized_at is not None or not can_sweep(upstream, provider):
         return
@@ -70,6 +74,7 @@ def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
 def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provider) -> float:
     """Sweeps once. Returns the seconds until the next sweep: more if this one was expensive or failed."""
     now, began = database_now(), time.monotonic()
+    ends = began + upstream.lease - upstream.deadline
     mine = {each.upstream_id: each for each in rendering if each.upstream_id and not each.id_reused}
     seen: dict[str, Video] = {}
     failed = False
@@ -79,7 +84,7 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     try:
         if listed:
             with respecting_retry_after(upstream, Call.LIST):
-                for videos in _pages(mine, upstream, provider, now):
+                for videos in _pages(mine, upstream, provider, now, ends):
                     seen |= videos
                     pages += 1
     except errors.SoraError as error:
@@ -93,7 +98,7 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     unseen = [each for each in rendering if each.pk not in shown]
     due = [each for each in unseen if _is_due(each, now)]
     due.sort(key=lambda each: each.due_at or now)
-    asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, away=failed)
+    asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, ends, away=failed)
     for submission in unseen:
         # A render that was not polled by itself is without an answer only if the list failed.
         if not asked.get(submission.pk, not failed):
@@ -101,7 +106,9 @@ def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provid
     answered = [*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)]
     _ask_again([each for each in answered if each.pk not in put_off], now)
     _note_seen(shown | {pk for pk, heard in asked.items() if heard}, now)
-    _doubt_if_many_are_missing([each for each in due if asked.get(each.pk)], upstream)
+    if time.monotonic() < ends:
+        # If not, each is doubted by itself before it counts as lost.
+        _doubt_if_many_are_missing([each for each in due if asked.get(each.pk)], upstream)
     took = time.monotonic() - began
     # As long again as it took, unless that is next to nothing.
     cost = max(took if took > _PAGE_SECONDS else 0.0, _PAGE_SECONDS * (pages - 1))
@@ -130,14 +137,17 @@ def _is_due(submission: Submission, now: datetime) -> bool:
     return submission.due_at is None or submission.due_at <= now
 
 
-def _ask_stragglers(due: Iterable[Submission], upstream: Upstream, *, away: bool) -> dict[int, bool]:
+def _ask_stragglers(
+    due: Iterable[Submission], upstream: Upstream, ends: float, *, away: bool
+) -> dict[int, bool]:
     """Polls each by itself. Returns, by key of those that were polled, whether there was an answer.
 
-    Stops at the first one that gets no answer if the upstream is down or asked us to back off.
+    Stops at the first one that gets no answer if the upstream is down or asked us to back off, and at the
+    time `ends`.
     """
     answered: dict[int, bool] = {}
     for submission in due:
-        if upstream.provider().backoff_seconds(Call.RETRIEVE):
+        if time.monotonic() >= ends or upstream.provider().backoff_seconds(Call.RETRIEVE):
             break
         with isolated(submission):
             try:
@@ -172,7 +182,7 @@ def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> set[
 
 
 def _pages(
-    mine: dict[str, Submission], upstream: Upstream, provider: Provider, now: datetime
+    mine: dict[str, Submission], upstream: Upstream, provider: Provider, now: datetime, ends: float
 ) -> Iterator[dict[str, Video]]:
     """For each page of the list, the videos of ours that it shows. Raises SoraError.
 
@@ -200,7 +210,7 @@ def _pages(
         if poor and len(waiting) <= _MAX_STRAGGLERS:
             after = None
             break
-        if poor >= _MAX_POOR_PAGES:
+        if poor >= _MAX_POOR_PAGES or time.monotonic() >= ends:
             break
     _resume_behind(after, provider)
 
