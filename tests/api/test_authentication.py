@@ -204,7 +204,8 @@ def test_the_last_use_is_kept_without_a_write_per_request(secret: str) -> None:
     def writes() -> int:
         with CaptureQueriesContext(connection) as queries:
             assert status(x_api_key=secret) == 200
-        return sum(query["sql"].startswith("UPDATE") for query in queries)
+        # Django shows no prepared statement.
+        return sum(str(query["sql"]).startswith("UPDATE") for query in queries)
 
     assert [writes() for _ in range(4)] == [1, 0, 0, 0]
     assert ApiKey.objects.get().last_used_at is not None
