@@ -23,7 +23,7 @@ from videos.lifecycle.send import submit_next
 from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.queue.claim import claim
-from videos.queue.position import backlog, estimates, lanes
+from videos.queue.position import backlog, estimates, lanes, reasons
 from videos.queue.position.estimates import QueuePosition
 from videos.results.store import store
 
@@ -235,7 +235,11 @@ def test_a_page_of_jobs_is_placed_in_few_queries(
 
 
 def test_readers_of_the_same_moment_share_what_is_the_same_for_all(
-    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+    job: Job,
+    make_job: MakeJob,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Any,
 ) -> None:
     monkeypatch.setattr(estimates, "SHARED_SECONDS", 60)
     monkeypatch.setattr(estimates, "_last_made", None)
@@ -243,6 +247,11 @@ def test_readers_of_the_same_moment_share_what_is_the_same_for_all(
     # The job, and how many are before it.
     with django_assert_num_queries(2):
         assert queue_positions([job]) == first
+    # A job of the moment after waits for no retry.
+    later = make_job()
+    waiting = queue_positions([later])[later.pk].waiting
+    assert waiting is not None
+    assert waiting.reason == reasons.Reason.QUEUE
     monkeypatch.setattr(estimates, "_last_made", None)
 
 

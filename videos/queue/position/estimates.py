@@ -7,7 +7,7 @@ readers, and a job's place in its own lane up to lanes.MAX_POSITION.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
@@ -149,15 +149,21 @@ def _shared() -> _Estimators:
 
 
 class _Estimator:
-    """Estimates for jobs of one upstream, made now. `upstream`: None if it is not configured any more."""
+    """Estimates for jobs of one upstream. `upstream`: None if it is not configured any more."""
 
     def __init__(self, provider: Provider, upstream: Upstream | None) -> None:
         self._upstream = upstream
         self._provider = provider
-        self._now, worked_at = clock_and_last_work(self._provider)
+        self._clock, worked_at = clock_and_last_work(self._provider)
+        self._read_at = time.monotonic()
         self._renders = RenderTimes(self._provider.pk)
         # If no worker has ever run, nothing was measured either.
-        self._is_worked = worked_at is None or self._now - worked_at <= STALE_AFTER
+        self._is_worked = worked_at is None or self._clock - worked_at <= STALE_AFTER
+
+    @property
+    def _now(self) -> datetime:
+        """By the database's clock, which goes on while others use the same estimator."""
+        return self._clock + timedelta(seconds=time.monotonic() - self._read_at)
 
     @cached_property
     def _backlog(self) -> Backlog:
