@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.core.cache import cache
@@ -45,10 +45,21 @@ class Backlog:
     deactivated: frozenset[int]
 
 
-def sent_jobs() -> list[UUID]:
+class SentJob(NamedTuple):
+    """A pending job that does not wait, and where its lane has it."""
+
+    pk: UUID
+    owner_id: int
+    group_id: UUID | None
+    priority: int
+    asked_at: datetime
+
+
+def sent_jobs() -> list[SentJob]:
     """Pending jobs that do not wait: being sent, undecided, or with a render that is being dropped."""
-    live = Submission.objects.filter(state__in=LIVE, job__status=JobStatus.PENDING)
-    return list(live.values_list("job", flat=True))
+    live = Submission.objects.filter(state__in=LIVE, job__status=JobStatus.PENDING).order_by()
+    places = live.values_list("job", "job__owner", "job__group", "job__priority", "job__asked_at")
+    return [SentJob(*place) for place in places]
 
 
 def backlog(provider: Provider) -> Backlog:
@@ -71,7 +82,8 @@ def _count(provider: Provider) -> Backlog:
     of_owners = live.values_list("job__owner").annotate(Count("pk"))
     blocking: dict[int, dict[int, tuple[int, datetime]]] = defaultdict(dict)
     lanes: dict[int, list[tuple[UUID | None, int, int, datetime, int, int]]] = defaultdict(list)
-    pending = Job.objects.filter(status=JobStatus.PENDING, held=False).exclude(pk__in=sent_jobs()).order_by()
+    sent = [job.pk for job in sent_jobs()]
+    pending = Job.objects.filter(status=JobStatus.PENDING, held=False).exclude(pk__in=sent).order_by()
     counts = (Min("asked_at"), Count("pk"))
     singles = pending.filter(group=None).values_list("owner", "priority").annotate(*counts)
     grouped = list(pending.exclude(group=None).values_list("group", "priority").annotate(*counts))

@@ -19,7 +19,7 @@ from upstreams.registry import Upstream
 from videos.models import Group
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.position import reasons
-from videos.queue.position.backlog import Backlog, backlog, sent_jobs
+from videos.queue.position.backlog import Backlog, SentJob, backlog, sent_jobs
 from videos.queue.position.excluded import excluded_everywhere
 from videos.queue.position.lanes import ahead_in_lanes
 from videos.queue.position.reasons import Reason, Waiting
@@ -95,7 +95,7 @@ class _Estimators:
         self._providers: dict[str, Provider] = {}
 
     @cached_property
-    def sent_jobs(self) -> list[UUID]:
+    def sent_jobs(self) -> list[SentJob]:
         """Pending jobs that do not wait."""
         return sent_jobs()
 

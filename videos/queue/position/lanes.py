@@ -1,7 +1,7 @@
 """Places of jobs in their own lanes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Q
 
 from videos.models import Job
+from videos.queue.position.backlog import SentJob
 from videos.queue.selection import Lane
 from videos.reads.rows import JobRow
 from videos.states import JobStatus
@@ -16,7 +17,7 @@ from videos.states import JobStatus
 MAX_POSITION: Final = 10_000
 
 
-def ahead_in_lanes(waiting: Sequence[JobRow], sent: Collection[UUID]) -> list[tuple[JobRow, int]]:
+def ahead_in_lanes(waiting: Sequence[JobRow], sent: Sequence[SentJob]) -> list[tuple[JobRow, int]]:
     """How many jobs stand before each in its own lane, counted up to MAX_POSITION, without `sent` ones."""
     lanes: dict[tuple[int, UUID | None, int], list[JobRow]] = defaultdict(list)
     for job in waiting:
@@ -25,7 +26,7 @@ def ahead_in_lanes(waiting: Sequence[JobRow], sent: Collection[UUID]) -> list[tu
     for (owner, group, priority), jobs in lanes.items():
         jobs.sort(key=lambda job: (job.asked_at, job.pk))
         first, last = jobs[0], jobs[-1]
-        lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=sent)
+        lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=[job.pk for job in sent])
         older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
         before = _count_before(first, sent)
         if before is None:
@@ -46,8 +47,7 @@ _BEFORE: Final = """
 SELECT count(*) FROM (
     SELECT FROM {job}
     WHERE status = '{pending}' AND NOT held AND {whose} AND priority = $2 AND (asked_at, id) < ($3, $4)
-        AND NOT id = ANY ($5)
-    LIMIT $6
+    LIMIT $5
 ) older
 """
 _NAMES: Final = {"job": Job._meta.db_table, "pending": JobStatus.PENDING}
@@ -55,13 +55,20 @@ _SINGLE: Final = _BEFORE.format(whose="owner_id = $1 AND group_id IS NULL", **_N
 _GROUPED: Final = _BEFORE.format(whose="group_id = $1", **_NAMES)
 
 
-def _count_before(job: JobRow, sent: Collection[UUID]) -> int | None:
+def _count_before(job: JobRow, sent: Sequence[SentJob]) -> int | None:
     """The same by a statement that is not compiled anew; None on SQLite."""
+    # In the statement, each row would be compared with each of them.
+    lane = job.owner_id, job.group_id, job.priority
+    do_not_wait = sum(
+        (each.owner_id, each.group_id, each.priority) == lane
+        and (each.asked_at, each.pk) < (job.asked_at, job.pk)
+        for each in sent
+    )
     prepared = getattr(connection, "prepared_cursor", None)
     if prepared is None:
         return None
     statement, whose = (_SINGLE, job.owner_id) if job.group_id is None else (_GROUPED, job.group_id)
     with prepared() as cursor:
-        cursor.execute(statement, [whose, job.priority, job.asked_at, job.pk, list(sent), MAX_POSITION])
+        cursor.execute(statement, [whose, job.priority, job.asked_at, job.pk, MAX_POSITION + do_not_wait])
         (count,) = cursor.fetchone()
-    return int(count)
+    return max(int(count) - do_not_wait, 0)
