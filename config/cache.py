@@ -18,17 +18,21 @@ _AWAY_SECONDS = 10.0
 _away_until: dict[str, float] = {}
 
 
+# A key that is not there would be made, and would never expire.
+_INCREMENT = """
+if redis.call("EXISTS", KEYS[1]) == 0 then return false end
+return redis.call("INCRBY", KEYS[1], ARGV[1])
+"""
+
+
 class _Client(RedisCacheClient):
     """Counts in one call. Django's own first asks whether the key is there."""
 
     def incr(self, key: Any, delta: int) -> int:
-        client = self.get_client(key, write=True)
-        count = int(client.incr(key, delta))
-        if count == delta:
-            # It was not there, and what was made now would never expire.
-            client.delete(key)
+        count = self.get_client(key, write=True).eval(_INCREMENT, 1, key, delta)
+        if count is None:
             raise ValueError(f"Key {key!r} not found.")
-        return count
+        return int(count)
 
 
 class _Redis(RedisCache):

@@ -7,11 +7,14 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+import redis
 from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
 from config import cache as config_cache
+from tests.servers import Absent, own_redis
+from tests.services import free_port
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/videos"
@@ -76,3 +79,21 @@ def test_redis_is_asked_again_after_a_while(
     monkeypatch.setattr(config_cache.time, "monotonic", lambda: clock() + 11)
     cache.get("a")
     assert len(caplog.records) == 2
+
+
+def test_a_counter_that_is_not_there_is_not_made(settings: Settings) -> None:
+    """One that begins at nothing is there."""
+    try:
+        with own_redis(free_port()) as server:
+            settings.CACHES = {"default": {"BACKEND": "config.cache.RedisOrMemory", "LOCATION": server.url}}
+            with pytest.raises(ValueError, match="not found"):
+                cache.incr("a")
+            assert cache.get("a") is None
+            assert cache.add("a", 0, 60)
+            assert [cache.incr("a"), cache.incr("a", 5), cache.decr("a", 2)] == [1, 6, 4]
+            with redis.Redis.from_url(server.url) as connection:
+                assert [0 < connection.ttl(key) <= 60 for key in connection.scan_iter()] == [True]
+    except Absent as error:
+        pytest.skip(str(error))
+    finally:
+        config_cache._away_until.clear()

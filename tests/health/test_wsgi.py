@@ -10,6 +10,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from api.logs.events import LogEvent
+from config.databases import timeouts
 from health.metrics.counters import counters
 from health.readiness.checker import Checker, Readiness
 from health.wsgi import Probes
@@ -117,5 +118,7 @@ def _status_of(application: Any, content_type: str, query: str) -> int:
     environ |= {"CONTENT_TYPE": content_type, "HTTP_HOST": "localhost"}
     setup_testing_defaults(environ)
     answered: list[str] = []
-    application(environ, lambda status, *_: answered.append(status)).close()
+    # A thread that has served a caller keeps the limits of the web server.
+    with timeouts.in_web():
+        application(environ, lambda status, *_: answered.append(status)).close()
     return int(answered[0].split()[0])
