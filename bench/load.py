@@ -49,19 +49,23 @@ async def _load(
     port: int, next_request: Callable[[int], bytes], connections: int, seconds: float, status: int
 ) -> Load:
     loop = asyncio.get_running_loop()
-    callers = []
-    for number in range(connections):
-        _, caller = await loop.create_connection(
-            lambda number=number: _Caller(next_request, number, status),  # type: ignore[misc]
-            "127.0.0.1",
-            port,
-        )
-        callers.append(caller)
-    began = time.perf_counter()
-    for caller in callers:
-        caller.begin(began + seconds)
-    await asyncio.wait_for(asyncio.gather(*(caller.done for caller in callers)), seconds + _PATIENCE_SECONDS)
-    took = time.perf_counter() - began
+    callers: list[_Caller] = []
+    try:
+        for number in range(connections):
+            caller = _Caller(next_request, number, status)
+            callers.append(caller)
+            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
+        began = time.perf_counter()
+        for caller in callers:
+            caller.begin(began + seconds)
+        whole = asyncio.gather(*(caller.done for caller in callers))
+        await asyncio.wait_for(whole, seconds + _PATIENCE_SECONDS)
+        took = time.perf_counter() - began
+    finally:
+        for caller in callers:
+            caller.abort()
+        # So that the loop closes their sockets before it ends.
+        await asyncio.sleep(0)
     waits = sorted(wait for caller in callers for wait in caller.waits)
     return Load(
         rate=len(waits) / took,
@@ -82,6 +86,7 @@ class _Caller(asyncio.Protocol):
         self._length: int | None = None
         self._ends = self._sent = 0.0
         self.waits: list[float] = []
+        self._transport: asyncio.Transport | None = None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,8 +98,15 @@ class _Caller(asyncio.Protocol):
         self._ends = ends
         self._send()
 
+    def abort(self) -> None:
+        """Drops the connection, whatever goes on."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.done.cancel()
+
     def _send(self) -> None:
         self._sent = time.perf_counter()
+        assert self._transport is not None
         self._transport.write(self._next_request(self._number))
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +130,6 @@ class _Caller(asyncio.Protocol):
             self._send()
         elif not self.done.done():
             self.done.set_result(None)
-            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("The server closed the connection.")
@@ -126,4 +137,3 @@ class _Caller(asyncio.Protocol):
     def _fail(self, what: str) -> None:
         if not self.done.done():
             self.done.set_exception(WrongAnswer(what))
-            self._transport.close()

@@ -66,7 +66,8 @@ def write_page(found: Mapping[str, float]) -> None:
         "| | each second | plain | ratio | spread | p99 | p99, of plain's |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in sorted(each.removesuffix("_plain_per_second") for each in found if "_plain_per" in each):
+    beside_plain = sorted(each.removesuffix("_plain_per_second") for each in found if "_plain_per" in each)
+    for name in beside_plain:
         rate, plain, ratio, least, most, p99, longer = (
             found[f"{name}_{each}"]
             for each in (
@@ -84,9 +85,7 @@ def write_page(found: Mapping[str, float]) -> None:
             f"| {shown} | {rate:.0f} | {plain:.0f} | {ratio:.2f} | {least:.2f} to {most:.2f} | {p99:.0f} ms |"
             f" {longer:.1f} |"
         )
-    others = sorted(
-        name for name in found if not any(name.startswith(each) for each in ("read_", "list_", "accept_"))
-    )
+    others = sorted(name for name in found if not any(name.startswith(f"{each}_") for each in beside_plain))
     rows += [
         "",
         "| | |",
