@@ -5,7 +5,7 @@ from uuid import UUID
 
 from videos.models import Job
 from videos.queue.position import estimates
-from videos.queue.position.estimates import QueuePosition
+from videos.queue.position.estimator import QueuePosition
 from videos.reads.rows import rows_of
 
 

@@ -24,7 +24,7 @@ from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.queue.claim import claim
 from videos.queue.position import backlog, estimates, lanes, reasons
-from videos.queue.position.estimates import QueuePosition
+from videos.queue.position.estimator import QueuePosition
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,8 @@ from accounts.budgets.reservations import dollars
 from api.moments import written
 from upstreams.offer import pricing
 from upstreams.offer.request import PRIORITIES
-from videos.queue.position.estimates import QueuePosition, queue_positions
+from videos.queue.position.estimates import queue_positions
+from videos.queue.position.estimator import QueuePosition
 from videos.queue.position.reasons import Waiting
 from videos.reads.rows import JobRow
 from videos.results.differences import differences

@@ -100,11 +100,7 @@ class VideoViewSet(GenericViewSet[Job]):
         )
 
     def _create(self, request: Request, asked: VideoRequest) -> Response:
-        job = create(
-            asked,
-            owner=request.user,  # type: ignore[arg-type]
-            api_key=key_of(request),
-        )
+        job = create(asked, owner=request.user, api_key=key_of(request))  # type: ignore[arg-type]
         answer = {
             "jobId": str(job.pk),
             "status": job.status,
