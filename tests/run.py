@@ -25,7 +25,7 @@ from tests import coverage_floors, runtime, services
 _CHECK_SECONDS = 300
 _NOTHING_COLLECTED = 5
 _STOP_SECONDS = 30
-_TWO = ["-n", "2", "--dist", "loadgroup"]
+_TWO = ["-n", "2", "--dist", "loadfile"]
 _PARALLEL = [*_TWO, "-m", "not e2e and not nightly"]
 # What starts threads, sockets or processes of its own, or waits for them.
 _NOT_QUICK = ("simulator", "faults", "deploy", "upgrades", "test_web_server.py", "test_databases.py")

@@ -15,7 +15,7 @@ from tests.faults.persistent import ask_for, insist
 from tests.faults.stack import Stack, running
 from tests.servers import Absent
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 _SECRET = "whsec_Y3Jhc2ggcG9pbnRz"
 _numbers = count(1)

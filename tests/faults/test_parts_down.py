@@ -19,7 +19,7 @@ from tests.faults.stack import WEB, Stack, running
 from tests.servers import Absent
 from tests.timeouts import TIMEOUT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 
 
 @pytest.fixture(scope="module")

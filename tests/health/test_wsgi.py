@@ -99,6 +99,7 @@ def test_what_is_answered_here_is_counted() -> None:
     assert counters._pending[key] == 1
 
 
+@pytest.mark.django_db
 def test_the_web_server_loads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[bool] = []
     monkeypatch.setattr("health.metrics.observations.keep_regularly", lambda: begun.append(True))
