@@ -61,7 +61,7 @@ def _measured(count: int) -> dict[str, float]:
 
     from django.core.cache import cache
 
-    from videos.queue.claim import claim
+    from videos.queue.claims.claim import claim
     from videos.queue.position import estimates
     from videos.queue.position.estimates import queue_positions
     from videos.reads.rows import owned_row
@@ -95,7 +95,7 @@ def _measured(count: int) -> dict[str, float]:
     Submission.objects.all().delete()
     Job.objects.all().delete()
     _fill(min(count, ALIKE), alike=True)
-    assert claim(upstream) is not None
+    assert claim(upstream)
     found["claim beside alike"] = _median(lambda: claim(upstream))
     return found
 

@@ -92,7 +92,7 @@ def running(*, simulator: Mapping[str, str] | None = None, **settings: str) -> I
             }
         )
         deployment = Deployment(
-            web, plain, upstream, ours, folder, _plain_database(stack, environment["DATABASE_URL"]), stack
+            web, plain, upstream, ours, folder, plain_database(stack, environment["DATABASE_URL"]), stack
         )
         options = [each for pair in (simulator or {}).items() for each in (f"--{pair[0]}", pair[1])]
         state = str(folder / "simulator.sqlite3")
@@ -110,7 +110,7 @@ def running(*, simulator: Mapping[str, str] | None = None, **settings: str) -> I
             raise
 
 
-def _plain_database(stack: ExitStack, beside: str) -> str:
+def plain_database(stack: ExitStack, beside: str) -> str:
     """The address of an empty database on the same server, which is dropped in the end."""
     url = urlsplit(beside)
     name = f"{url.path.strip('/')}_plain"

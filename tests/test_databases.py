@@ -21,10 +21,10 @@ from config.databases.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 from health import checks
 from health.readiness.checker import Checker, Readiness
 from health.readiness.probe import CheckFailed
+from tests.videos.sending import claim_next
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Job
-from videos.queue.claim import claim
 
 postgres = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -234,7 +234,7 @@ class TestHeldUp:
         while True:
             assert time.monotonic() - began < 5
             with suppress(OperationalError):
-                assert claim(upstream) is not None
+                assert claim_next(upstream) is not None
                 break
         assert time.monotonic() - began > 0.5
         # Once it goes on, what it had begun is undone, and it is told as of a database that is away.

@@ -13,9 +13,9 @@ from api.escaping import EscapingCommand, escaped
 from config.logs import FORMS, line
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 
 HOSTILE = "x\r\n2026-01-01 ERROR forged\x1b[2J\x9b31m\u2028next\u202egnp\x00\x7f\u200b"

@@ -24,27 +24,32 @@ _LONGEST_BREAK_SECONDS = 300.0
 _MAX_BACKOFF_SECONDS = 3600.0
 
 
-def has_capacity(upstream: Upstream, provider: Provider, now: datetime, *, sending: bool) -> bool:
-    """Whether a create may be sent now. `sending`: another one is being sent. Called under the provider's
+def creates_allowed(upstream: Upstream, provider: Provider, now: datetime, *, sending: bool) -> int:
+    """How many creates may be sent now. `sending`: another one is being sent. Called under the provider's
     lock."""
     if is_tripped(provider) and sending:
         # One at a time shows whether the upstream is healthy again.
-        return False
-    if not upstream.requests_per_minute or provider.next_token_at is None:
-        return True
-    return provider.next_token_at - timedelta(seconds=_AHEAD_SECONDS) <= now
+        return 0
+    allowed = 1 if is_tripped(provider) else upstream.concurrency
+    if upstream.requests_per_minute:
+        ahead = now + timedelta(seconds=_AHEAD_SECONDS) - max(provider.next_token_at or now, now)
+        allowed = min(allowed, max(0, ahead // _apart(upstream) + 1))
+    return allowed
 
 
-def consume_token(upstream: Upstream, provider: Provider, now: datetime) -> None:
-    """Counts a create against the requests per minute. Called under the provider's lock.
+def consume_tokens(upstream: Upstream, provider: Provider, now: datetime, count: int) -> None:
+    """Counts creates against the requests per minute. Called under the provider's lock.
 
     The spacing keeps every minute within the limit, including creates that were sent ahead.
     """
     if upstream.requests_per_minute:
-        apart = timedelta(seconds=(60 + _AHEAD_SECONDS) / upstream.requests_per_minute)
         Provider.objects.filter(pk=provider.pk).update(
-            next_token_at=max(provider.next_token_at or now, now) + apart
+            next_token_at=max(provider.next_token_at or now, now) + count * _apart(upstream)
         )
+
+
+def _apart(upstream: Upstream) -> timedelta:
+    return timedelta(seconds=(60 + _AHEAD_SECONDS) / upstream.requests_per_minute)
 
 
 def is_tripped(provider: Provider) -> bool:

@@ -11,7 +11,7 @@ from django.conf import settings
 from upstreams import registry
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
-from videos.lifecycle.send import submit_next
+from videos.lifecycle.sending.submit import submit as submit_to
 from videos.models import Submission
 from videos.queue import dispatch as dispatching
 from videos.queue.slots import Kind, slot
@@ -19,10 +19,6 @@ from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
 from videos.references.sweep import sweep_references
-
-# How many one message submits to an upstream, and for how long, before it makes room for other work.
-_MAX_SUBMITS = 50
-_MAX_SECONDS = 10.0
 
 
 class _Spacing:
@@ -61,7 +57,7 @@ def submit(*, provider: str = "", **_: Any) -> None:
     for upstream in _upstreams(provider):
         with slot(Kind.SEND, upstream.name) as free:
             if free and may_create(upstream):
-                _submit_some(upstream)
+                submit_to(upstream)
 
 
 def _compare_all() -> None:
@@ -74,13 +70,6 @@ def _compare_all() -> None:
             with slot(Kind.SEND, upstream.name) as free:
                 if free:
                     may_create(upstream)
-
-
-def _submit_some(upstream: Upstream) -> None:
-    ends = time.monotonic() + _MAX_SECONDS
-    for _ in range(_MAX_SUBMITS):
-        if not submit_next(upstream) or time.monotonic() >= ends:
-            return
 
 
 @shared_task(name="videos.sweep")

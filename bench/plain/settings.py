@@ -1,8 +1,11 @@
 """The settings that `django-admin startproject` writes, with PostgreSQL and REST framework."""
 
-from config import env
+import os
 
-SECRET_KEY = env.text("SECRET_KEY")
+from psycopg.conninfo import conninfo_to_dict
+
+# Nothing of ours is imported: it would connect itself to Celery.
+SECRET_KEY = os.environ["SECRET_KEY"]
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -23,10 +26,15 @@ ROOT_URLCONF = "bench.plain.urls"
 WSGI_APPLICATION = "bench.plain.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+_SERVER = conninfo_to_dict(os.environ["DATABASE_URL"])
 DATABASES = {
     "default": {
-        **(env.postgresql("DATABASE_URL", "DATABASE_PASSWORD") or {}),
         "ENGINE": "django.db.backends.postgresql",
+        "NAME": _SERVER["dbname"],
+        "USER": _SERVER.get("user", ""),
+        "PASSWORD": _SERVER.get("password", ""),
+        "HOST": _SERVER.get("host", ""),
+        "PORT": _SERVER.get("port", ""),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
     }

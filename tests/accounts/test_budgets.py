@@ -29,6 +29,7 @@ from accounts.budgets.reservations import (
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.configured import configure, priced
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
@@ -40,7 +41,6 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
 from videos.results.store import store
 

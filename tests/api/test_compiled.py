@@ -10,9 +10,9 @@ from django.db.models import Q
 
 from accounts.models import ApiKey, User
 from api.compiled import Compiled
-from videos.lifecycle.begin import begin
+from tests.videos.sending import claim_next
+from videos.lifecycle.sending.begin import begin
 from videos.models import Job
-from videos.queue.claim import claim
 from videos.reads.rows import JobRow, SubmissionRow, owned_row, rows_of
 
 pytestmark = pytest.mark.django_db
@@ -80,12 +80,12 @@ def test_a_row_has_what_the_job_has(job: Job) -> None:
 
 def test_rows_come_in_the_order_of_the_ids_with_all_their_submissions(make_job: Any, upstream: Any) -> None:
     jobs = [make_job() for _ in range(12)]
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     times = {"lease_until": first.lease_until, "created_at": first.created_at}
     for _ in range(2):
         first.job.submissions.update(state="unsent", cost_state="returned")
-        begin(first.job, first.provider, first.created_at, **times)
+        begin([first.job], first.provider, first.created_at, **times)
     pks = [job.pk for job in reversed(jobs)]
     found = rows_of([*pks, uuid.uuid4()])
     assert [row.pk for row in found] == pks

@@ -16,11 +16,11 @@ from tests.api.test_read import completed
 from tests.api.test_schema import check, schema
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from upstreams.client.types import Phase
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

@@ -17,9 +17,9 @@ from tests.accounts.browser import PASSWORD
 from tests.configured import configure
 from tests.references.pictures import flat
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 from videos.results.store import store
 

@@ -10,10 +10,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import ApiKey, User
 from tests.api.test_create import problem
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from upstreams.client import errors
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 from videos.results.store import store
 

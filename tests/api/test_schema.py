@@ -15,9 +15,9 @@ from accounts.models import ApiKey, Budget, User
 from tests.api.test_read import URL, completed, post
 from tests.docs import error_codes
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 
 pytestmark = pytest.mark.django_db

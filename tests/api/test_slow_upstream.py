@@ -11,10 +11,10 @@ from django.test import Client
 
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.calls.brief_calls import BriefCalls, TooSlow
 from upstreams.client import errors
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue.dispatch import all_due_work
 

@@ -16,6 +16,7 @@ from accounts.models import ApiKey, Budget, User
 from tests.api.test_create import post, problem
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.client import errors
 from upstreams.models import Provider
 from upstreams.offer.request import VideoRequest
@@ -24,7 +25,6 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import QueueFull, create
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 from videos.queue.dispatch import all_due_work
 

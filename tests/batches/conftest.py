@@ -11,9 +11,9 @@ from batches.items import Items, Listed
 from batches.lifecycle.create import create_batch
 from batches.models import Batch
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.results.store import store
 from videos.states import SubmissionState

@@ -22,6 +22,7 @@ from batches.progress import BatchStatus, Tally
 from tests.batches.conftest import MakeBatch, Renders, statuses
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, send, submit_next
 from tests.videos.test_races import at_once
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -31,9 +32,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import send, submit_next
 from videos.models import Group, Job, JobEvent, Submission
-from videos.queue.claim import claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -365,7 +364,7 @@ def test_a_job_claimed_before_the_pause_is_not_posted_after_it(
     make_batch: MakeBatch, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     batch = make_batch(1)
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     pause(batch)
     send(submission, upstream)

@@ -16,6 +16,7 @@ from hypothesis.stateful import initialize, rule
 
 from tests.faults.machine_ledger import Terms
 from tests.faults.machine_world import World
+from tests.videos.sending import claim_next
 from upstreams.client import errors
 from upstreams.client.types import Phase, VideoPage
 from upstreams.clock import database_now
@@ -25,7 +26,6 @@ from videos.lifecycle.following.poll import NotSyncable, UpstreamUnavailable, as
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.notification import apply_notification
 from videos.models import Submission
-from videos.queue.claim import claim
 from videos.reconciliation import decisions
 from videos.states import JOB_OPEN
 
@@ -224,7 +224,7 @@ class Service(World):
     @step
     def be_held_up_after_the_claim(self, meanwhile: tuple[str, ...], ending: str) -> None:
         """And come back, or crash there."""
-        if submission := claim(self.upstream):
+        if submission := claim_next(self.upstream):
             self._happen(meanwhile, submission.job_id)
             if ending != "crash":
                 self._post(submission)

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from accounts.models import ApiKey, IdempotencyKey, Reservation, Spending, User
 from tests.faults import machine_ledger as books
 from tests.faults.machine_ledger import Ledger, Terms, has_file
+from tests.videos.sending import claim_next, send
 from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
@@ -24,10 +25,8 @@ from upstreams.registry import Upstream, Upstreams
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.send import send
 from videos.models import Job, Submission
 from videos.queue import providers
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work, probe
 from videos.reconciliation import decisions
 from videos.reconciliation.audit import audit, audit_if_due
@@ -142,7 +141,7 @@ class World(RuleBasedStateMachine):
             self.asked.add(submission.job_id)
 
     def _send(self) -> bool:
-        submission = claim(self.upstream)
+        submission = claim_next(self.upstream)
         if submission is not None:
             self._post(submission)
         return submission is not None

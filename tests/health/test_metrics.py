@@ -18,10 +18,10 @@ from health.metrics.snapshot import latest, measure_if_due
 from health.models import Counter, Snapshot
 from health.readiness.checker import Checker, Readiness
 from tests.timeouts import TIMEOUT
+from tests.videos.sending import submit_next
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Heartbeat, Job, Submission
 from videos.queue import heartbeats
 

@@ -14,11 +14,11 @@ from pytest_django import Settings
 from health.checks import NAMES
 from health.metrics import observations
 from health.readiness.checker import Checker, Readiness
+from tests.videos.sending import submit_next
 from upstreams.client import errors
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.states import SubmissionState

@@ -21,6 +21,7 @@ from tests.batches.conftest import MakeBatch, Renders
 from tests.configured import configure
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.webhooks.signing import SECRET, event, send
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
@@ -32,7 +33,6 @@ from videos.lifecycle.following.poll import ask
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import fail
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
 from videos.queue import providers
 from videos.queue.dispatch import advance, probe
@@ -204,7 +204,7 @@ def test_a_job_that_cannot_be_claimed_is_named(
     def bug(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("videos.queue.claim.last_measured", bug)
+    monkeypatch.setattr("videos.queue.claims.claim.last_measured", bug)
     assert not submit_next(upstream)
     (line,) = [line for line in lines() if line["level"] == "error"]
     assert line["job_id"] == str(job.pk)

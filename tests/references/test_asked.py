@@ -26,6 +26,7 @@ from tests.configured import configure
 from tests.references.pictures import bomb, flat, opened, plain
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, eventually, scripted
+from tests.videos.sending import submit_next
 from upstreams.client.dialects import OPENROUTER, VLLM_OMNI
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
@@ -34,7 +35,6 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, JobReference, ReferenceImage, Submission
 from videos.references import asked as taking
 from videos.references import keep as keeping

@@ -26,13 +26,13 @@ from django.test import Client  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
 from tests.upgrades import released, rows  # noqa: E402
 from tests.videos.scripted import ScriptedClient, scripted  # noqa: E402
+from tests.videos.sending import submit_next  # noqa: E402
 from upstreams import registry  # noqa: E402
 from upstreams.client.types import CreateRequest, Phase  # noqa: E402
 from upstreams.clock import database_now, shifted  # noqa: E402
 from upstreams.models import Provider  # noqa: E402
 from upstreams.registry import Upstreams  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
-from videos.lifecycle.send import submit_next  # noqa: E402
 from videos.models import Job, Submission  # noqa: E402
 from videos.queue.dispatch import advance, all_due_work  # noqa: E402
 from videos.results.media import accept_media  # noqa: E402

@@ -22,6 +22,8 @@ os.environ |= {
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
+from videos.lifecycle.send import submit_next  # noqa: E402
+from videos.queue.claim import claim  # noqa: E402
 
 from accounts.models import ApiKey, Budget, IdempotencyKey, LoginAttempts, Session, User  # noqa: E402
 from batches.items import Items, Listed  # noqa: E402
@@ -46,10 +48,8 @@ from videos.lifecycle.create import create  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
 from videos.lifecycle.outcomes import fail  # noqa: E402
 from videos.lifecycle.retry import retry  # noqa: E402
-from videos.lifecycle.send import submit_next  # noqa: E402
 from videos.models import Heartbeat, Job, Submission, locked  # noqa: E402
 from videos.queue import heartbeats  # noqa: E402
-from videos.queue.claim import claim  # noqa: E402
 from videos.queue.holds import hold_some  # noqa: E402
 from videos.reconciliation.decisions import declare_absent  # noqa: E402
 from videos.results.media import accept_media  # noqa: E402

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from tests.configured import configure
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import submit_next
 from tests.videos.test_reconcile import dropped
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
@@ -21,7 +22,6 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos import tasks
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue.dispatch import all_due_work
 from videos.reconciliation import audit as auditing

@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, send, submit_next
 from tests.videos.test_submit import only, raising
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
@@ -18,9 +19,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.poll import UpstreamUnavailable, ask, ask_now
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work, probe
 from videos.queue.providers import resume
 from videos.reconciliation.audit import audit_if_due
@@ -104,9 +103,9 @@ def test_a_claim_that_finds_no_job_consumes_no_token(
     upstream = replace(upstream, requests_per_minute=1)
     configure(monkeypatch, upstream)
     for _ in range(3):
-        assert claim(upstream) is None
+        assert claim_next(upstream) is None
     make_job()
-    assert claim(upstream) is not None
+    assert claim_next(upstream) is not None
 
 
 def failing(make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, creates: int) -> None:
@@ -138,8 +137,8 @@ def test_an_open_breaker_lets_one_at_a_time_try(
     failing(make_job, upstream, sora, 3)
     make_job(), make_job()
     with shifted(timedelta(seconds=10)):
-        assert claim(upstream) is not None
-        assert claim(upstream) is None
+        assert claim_next(upstream) is not None
+        assert claim_next(upstream) is None
 
 
 def test_an_accepted_create_closes_the_breaker(
@@ -153,8 +152,8 @@ def test_an_accepted_create_closes_the_breaker(
         assert submit_next(upstream)
         provider = Provider.objects.get()
         assert (provider.failures, provider.sending_backoff_reason) == (0, "")
-        assert claim(upstream) is not None
-        assert claim(upstream) is not None
+        assert claim_next(upstream) is not None
+        assert claim_next(upstream) is not None
 
 
 def test_the_breaker_stays_open_longer_with_each_failure_and_not_for_ever(
@@ -220,7 +219,7 @@ def test_a_backoff_is_made_longer_and_never_shorter(
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 3
     jobs = [make_job() for _ in range(3)]
-    claimed = [claim(upstream) for _ in jobs]
+    claimed = [claim_next(upstream) for _ in jobs]
     answers = (errors.Busy("429", retry_after=600), sooner, errors.Busy("again", retry_after=1200))
     for submission, answer, least in zip(claimed, answers, (600, 600, 1200), strict=True):
         assert submission is not None
@@ -235,7 +234,7 @@ def test_an_open_breaker_makes_no_backoff_shorter(
 ) -> None:
     settings.SORA_BREAKER_FAILURES = 2
     make_job(), make_job()
-    first, second = claim(upstream), claim(upstream)
+    first, second = claim_next(upstream), claim_next(upstream)
     assert first is not None
     assert second is not None
     sora.before = raising(errors.Busy("429", retry_after=600))

@@ -6,6 +6,7 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -15,9 +16,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel, drop
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work
 from videos.results.store import store
 
@@ -298,7 +297,7 @@ def test_what_was_given_up_at_an_upstream_of_the_past_is_sent_to_the_present_one
 def test_what_an_upstream_of_the_past_may_still_be_paid_for_is_waited_for(
     job: Job, upstream: Upstream, settings: Settings, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     Submission.objects.update(
         state=state,
@@ -352,7 +351,7 @@ def test_a_retry_of_what_was_given_up_without_an_id_is_a_new_attempt(
 def test_a_create_lost_before_a_long_downtime_is_looked_for_before_it_is_given_up(
     job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     video = sora.add(CreateRequest(**submission.request))
     for later in (1, 10, 20):
@@ -377,13 +376,13 @@ def test_what_cannot_be_proven_absent_is_given_up_after_a_last_search(
 def test_a_retry_opens_nothing_while_an_attempt_is_undecided(
     job: Job, upstream: Upstream, sora: ScriptedClient, state: str
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     upstream_id = "video_1" if state == "dropping" else None
     Submission.objects.filter(pk=submission.pk).update(state=state, upstream_id=upstream_id)
     cancel(job)
     assert retry(job).status == "pending"
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
 
 
 def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.videos.test_reconcile import WINDOW, dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import answers, errors
@@ -14,7 +15,6 @@ from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import database_now, shifted
 from upstreams.clock_offset import Offset
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 from videos.reconciliation.books import forget_checks, may_create
 

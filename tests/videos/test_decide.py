@@ -14,6 +14,7 @@ from tests.api.test_idempotency import waits_for_a_lock
 from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_reconcile import dropped, search_at, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
@@ -25,10 +26,8 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, JobEvent, Submission, locked
 from videos.queue import providers
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance
 from videos.reconciliation import decisions
 
@@ -206,7 +205,7 @@ def test_a_submission_that_is_not_there_is_refused(unknown: Submission) -> None:
 def test_what_is_still_being_sent_gets_no_id_and_is_not_declared_absent(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    sending = claim(upstream)
+    sending = claim_next(upstream)
     assert sending is not None
     refused("only what is unknown, absent or given up", "adopt", name(sending), its_video(sending, sora).id)
     refused("only what is unknown can be declared absent", "declare_absent", name(sending))
@@ -541,7 +540,7 @@ def test_an_id_that_another_submission_gets_in_the_same_moment_is_refused(
 ) -> None:
     video = its_video(unknown, sora)
     make_job()
-    other = claim(upstream)
+    other = claim_next(upstream)
     assert other is not None
     with pytest.raises(decisions.Refused, match="to another submission in this moment"):
         meeting(
@@ -562,7 +561,7 @@ def test_an_id_that_another_gets_after_the_check_is_refused_as_well(
 ) -> None:
     video = its_video(unknown, sora)
     make_job()
-    other = claim(upstream)
+    other = claim_next(upstream)
     assert other is not None
     check = decisions._check_adoptable
 

@@ -7,6 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -15,7 +16,6 @@ from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
 from videos.queue.dispatch import advance, all_due_work

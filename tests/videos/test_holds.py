@@ -14,6 +14,7 @@ from accounts.models import ApiKey, User
 from tests.configured import configure
 from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, send, submit_next
 from tests.videos.test_submit import raising
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI
@@ -22,10 +23,8 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import send, submit_next
 from videos.models import Group, Job
-from videos.queue import selection
-from videos.queue.claim import claim
+from videos.queue.claims import selection
 from videos.reconciliation.decisions import declare_absent
 
 pytestmark = pytest.mark.django_db
@@ -137,7 +136,7 @@ def test_what_is_claimed_when_it_is_stopped_is_not_posted(
     ask: Ask, key: ApiKey, owner: User, upstream: Upstream, sora: ScriptedClient, stop: str
 ) -> None:
     job = ask(key)
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     if stop == "key":
         key.revoke()

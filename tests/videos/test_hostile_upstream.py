@@ -20,6 +20,7 @@ from accounts.models import Reservation, User
 from tests.configured import configure
 from tests.sora.test_hostile_values import EXTREMES, FIELDS, VALUES
 from tests.videos.scripted import clip
+from tests.videos.sending import submit_next
 from tests.videos.working import worked
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import OPENAI
@@ -30,7 +31,6 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, JobEvent, Submission
 from videos.queue import dispatch
 from videos.reconciliation.audit import audit, audit_if_due

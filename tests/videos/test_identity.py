@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip, scripted
+from tests.videos.sending import claim_next, send, submit_next
 from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
@@ -26,10 +27,8 @@ from videos.lifecycle.following.poll import UpstreamUnavailable, ask_now
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept, record_unknown
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission, locked
 from videos.queue import providers
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work, probe
 from videos.reconciliation import decisions
 
@@ -288,7 +287,7 @@ def test_a_2xx_is_kept_even_if_the_providers_row_cannot_be_written(
     def locked_by_others(*_: object) -> None:
         raise OperationalError("canceling statement due to lock timeout")
 
-    monkeypatch.setattr("videos.lifecycle.send.record_failure", locked_by_others)
+    monkeypatch.setattr("videos.lifecycle.sending.outcome.record_failure", locked_by_others)
     sora.before = raising(errors.OutcomeUnknown("accepted (200), but no id", succeeded=True))
     submit_next(upstream)
     assert (only(job).state, only(job).create_succeeded) == ("unknown", True)
@@ -626,7 +625,7 @@ def test_a_create_claimed_before_the_doubt_is_not_posted(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient
 ) -> None:
     job = make_job()
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     Provider.objects.update(unrecognized_at=database_now())
     send(submission, upstream)
@@ -873,7 +872,7 @@ def test_a_video_of_the_second_after_an_attempts_end_may_be_its_neighbours(
     # Made a moment after the end, and dated by the whole second, before it.
     begins = ends + timedelta(milliseconds=1)
     other = make_job()
-    sent = claim(upstream)
+    sent = claim_next(upstream)
     assert sent is not None
     Submission.objects.filter(pk=sent.pk).update(
         created_at=begins, lease_until=begins + timedelta(seconds=70), due_at=begins + timedelta(seconds=70)

@@ -12,13 +12,13 @@ from django.db import OperationalError
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_submit import only
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.following import observe, sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
-from videos.queue import claim, dispatch
+from videos.queue import dispatch
 from videos.queue.dispatch import advance, all_due_work
 from videos.queue.isolation import isolated
 
@@ -167,7 +167,7 @@ def test_a_row_that_cannot_be_ended_hides_no_other(
 ) -> None:
     bad, good = make_job(), make_job()
     for _ in (bad, good):
-        claim.claim(upstream)
+        claim_next(upstream)
     past = database_now() - timedelta(hours=2)
     if name == "expire_leases":
         module, inner = "videos.lifecycle.outcomes", "_enter_unknown"

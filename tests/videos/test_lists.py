@@ -14,6 +14,7 @@ import responses
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.videos.test_reconcile import WINDOW, dropped, through_the_window
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
@@ -24,7 +25,6 @@ from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.reconciliation import candidates, listing
 from videos.reconciliation.audit import audit

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from tests.videos.test_downtime import look
 from tests.videos.test_submit import only
 from tests.videos.working import worked
@@ -24,7 +25,6 @@ from upstreams.registry import Upstream
 from videos.lifecycle.following.poll import NotSyncable, ask_now
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, MediaFolder
 from videos.results.media import MARKER, MediaUnusable, accept_media, media_problem, require_media
 from videos.results.refetch import is_missing

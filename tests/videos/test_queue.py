@@ -14,15 +14,14 @@ from accounts.models import User
 from tests.configured import configure
 from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, submit_next
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.api.queries import owned_jobs
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
-from videos.queue.claim import claim
 from videos.queue.position import backlog, estimates, lanes, reasons
 from videos.queue.position.estimator import QueuePosition
 from videos.results.store import store
@@ -62,7 +61,7 @@ def test_the_places_are_the_order_in_which_jobs_are_claimed(make_job: MakeJob, u
     for _ in range(4):
         waiting = [job for job in jobs if job.status == "pending"]
         said = dict(zip([job.pk for job in waiting], places(*waiting, upstream=upstream), strict=True))
-        submission = claim(upstream)
+        submission = claim_next(upstream)
         assert submission is not None
         assert said[submission.job_id] == 1
         assert list(said.values()).count(1) == 1
@@ -97,7 +96,7 @@ def test_a_group_is_in_the_way_with_no_more_than_it_may_run(make_job: MakeJob, u
 
 def test_what_is_sent_or_has_ended_has_no_place(make_job: MakeJob, upstream: Upstream) -> None:
     jobs = [make_job() for _ in range(3)]
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     Job.objects.filter(pk=jobs[2].pk).update(status="cancelled")
     assert places(*jobs, upstream=upstream) == [None, 1, None]

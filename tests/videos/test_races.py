@@ -11,14 +11,15 @@ from django.db import DatabaseError, connection, transaction
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, send, submit_next
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.send import send, submit_next
+from videos.lifecycle.sending import together
+from videos.lifecycle.sending.begin import begin
 from videos.models import Job, JobEvent, Submission, locked
-from videos.queue.claim import claim
 from videos.results.store import store
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
@@ -57,7 +58,7 @@ def test_concurrent_claims_respect_the_limit_and_take_each_job_once(
     upstream.provider()
     for _ in range(30):
         make_job()
-    found = at_once(*[lambda: claim(upstream)] * 12)
+    found = at_once(*[lambda: claim_next(upstream)] * 12)
     claimed = [each for each in found if isinstance(each, Submission)]
     assert not [each for each in found if isinstance(each, Exception)]
     assert len(claimed) == 5
@@ -72,7 +73,7 @@ def test_concurrent_claims_take_one_job_per_match_key(
     upstream.provider()
     for _ in range(10):
         make_job("the same")
-    found = at_once(*[lambda: claim(upstream)] * 8)
+    found = at_once(*[lambda: claim_next(upstream)] * 8)
     assert not [each for each in found if isinstance(each, Exception)]
     assert len([each for each in found if each is not None]) == 1
 
@@ -156,15 +157,14 @@ def test_a_claim_holds_the_provider_and_its_job(
     job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
-    save = Submission.save
 
-    def looking(*args: Any, **kwargs: Any) -> None:
+    def looking(*args: Any, **kwargs: Any) -> list[Submission]:
         # Between the choice of the job and the first row that is written for it.
         held.append((is_locked(upstream.provider()), is_locked(job)))
-        save(*args, **kwargs)
+        return begin(*args, **kwargs)
 
-    monkeypatch.setattr(Submission, "save", looking)
-    assert claim(upstream) is not None
+    monkeypatch.setattr("videos.queue.claims.claim.begin", looking)
+    assert claim_next(upstream) is not None
     assert held == [(True, True)]
     assert not is_locked(upstream.provider())
 
@@ -173,14 +173,19 @@ def test_a_record_a_cancel_and_a_retry_hold_the_job(
     job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
-    move = Job.move
+    move, write = Job.move, together._move
 
     def looking(job: Job, *args: Any, **kwargs: Any) -> bool:
         # Before it: the move itself locks the row that it writes.
         held.append(is_locked(job))
         return move(job, *args, **kwargs)
 
+    def looking_at_all(*args: Any) -> None:
+        held.append(is_locked(job))
+        write(*args)
+
     monkeypatch.setattr(Job, "move", looking)
+    monkeypatch.setattr(together, "_move", looking_at_all)
     submit_next(upstream)
     cancel(job)
     retry(job)
@@ -193,11 +198,11 @@ def test_a_job_and_its_submission_move_together_or_not_at_all(
     def crash(*args: Any, **kwargs: Any) -> bool:
         raise SystemExit
 
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     before = events(job)
     with monkeypatch.context() as crashing:
-        crashing.setattr(Job, "move", crash)
+        crashing.setattr(JobEvent, "append", crash)
         with pytest.raises(SystemExit):
             send(submission, upstream)
     assert job.submissions.get().state == "sending"
@@ -211,9 +216,9 @@ def test_a_claim_and_its_history_are_written_together_or_not_at_all(
         raise SystemExit
 
     with monkeypatch.context() as crashing:
-        crashing.setattr(JobEvent, "record", crash)
+        crashing.setattr(JobEvent, "append", crash)
         with pytest.raises(SystemExit):
-            claim(upstream)
+            claim_next(upstream)
     assert not job.submissions.exists()
 
 
@@ -222,8 +227,8 @@ def test_nothing_is_claimed_or_recorded_within_a_transaction_that_may_still_fail
 ) -> None:
     upstream.provider()
     with transaction.atomic(), pytest.raises(RuntimeError):
-        claim(upstream)
-    submission = claim(upstream)
+        claim_next(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     with transaction.atomic(), pytest.raises(RuntimeError), locked(submission):
         pass

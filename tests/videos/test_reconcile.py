@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_submit import only, raising
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -20,9 +21,7 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work
 from videos.reconciliation.decisions import declare_absent
 from videos.reconciliation.listing import NEAR
@@ -245,7 +244,7 @@ def test_what_a_later_attempt_alike_made_is_not_adopted_by_the_one_before(
     submit_next(upstream)
     earlier = only(one)
     with shifted(timedelta(seconds=16)):
-        assert claim(upstream) is None, "the two cannot be told apart on the list"
+        assert claim_next(upstream) is None, "the two cannot be told apart on the list"
     assert through_the_window(one, upstream).state == "absent"
 
     def dropped_later(request: CreateRequest) -> None:
@@ -303,7 +302,7 @@ def test_what_another_attempt_may_still_own_does_not_leave_it_to_a_person(
     submit_next(upstream)
     # Another worker has posted this one, and has not recorded the answer yet.
     other = make_job()
-    sent = claim(upstream)
+    sent = claim_next(upstream)
     assert sent is not None
     video = sora.add(CreateRequest(**sent.request))
     undecided = through_the_window(job, upstream)
@@ -467,7 +466,7 @@ def test_a_late_answer_for_what_was_given_up_is_kept_with_its_id(
     assert lost.state == "given_up"
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3701)):
         retry(job)
-        assert claim(upstream)
+        assert claim_next(upstream)
         video = sora.add(CreateRequest(**job.fitted))
         with locked(lost) as (locked_job, submission):
             assert not accept(locked_job, submission, video, upstream, how="answered")

@@ -8,12 +8,12 @@ import pytest
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from tests.videos.test_identity import accepted, until
 from tests.videos.test_reconcile import dropped
 from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job, JobEvent, Submission
 
 pytestmark = pytest.mark.django_db

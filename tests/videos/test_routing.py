@@ -18,6 +18,7 @@ from tests.accounts.test_budgets import limit
 from tests.configured import configure
 from tests.videos.positions import queue_positions
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import raising
 from upstreams import registry
 from upstreams.client import errors
@@ -32,9 +33,9 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
-from videos.lifecycle.send import submit_next
 from videos.models import Exclusion, Job, JobEvent, Submission
 from videos.queue import dispatch as dispatching
+from videos.queue.claims.selection import Selection
 from videos.queue.dispatch import all_due_work
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
@@ -92,7 +93,7 @@ def ask(owner: User) -> Ask:
 
 def sent_to(upstream: Upstream) -> list[str]:
     client: Any = upstream.client
-    return [request.prompt for request in client.creates]
+    return sorted(request.prompt for request in client.creates)
 
 
 def client_of(upstream: Upstream) -> ScriptedClient:
@@ -560,12 +561,12 @@ def test_what_the_choice_of_a_job_raises_is_no_fault_of_the_job_before(
     job = ask()
     choices = iter([job])
 
-    def choose(*_: Any) -> Job:
+    def choose(_: Selection) -> Job:
         for chosen in choices:
             return chosen
         raise RuntimeError("the choice is broken")
 
-    monkeypatch.setattr("videos.queue.claim.next_job", choose)
+    monkeypatch.setattr(Selection, "next", choose)
     with pytest.raises(RuntimeError):
         submit_next(second)
     job.refresh_from_db()

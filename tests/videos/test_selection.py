@@ -12,12 +12,12 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.configured import configure
+from tests.videos.sending import claim_next
 from tests.videos.test_races import at_once
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.models import Group, Job, Submission
-from videos.queue.claim import claim
-from videos.queue.selection import lanes
+from videos.queue.claims.lanes import lanes
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def claimed(upstream: Upstream, count: int) -> list[Job]:
     """The next jobs, each ended at once so that the next may run."""
     found = []
     for _ in range(count):
-        submission = claim(upstream)
+        submission = claim_next(upstream)
         assert submission is not None
         found.append(submission.job)
         end(submission)
@@ -79,7 +79,7 @@ def test_an_owner_with_a_thousand_jobs_blocks_nobody(
     Job.objects.filter(pk=job.pk).delete()
     order, running = [], []
     while len(order) < 100:
-        submission = claim(upstream)
+        submission = claim_next(upstream)
         if submission is None:
             # All slots are taken: the oldest render ends.
             end(running.pop(0))
@@ -171,16 +171,16 @@ def test_a_group_runs_no_more_than_its_limit_and_others_go_on(
     grouped = [make_job() for _ in range(4)]
     Job.objects.filter(pk__in=[job.pk for job in grouped]).update(group=group)
     younger = make_job()
-    found = [claim(upstream) for _ in range(5)]
+    found = [claim_next(upstream) for _ in range(5)]
     taken = [submission.job_id for submission in found if submission]
     assert taken[1:] == [grouped[0].pk, grouped[1].pk, younger.pk]
     ended = Submission.objects.filter(job=grouped[0])
     ended.update(state="failed", cost_state="released", upstream_id="video_1")
     Job.objects.filter(pk=grouped[0].pk).update(status="failed", error_code="x")
-    following = claim(upstream)
+    following = claim_next(upstream)
     assert following is not None
     assert following.job_id == grouped[2].pk
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
@@ -191,12 +191,12 @@ def test_every_live_submission_counts_for_its_group(
     Job.objects.update(group=group)
     make_job()
     Job.objects.update(group=group)
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     accepted = {"upstream_id": "video_1"} if state not in {"sending", "unknown"} else {}
     cost = "settled" if state == "rendered" else "reserved"
     Submission.objects.filter(pk=first.pk).update(state=state, cost_state=cost, **accepted)
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
 
 
 def test_nothing_of_a_held_group_is_claimed(job: Job, make_job: MakeJob, upstream: Upstream) -> None:
@@ -204,7 +204,7 @@ def test_nothing_of_a_held_group_is_claimed(job: Job, make_job: MakeJob, upstrea
     Job.objects.update(group=group)
     other = make_job()
     assert claimed(upstream, 1)[0].pk == other.pk
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
     Group.objects.update(held=False)
     assert claimed(upstream, 1)[0].pk == job.pk
 
@@ -228,7 +228,7 @@ def test_a_job_that_is_locked_just_now_is_passed_over(make_job: MakeJob, upstrea
     def claim_soon() -> Submission | None:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'")
-        return claim(upstream)
+        return claim_next(upstream)
 
     with transaction.atomic():
         Job.lock(pk=locked.pk)

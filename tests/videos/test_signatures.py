@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
 from upstreams.client.downloads import Content
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 from videos.queue.dispatch import advance
 from videos.results.probe import Unplayable, probe

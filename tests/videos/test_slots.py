@@ -21,6 +21,7 @@ from config.celery import share_out as on_worker_init
 from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip, eventually, scripted
+from tests.videos.sending import submit_next
 from upstreams.client import errors
 from upstreams.client.downloads import Content
 from upstreams.clock import database_now, in_database, shifted
@@ -31,7 +32,6 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.lifecycle.create import create as ask
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.queue import slots
 from videos.queue.slots import Kind, Slots, slot

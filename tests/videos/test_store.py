@@ -13,6 +13,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -22,7 +23,6 @@ from upstreams.clock import shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
 from videos.results.differences import differences
 from videos.results.media import MARKER

@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from tests.configured import configure, priced
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, send, submit_next
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import database_now, shifted
@@ -16,9 +17,7 @@ from upstreams.models import Provider
 from upstreams.offer.catalogue import SORA, Catalogue
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
-from videos.lifecycle.send import send, submit_next
 from videos.models import Job, Submission
-from videos.queue.claim import claim
 from videos.queue.dispatch import all_due_work, probe
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +62,7 @@ def test_high_before_normal_before_low_and_old_before_young(
     jobs = [make_job(priority=name) for name in ("low", "normal", "high", "normal", "high")]
     upstream = replace(upstream, concurrency=9)
     configure(monkeypatch, upstream)
-    claimed = [claim(upstream) for _ in jobs]
+    claimed = [claim_next(upstream) for _ in jobs]
     order = [submission.job_id for submission in claimed if submission]
     assert order == [jobs[2].pk, jobs[4].pk, jobs[1].pk, jobs[3].pk, jobs[0].pk]
 
@@ -71,12 +70,12 @@ def test_high_before_normal_before_low_and_old_before_young(
 def test_a_job_that_is_not_due_waits_while_others_go(make_job: MakeJob, upstream: Upstream) -> None:
     waiting, due = make_job(priority="high"), make_job()
     Job.objects.filter(pk=waiting.pk).update(due_at=database_now() + timedelta(seconds=30))
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     assert first.job_id == due.pk
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
     with shifted(timedelta(seconds=31)):
-        assert claim(upstream) is not None
+        assert claim_next(upstream) is not None
 
 
 @pytest.mark.parametrize("state", ["sending", "unknown", "rendering", "rendered", "dropping"])
@@ -86,16 +85,16 @@ def test_every_live_submission_counts_for_the_concurrency(
     upstream = replace(upstream, concurrency=1)
     configure(monkeypatch, upstream)
     make_job(), make_job()
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     accepted = {"upstream_id": "video_1"} if state not in {"sending", "unknown"} else {}
     cost = "settled" if state == "rendered" else "reserved"
     Submission.objects.filter(pk=first.pk).update(state=state, cost_state=cost, **accepted)
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
     Submission.objects.filter(pk=first.pk).update(
         state="failed", cost_state="released", upstream_id="video_1"
     )
-    assert claim(upstream) is not None
+    assert claim_next(upstream) is not None
 
 
 def test_what_waits_for_a_person_keeps_no_place(
@@ -117,10 +116,10 @@ def test_what_waits_for_a_person_keeps_no_place(
     Provider.objects.update(sending_backoff_until=None)
     make_job()
     with shifted(timedelta(seconds=14)):
-        assert claim(upstream) is None
+        assert claim_next(upstream) is None
     with shifted(timedelta(seconds=16)):
-        assert claim(upstream) is not None
-        assert claim(upstream) is None
+        assert claim_next(upstream) is not None
+        assert claim_next(upstream) is None
     assert only(unknown).state == "unknown"
 
 
@@ -130,28 +129,28 @@ def test_of_two_jobs_that_the_list_cannot_tell_apart_one_waits(
 ) -> None:
     make_job("the same"), make_job("the same")
     other = make_job("another")
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     Submission.objects.filter(pk=first.pk).update(state=state)
-    second = claim(upstream)
+    second = claim_next(upstream)
     assert second is not None
     assert second.job_id == other.pk
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
     Submission.objects.filter(pk=first.pk).update(state="rendering", upstream_id="video_1")
-    assert claim(upstream) is not None
+    assert claim_next(upstream) is not None
 
 
 def test_a_pending_job_with_a_live_submission_gets_no_second_one(job: Job, upstream: Upstream) -> None:
-    first = claim(upstream)
+    first = claim_next(upstream)
     assert first is not None
     Submission.objects.filter(pk=first.pk).update(state="dropping", upstream_id="video_1")
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
 
 
 def test_a_job_cancelled_after_its_claim_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     cancel(job)
     send(submission, upstream)
@@ -163,7 +162,7 @@ def test_a_job_cancelled_after_its_claim_is_not_posted(
 def test_a_job_claimed_before_an_operators_stop_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     Provider.objects.update(stopped_at=database_now())
     send(submission, upstream)
@@ -177,7 +176,7 @@ def test_a_job_that_does_not_wait_is_passed_over_in_its_lane(
 ) -> None:
     older, younger = make_job(), make_job()
     Job.objects.filter(pk=older.pk).update(status=status, error_code="x")
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     assert submission.job_id == younger.pk
 
@@ -185,14 +184,14 @@ def test_a_job_that_does_not_wait_is_passed_over_in_its_lane(
 @pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
 def test_only_a_pending_job_is_claimed(job: Job, upstream: Upstream, status: str) -> None:
     Job.objects.filter(pk=job.pk).update(status=status, error_code="x")
-    assert claim(upstream) is None
+    assert claim_next(upstream) is None
 
 
 @pytest.mark.parametrize("state", ["unknown", "absent"])
 def test_what_was_decided_meanwhile_is_not_posted(
     job: Job, upstream: Upstream, sora: ScriptedClient, state: str
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     cost = "reserved" if state == "unknown" else "returned"
     Submission.objects.filter(pk=submission.pk).update(state=state, cost_state=cost)
@@ -204,7 +203,7 @@ def test_what_was_decided_meanwhile_is_not_posted(
 def test_nothing_is_posted_once_the_lease_no_longer_covers_the_call(
     job: Job, upstream: Upstream, sora: ScriptedClient
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     with shifted(timedelta(seconds=upstream.lease - upstream.deadline + 1)):
         send(submission, upstream)
@@ -239,7 +238,7 @@ def test_an_unknown_outcome_is_never_sent_again(
 
 
 def test_an_expired_lease_is_an_unknown_outcome(job: Job, upstream: Upstream) -> None:
-    claim(upstream)
+    claim_next(upstream)
     with shifted(timedelta(seconds=upstream.lease - 1)):
         all_due_work()
         assert only(job).state == "sending"
@@ -449,11 +448,11 @@ def test_a_sender_that_was_held_up_after_the_last_check_has_no_time_left(
 ) -> None:
     allowed = []
 
-    def held_up(submission: Submission, upstream: Upstream) -> bool:
+    def held_up(submissions: Iterable[Submission], upstream: Upstream) -> set[int]:
         time.sleep(0.2)
-        return True
+        return {submission.pk for submission in submissions}
 
-    monkeypatch.setattr("videos.lifecycle.send._may_send", held_up)
+    monkeypatch.setattr("videos.lifecycle.sending.post._may_send", held_up)
 
     def create(request: CreateRequest, deadline: float) -> Video:
         allowed.append(deadline)

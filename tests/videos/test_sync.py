@@ -14,6 +14,7 @@ from accounts.budgets.counting import count_some
 from accounts.models import Spending
 from tests.configured import configure
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_submit import only
 from tests.videos.working import worked
 from upstreams.client import errors
@@ -25,9 +26,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.poll import ask, ask_late
 from videos.lifecycle.following.sweep import sweep
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission, locked
-from videos.queue.claim import claim
 from videos.queue.dispatch import advance, all_due_work
 
 pytestmark = pytest.mark.django_db
@@ -328,7 +327,7 @@ def test_what_belongs_to_an_upstream_that_is_configured_no_more_comes_to_an_end(
     after: str,
     job_after: str,
 ) -> None:
-    submission = claim(upstream)
+    submission = claim_next(upstream)
     assert submission is not None
     Submission.objects.update(
         state=state,

@@ -13,13 +13,13 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
 from tests.videos.test_reconcile import dropped
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Group, Heartbeat, Job, Submission
 from videos.queue import heartbeats
 from videos.queue.position.reasons import Reason

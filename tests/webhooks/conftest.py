@@ -7,10 +7,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.configured import configure
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
 from tests.webhooks.signing import SECRET
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 
 

@@ -16,13 +16,13 @@ from pytest_django import Settings
 from tests.configured import configure
 from tests.log_lines import Lines
 from tests.videos.scripted import ScriptedClient, scripted
+from tests.videos.sending import submit_next
 from tests.videos.test_submit import only, raising
 from upstreams.client import errors
 from upstreams.client.dialects.openrouter import OPENROUTER
 from upstreams.client.types import CreateRequest
 from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.registry import Upstream
-from videos.lifecycle.send import submit_next
 from videos.models import Job
 
 SECRET = "a plain secret"

@@ -13,6 +13,8 @@ from pytest_django import Settings
 
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import claim_next, submit_next
+from tests.videos.sending import send as submit
 from tests.videos.test_reconcile import dropped, search_at
 from tests.videos.test_submit import only, raising
 from tests.webhooks.signing import event, send
@@ -22,10 +24,7 @@ from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.notification import apply_notification
-from videos.lifecycle.send import send as submit
-from videos.lifecycle.send import submit_next
 from videos.models import Job, Submission
-from videos.queue.claim import claim
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +43,7 @@ def hinted(upstream: Upstream, upstream_id: str, seconds: float) -> bool:
 def test_one_before_the_creates_own_answer_leaves_the_lease_alone(
     hook: Client, job: Job, upstream: Upstream, sora: ScriptedClient, woken: list[str]
 ) -> None:
-    claimed = claim(upstream)
+    claimed = claim_next(upstream)
     assert claimed is not None
     video = sora.add(CreateRequest(**claimed.request))
     sora.complete(video.id)

@@ -136,11 +136,11 @@ def accept_all(
     if len(jobs) == 1:
         (job,) = jobs
         unsaved = [each.reservation for each in requests if each.reservation.pk is None]
-        insert(*unsaved, job, *JobEvent.drafts(jobs, "", JobStatus.PENDING, now))
+        insert(*unsaved, job, *JobEvent.drafts(jobs, JobStatus.PENDING, now))
     else:
         Job.objects.bulk_create(jobs)
-        JobEvent.objects.bulk_create(JobEvent.drafts(jobs, "", JobStatus.PENDING, now))
-    JobEvent.log_committed(jobs, "", JobStatus.PENDING)
+        JobEvent.objects.bulk_create(JobEvent.drafts(jobs, JobStatus.PENDING, now))
+    JobEvent.log_committed(jobs, JobStatus.PENDING)
     pictures = [
         JobReference(job=job, image_id=job.fitted[role], role=role)
         for job in jobs

@@ -45,7 +45,7 @@ def accept(
             reason = f"The upstream answered with {video.id}, which it gave before."
             return how == "answered" and _keep_as_accepted(job, submission, reason)
         Submission.objects.filter(pk=before.pk).update(id_reused=True)
-    dates_agree = _dated_within(video, submission, now)
+    dates_agree = dated_within(video, submission, now)
     if video.created_at is not None and how != "recovered":
         # One that was recovered has its attempt dated by itself.
         Provider.objects.filter(pk=submission.provider_id).exclude(dates_agree=dates_agree).update(
@@ -94,7 +94,7 @@ def accept(
     return True
 
 
-def _dated_within(video: Video, submission: Submission, now: datetime) -> bool:
+def dated_within(video: Video, submission: Submission, now: datetime) -> bool:
     """Whether the video's date fits the attempt, by the upstream's clock, or by ours if that is not known."""
     skew = timedelta(seconds=settings.SORA_CLOCK_SKEW)
     low, high = timedelta(), timedelta()
@@ -126,7 +126,7 @@ def _is_another_video(
         # Of one without a date, an operator knows better.
         return before.upstream_created_at is None or not before.owns(video)
     fits = upstream.dialect.match_key(video) == submission.match_key
-    return _is_later(video, before, submission) and fits and _dated_within(video, submission, now)
+    return _is_later(video, before, submission) and fits and dated_within(video, submission, now)
 
 
 def _is_later(video: Video, before: Submission, submission: Submission) -> bool:

@@ -109,7 +109,7 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            # The claim: the lanes of waiting jobs, and the oldest jobs of each (lifecycle/choose.py).
+            # The claim: the lanes of waiting jobs, and the oldest jobs of each (queue/claims).
             models.Index(
                 fields=["owner", "priority", "asked_at", "id"],
                 condition=Q(status=JobStatus.PENDING, held=False, group__isnull=True),

@@ -13,8 +13,8 @@ from upstreams.client.types import Video
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.begin import begin
 from videos.lifecycle.outcomes import accept
+from videos.lifecycle.sending.begin import begin
 from videos.models import Job
 from videos.models.reference import ROLES
 from videos.queue.wake import wake
@@ -73,8 +73,8 @@ def _give(job: Job, video: Video, upstream: Upstream) -> bool:
             return False
         now = database_now()
         fit_as_rendered(job, upstream, now)
-        submission = begin(
-            job,
+        (submission,) = begin(
+            [job],
             provider,
             now,
             lease_until=now,

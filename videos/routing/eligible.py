@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from upstreams import registry
-from upstreams.breaker import has_capacity
+from upstreams.breaker import creates_allowed
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.registry import Upstream, Upstreams
@@ -29,7 +29,7 @@ def takes_now(upstream: Upstream) -> bool:
         return False
     live = occupying().filter(provider=provider)
     sending = live.filter(state=SubmissionState.SENDING).exists()
-    if not has_capacity(upstream, provider, database_now(), sending=sending):
+    if not creates_allowed(upstream, provider, database_now(), sending=sending):
         return False
     return live.count() < upstream.concurrency
 

@@ -143,8 +143,8 @@ GUARDS: Final = (
     ),
     Guard(
         "a submission takes its job's reservation over",
-        "videos.lifecycle.begin:begin",
-        "Job.objects.filter(pk=job.pk).update(reservation=None, faults=0, fault='')",
+        "videos.lifecycle.sending.begin:begin",
+        "Job.objects.filter(pk__in=pks).update(reservation=None, faults=0, fault='')",
         "",
         "tests/accounts/test_budgets.py",
     ),
@@ -177,7 +177,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a job is sent at the price that was set aside",
-        "videos.lifecycle.begin:begin",
+        "videos.lifecycle.sending.begin:begin",
         "job.estimated_cost",
         "None",
         "tests/accounts/test_budgets.py",

@@ -1,126 +1,83 @@
-"""Sends a claimed submission to the upstream, once."""
+"""Records what became of a create."""
 
 import logging
-import time
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Final
 
-from django.db.models import F, Q
+from django.db.models import F
 
 from upstreams.breaker import back_off, probe_after, record_failure, with_jitter
 from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
-from upstreams.client.types import CreateRequest
+from upstreams.client.types import Video
 from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
-from videos.lifecycle.callbacks import callback_address
-from videos.lifecycle.outcomes import (
-    accept,
-    record_picture_gone,
-    record_rejected,
-    record_unknown,
-    record_unsent,
-)
+from videos.lifecycle.outcomes import accept, record_rejected, record_unknown, record_unsent
+from videos.lifecycle.sending.together import accept_together
 from videos.models import Submission, locked
-from videos.queue.claim import claim
-from videos.queue.holds import ANSWERED_FOR
 from videos.queue.isolation import isolated
-from videos.references.load import ReferenceGone, pictures_of
 from videos.routing.refit import exclude, has_alternative
-from videos.states import JobStatus, SubmissionState
+from videos.states import SubmissionState
 
 logger = logging.getLogger(__name__)
 
+_FORBIDDEN: Final = "403"
 # Each try is a row: an upstream that is busy and asks to wait for no time gets one a second.
-_FORBIDDEN = "403"
 _MIN_SECONDS: Final = 1.0
-# Between two tries while the media folder cannot be read. Each one is a row, and takes a place in the rate of
-# the upstream, so they become rarer.
-_MEDIA_SECONDS: Final = 5.0
-_MEDIA_MAX_SECONDS: Final = 60.0
 # It does not have the model, or does not let this key use it: another upstream may.
 _ABOUT_UPSTREAM: Final = {403, 404, 501, "model_not_found"}
 
 
-def submit_next(upstream: Upstream) -> bool:
-    """Claims one pending job and sends it; False if none may be sent now."""
-    submission = claim(upstream)
-    if submission is None:
-        return False
-    # What it raises leaves the submission to its lease.
-    with isolated(submission):
-        send(submission, upstream)
-    return True
+def record(answers: Sequence[tuple[Submission, Video | Exception]], upstream: Upstream) -> None:
+    """Records the answers to creates: the videos, or what was raised in their place.
+
+    What is unexpected leaves its submission to its lease.
+    """
+    videos = [(submission, answer) for submission, answer in answers if isinstance(answer, Video)]
+    accepted = accept_together(videos, upstream)
+    for submission, answer in answers:
+        if submission.pk in accepted:
+            continue
+        with isolated(submission):
+            if isinstance(answer, Video):
+                _accept(submission, answer, upstream)
+            else:
+                _record_error(submission, answer, upstream)
 
 
-def send(submission: Submission, upstream: Upstream) -> None:
-    """POSTs a claimed submission once and records the outcome."""
-    # Before the last check, so that a worker that is delayed after it has no time left and posts nothing.
-    ends = time.monotonic() + upstream.deadline
-    if (request := _request(submission)) is None:
-        return
-    if not _may_send(submission, upstream):
-        record_unsent(submission, "withdrawn", wait=0)
-        return
+def _accept(submission: Submission, video: Video, upstream: Upstream) -> None:
     try:
-        request = replace(request, callback_url=callback_address(submission, upstream))
-        video = upstream.client.create(request, deadline=ends - time.monotonic())
-    except errors.NotSent as error:
-        _back_off(submission, upstream, str(error), None)
-    except errors.Busy as error:
-        _back_off(submission, upstream, str(error), error.retry_after)
-    except errors.Misconfigured as error:
-        if error.status == 403 and _others_were_accepted(submission):
-            _refuse(submission, upstream, errors.Rejected(str(error), status=error.status))
-        else:
-            _pause(submission, upstream, str(error), error.status)
-    except errors.NotFound as error:
-        _not_found(submission, error, upstream)
-    except errors.Rejected as error:
-        _refuse(submission, upstream, error)
-    except errors.OutcomeUnknown as error:
-        # First what decides whether it may be sent again: the provider's row may be locked by others.
-        record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
-        record_failure(submission.provider, str(error), error.retry_after)
-    else:
-        try:
-            with locked(submission) as (job, submission):
-                accept(job, submission, video, upstream, how="answered")
-        except Exception:
-            # It was accepted, even if its id cannot be used.
-            record_unknown(submission, f"{video.id} could not be recorded", succeeded=True)
-            raise
+        with locked(submission) as (job, submission):
+            accept(job, submission, video, upstream, how="answered")
+    except Exception:
+        # It was accepted, even if its id cannot be used.
+        record_unknown(submission, f"{video.id} could not be recorded", succeeded=True)
+        raise
 
 
-def _request(submission: Submission) -> CreateRequest | None:
-    """What is sent, with its pictures. None if there is nothing to send, which is recorded."""
-    request = CreateRequest(**submission.request)
-    try:
-        return replace(request, pictures=pictures_of(request))
-    except ReferenceGone as error:
-        record_picture_gone(submission, str(error))
-    except OSError as error:
-        logger.error("A picture of %s cannot be read: %s", submission, error)
-        tries = submission.job.submissions.filter(state=SubmissionState.UNSENT).count()
-        wait = min(_MEDIA_SECONDS * 2 ** min(tries, 10), _MEDIA_MAX_SECONDS)
-        record_unsent(submission, f"Its picture cannot be read: {error}", wait=wait)
-    return None
-
-
-def _may_send(submission: Submission, upstream: Upstream) -> bool:
-    """The last check: the lease covers the call, the job still wants it, and nothing blocks it."""
-    return Submission.objects.filter(
-        Q(job__group=None) | Q(job__group__held=False),
-        ANSWERED_FOR,
-        pk=submission.pk,
-        state=SubmissionState.SENDING,
-        lease_until__gt=in_database(upstream.deadline),
-        job__status=JobStatus.PENDING,
-        provider__stopped_at=None,
-        provider__unrecognized_at=None,
-    ).exists()
+def _record_error(submission: Submission, error: Exception, upstream: Upstream) -> None:
+    match error:
+        case errors.NotSent():
+            _back_off(submission, upstream, str(error), None)
+        case errors.Busy():
+            _back_off(submission, upstream, str(error), error.retry_after)
+        case errors.Misconfigured():
+            if error.status == 403 and _others_were_accepted(submission):
+                _refuse(submission, upstream, errors.Rejected(str(error), status=error.status))
+            else:
+                _pause(submission, upstream, str(error), error.status)
+        case errors.NotFound():
+            _not_found(submission, error, upstream)
+        case errors.Rejected():
+            _refuse(submission, upstream, error)
+        case errors.OutcomeUnknown():
+            # First what decides whether it may be sent again: the provider's row may be locked by others.
+            record_unknown(submission, str(error), answered=error.answered, succeeded=error.succeeded)
+            record_failure(submission.provider, str(error), error.retry_after)
+        case _:
+            raise error
 
 
 def _back_off(submission: Submission, upstream: Upstream, reason: str, retry_after: float | None) -> None:

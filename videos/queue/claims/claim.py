@@ -1,5 +1,6 @@
-"""Claims the next job: commits its submission under a lease."""
+"""Claims the next jobs: commits their submissions under a lease."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -7,17 +8,17 @@ from django.db import transaction
 from django.db.models import Q
 
 from upstreams import registry
-from upstreams.breaker import consume_token, has_capacity
+from upstreams.breaker import consume_tokens, creates_allowed
 from upstreams.clock import database_now
 from upstreams.clock_offset import last_measured
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.begin import begin
+from videos.lifecycle.sending.begin import begin
 from videos.log_context import about
 from videos.models import Job, Submission
+from videos.queue.claims.selection import Selection
 from videos.queue.isolation import put_off
 from videos.queue.occupancy import occupying
-from videos.queue.selection import next_job, record_claim
 from videos.routing.refit import refit
 from videos.states import SubmissionState
 
@@ -25,8 +26,8 @@ from videos.states import SubmissionState
 _MAX_UNFIT: Final = 20
 
 
-def claim(upstream: Upstream) -> Submission | None:
-    """Commits a submission for the next job under a lease; None if no job can be claimed.
+def claim(upstream: Upstream, most: int = 1) -> list[Submission]:
+    """Commits submissions under a lease for the next jobs, `most` at most; none if no job can be claimed.
 
     The row lock of the provider makes its concurrency a limit over all workers. The rows of all upstreams are
     locked, because an owner's and a batch's limits are for all of them. A job waits while another
@@ -35,13 +36,16 @@ def claim(upstream: Upstream) -> Submission | None:
     """
     chosen: list[Job] = []
     try:
-        return _claim(upstream, chosen)
+        return _claim(upstream, most, chosen)
     except Exception as error:
         if not chosen:
             raise
+        if most > 1:
+            # Which of them it was, shows a claim of one.
+            return claim(upstream)
         with about(chosen[0]):
             put_off(chosen[0], error)
-        return None
+        return []
 
 
 def _locked(provider: Provider) -> Provider:
@@ -51,39 +55,24 @@ def _locked(provider: Provider) -> Provider:
     return next(row for row in list(rows) if row.pk == provider.pk)
 
 
-def _fitting_job(upstream: Upstream, provider: Provider, now: datetime, chosen: list[Job]) -> Job | None:
-    """The next job, fitted to this upstream. After some that are not for it, the next claim continues."""
-    for _ in range(_MAX_UNFIT):
-        # What the choice itself raises is not the fault of the job before.
-        chosen.clear()
-        job = next_job(upstream, provider)
-        if job is None:
-            return None
-        chosen.append(job)
-        was_fitted = job.upstream == upstream.name
-        # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
-        if refit(job, upstream, provider, now) and was_fitted:
-            return job
-    return None
-
-
-def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
-    """Like `claim`. Adds the job to `chosen` before anything of it is used."""
+def _claim(upstream: Upstream, most: int, chosen: list[Job]) -> list[Submission]:
+    """Like `claim`. Adds each job to `chosen` before anything of it is used."""
     provider = upstream.provider()
     with transaction.atomic(durable=True):
         provider = _locked(provider)
         now = database_now()
         if not provider.takes_creates():
-            return None
+            return []
         live = occupying().filter(provider=provider)
         sending = live.filter(state=SubmissionState.SENDING).exists()
-        if not has_capacity(upstream, provider, now, sending=sending):
-            return None
-        if live.count() >= upstream.concurrency:
-            return None
-        job = _fitting_job(upstream, provider, now, chosen)
-        if job is None:
-            return None
+        most = min(most, creates_allowed(upstream, provider, now, sending=sending))
+        most = min(most, upstream.concurrency - live.count())
+        if most <= 0:
+            return []
+        selection = Selection(upstream, provider)
+        jobs = _fitting_jobs(upstream, provider, selection, now, most, chosen)
+        if not jobs:
+            return []
         lease_until = now + timedelta(seconds=upstream.lease)
         fields: dict[str, Any] = {"lease_until": lease_until, "due_at": lease_until, "created_at": now}
         if offset := last_measured(provider, now):
@@ -91,7 +80,47 @@ def _claim(upstream: Upstream, chosen: list[Job]) -> Submission | None:
                 "clock_low": offset.low.total_seconds(),
                 "clock_high": offset.high.total_seconds(),
             }
-        submission = begin(job, provider, now, **fields)
-        consume_token(upstream, provider, now)
-        record_claim(provider, job.owner_id)
-        return submission
+        submissions = begin(jobs, provider, now, **fields)
+        consume_tokens(upstream, provider, now, len(jobs))
+        selection.record()
+        return submissions
+
+
+def _fitting_jobs(
+    upstream: Upstream,
+    provider: Provider,
+    selection: Selection,
+    now: datetime,
+    most: int,
+    chosen: list[Job],
+) -> Sequence[Job]:
+    """The next jobs, fitted to this upstream. After some that are not for it, the next claim continues.
+
+    One that brings pictures is the last of a claim, because they take much memory while they are sent.
+    """
+    taken: list[Job] = []
+    unfit = 0
+    while len(taken) < most and unfit < _MAX_UNFIT:
+        # What the choice itself raises is not the fault of the job before.
+        chosen[:] = taken
+        job = selection.next()
+        if job is None:
+            break
+        chosen[:] = [job, *taken]
+        was_fitted = job.upstream == upstream.name
+        # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
+        if not (refit(job, upstream, provider, now) and was_fitted):
+            unfit += 1
+            continue
+        selection.take(job)
+        taken.append(job)
+        if has_pictures(job):
+            break
+    # From here on it is the fault of one of them.
+    chosen[:] = taken
+    return taken
+
+
+def has_pictures(job: Job) -> bool:
+    """Whether its create brings pictures."""
+    return bool(job.fitted.get("input_reference") or job.fitted.get("last_frame"))

@@ -13,9 +13,9 @@ from django.db.models import Count, Min
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Group, Job, Submission
+from videos.queue.claims.selection import effective_priority, last_claims
 from videos.queue.holds import deactivated
 from videos.queue.occupancy import occupying
-from videos.queue.selection import effective_priority, last_claims
 from videos.states import LIVE, JobStatus
 
 _MEASURED_FOR_SECONDS: Final = 5.0

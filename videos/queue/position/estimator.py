@@ -10,12 +10,12 @@ from django.conf import settings
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.models import Group
+from videos.queue.claims.selection import effective_priority
 from videos.queue.heartbeats import STALE_AFTER, clock_and_last_work
 from videos.queue.position import reasons
 from videos.queue.position.backlog import Backlog, backlog
 from videos.queue.position.reasons import Reason, Waiting
 from videos.queue.position.render_times import RenderTimes
-from videos.queue.selection import effective_priority
 from videos.reads.rows import JobRow, SubmissionRow
 from videos.states import JobStatus
 

@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.models import Q
 
 from videos.models import Job
+from videos.queue.claims.lanes import Lane
 from videos.queue.position.backlog import SentJob
-from videos.queue.selection import Lane
 from videos.reads.rows import JobRow
 from videos.states import JobStatus
 

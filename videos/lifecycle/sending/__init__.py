@@ -1,0 +1,1 @@
+"""Sends claimed submissions to an upstream, each once."""

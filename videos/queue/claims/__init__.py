@@ -1,0 +1,1 @@
+"""Claims: which waiting jobs an upstream takes next."""
