@@ -16,7 +16,7 @@ from videos.models import Submission
 from videos.queue.claims.claim import claim, has_pictures
 
 # How many creates of one call are under way at a time. Each waits for the upstream in a thread of its own.
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 _PICTURES_AT_ONCE: Final = 2
 # For how long a call claims jobs before it makes room for other work.
 SECONDS: Final = 10.0
