@@ -14,7 +14,7 @@ from accounts.models import ApiKey, User
 from tests.configured import configure
 from tests.log_lines import Lines, json_lines
 from tests.videos.scripted import ScriptedClient, scripted
-from upstreams import registry
+from upstreams import clock, registry
 from upstreams.offer.fitting import VideoRequest
 from upstreams.registry import Upstream
 from videos.lifecycle.create import create
@@ -64,6 +64,8 @@ def _own_media(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cache.clear()
     # What tests change between two reads, is seen at once.
     monkeypatch.setattr(estimates, "SHARED_SECONDS", 0.0)
+    # And what a test asks the database is the same each time.
+    monkeypatch.setattr(clock, "_KNOWN_SECONDS", 0.0)
     yield
     registry._read.cache_clear()
 

@@ -1,15 +1,32 @@
 """The database's clock. Leases and reconciling use it, and not the clocks of the workers."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from django.db import connection
 from django.db.models import DateTimeField, ExpressionWrapper, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
+# Counts the time that a machine sleeps as well, where there is such a clock.
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# For so long after it was read, the database's time is told by the clock of this machine. Its error is at
+# most the way of the answer: a reading that took longer is not used again.
+_KNOWN_SECONDS = 0.5
+_WAY_SECONDS: Final = 0.005
+
 _shift = timedelta()
+
+
+class _Reading(NamedTuple):
+    time: datetime
+    at: float
+
+
+_known: _Reading | None = None
 
 
 @contextmanager
@@ -31,7 +48,18 @@ def in_database(after: float = 0) -> Combinable:
 
 
 def database_now() -> datetime:
-    """The database's time, read now."""
+    """The database's time: never ahead of it, and at most some milliseconds behind."""
+    global _known
+    began = time.clock_gettime(_CLOCK)
+    if _known is not None and began - _known.at < _KNOWN_SECONDS:
+        return _known.time + timedelta(seconds=began - _known.at) + _shift
+    now = _read()
+    answered = time.clock_gettime(_CLOCK)
+    _known = _Reading(now, answered) if answered - began <= _WAY_SECONDS else None
+    return now + _shift
+
+
+def _read() -> datetime:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT clock_timestamp()")
@@ -39,4 +67,4 @@ def database_now() -> datetime:
         else:
             cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
             now = datetime.fromisoformat(cursor.fetchone()[0])
-    return now + _shift
+    return now

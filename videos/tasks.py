@@ -12,8 +12,9 @@ from upstreams import registry
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
 from videos.lifecycle.sending.submit import submit as submit_to
-from videos.models import Submission
 from videos.queue import dispatch as dispatching
+from videos.queue.attend import Due
+from videos.queue.attend import attend as attend_to_all
 from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
@@ -79,19 +80,16 @@ def sweep(*, provider: str = "", **_: Any) -> None:
         sweep_provider(upstream)
 
 
-@shared_task(name="videos.advance")
-def advance(*, submission_id: int, **_: Any) -> None:
-    """Reconciles, stores or drops one submission."""
-    submission = Submission.objects.select_related("job", "provider").filter(pk=submission_id).first()
-    if submission is None:
-        return
-    upstream = registry.configured().get(submission.provider.name)
-    if upstream is None:
-        return
-    kind = Kind.DOWNLOAD if dispatching.is_fetch(submission) else Kind.CALL
-    with slot(kind, upstream.name, repeated=submission.attempts > 0) as free:
-        if free:
-            dispatching.advance(submission, upstream)
+@shared_task(name="videos.attend")
+def attend(*, provider: str, kind: str, **_: Any) -> None:
+    """Fetches, reconciles or drops the submissions of this kind that are due (videos.queue.attend.Due)."""
+    due = Due(kind)
+    for upstream in _upstreams(provider):
+        with slot(
+            Kind.DOWNLOAD if due.is_fetch else Kind.CALL, upstream.name, repeated=due.is_repeated
+        ) as free:
+            if free:
+                attend_to_all(upstream, due)
 
 
 @shared_task(name="videos.probe")

@@ -98,7 +98,7 @@ def test_one_search_finds_a_job_in_the_logs_of_all_processes(
     ]
     assert (asked["method"], asked["path"], asked["status"]) == ("POST", "/api/v1/videos", 201)
     done = {line["task"] for line in lines_of(parts["worker"]) if line["event"] == "task done"}
-    assert {"videos.submit", "videos.sweep", "videos.advance"} <= done
+    assert {"videos.submit", "videos.sweep", "videos.attend"} <= done
 
 
 class Gone:

@@ -27,7 +27,7 @@ _WRITE = (
     + """
 from videos.queue.wake import publish
 for number in range(3):
-    publish("advance", submission_id=number)
+    publish("attend", provider="none", kind="files", number=number)
 cache.set("seen", sys.argv[1], 600)
 cache.add("lock", sys.argv[1], 600)
 cache.add("counter", 0, 600)
@@ -92,15 +92,15 @@ def test_what_one_writes_the_other_does_not_see(broker: str, tmp_path: Path, nam
     for of_one_deployment in (ours, theirs):
         assert len({key.split(":")[0] for key in of_one_deployment}) == 1
         assert all(key.startswith("takeone-") for key in of_one_deployment)
-    assert read(one) == [["videos.advance"] * 3, "one", "one", 1]
-    assert read(other) == [["videos.advance"] * 3, "other", "other", 1]
+    assert read(one) == [["videos.attend"] * 3, "one", "one", 1]
+    assert read(other) == [["videos.attend"] * 3, "other", "other", 1]
 
 
 def test_processes_of_one_deployment_agree(broker: str, tmp_path: Path) -> None:
     web = deployment(broker, tmp_path / "web")
     worker = deployment(broker, tmp_path / "worker", SECRET_KEY=web["SECRET_KEY"])
     run(["-c", _WRITE, "web"], web)
-    assert read(worker) == [["videos.advance"] * 3, "web", "web", 1]
+    assert read(worker) == [["videos.attend"] * 3, "web", "web", 1]
 
 
 @pytest.mark.parametrize("name", ["a b", "a:b", "ü", "x" * 41, "*"])

@@ -1,7 +1,7 @@
 """A service before its upstream: what goes on in it, crashes, time, and what must hold."""
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NoReturn
 from unittest.mock import patch
 from uuid import UUID
@@ -27,7 +27,8 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
 from videos.models import Job, Submission
 from videos.queue import providers
-from videos.queue.dispatch import advance, all_due_work, probe
+from videos.queue.attend import attend
+from videos.queue.dispatch import all_due_work, probe
 from videos.reconciliation import decisions
 from videos.reconciliation.audit import audit, audit_if_due
 from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
@@ -160,12 +161,9 @@ class World(RuleBasedStateMachine):
                     probe(self.upstream)
                 case "audit":
                     audit_if_due(self.upstream)
-                case "advance":
-                    assert due.submission_id is not None
-                    submission = Submission.objects.select_related("job").get(pk=due.submission_id)
-                    # A look at what was given up may get no answer; its task fails, and it is due again.
-                    with suppress(errors.SoraError):
-                        advance(submission, self.upstream)
+                case "attend":
+                    assert due.kind is not None
+                    attend(self.upstream, due.kind)
 
     @contextmanager
     def _process(self, **beside: Callable[[UUID | None], None]) -> Iterator[None]:

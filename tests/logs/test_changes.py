@@ -35,7 +35,8 @@ from videos.lifecycle.outcomes import fail
 from videos.lifecycle.retry import retry
 from videos.models import Job, Submission, locked
 from videos.queue import providers
-from videos.queue.dispatch import advance, probe
+from videos.queue.attend import attend_to
+from videos.queue.dispatch import probe
 from videos.reconciliation.books import forget_checks, may_create
 from videos.reconciliation.identity import doubt, recheck, record_reuse
 from videos.reconciliation.recovery import resume_if_recovered
@@ -70,7 +71,7 @@ def test_a_job_is_told_from_its_request_to_its_file(
     submission = only(job)
     sora.complete(str(submission.upstream_id))
     sweep(upstream)
-    advance(only(job), upstream)
+    attend_to(only(job), upstream)
     told = [
         (line["event"].split()[0], line["from_state"], line["to_state"])
         for line in lines()
@@ -179,7 +180,7 @@ def test_what_a_journey_warns_of_is_about_its_submission(
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
     sora.content = errors.Unavailable("away")
-    advance(only(job), upstream)
+    attend_to(only(job), upstream)
     (warned,) = [line for line in lines() if line["level"] == "warning"]
     assert "did not come" in warned["event"]
     assert (warned["job_id"], warned["submission"]) == (str(job.pk), f"{job.pk}/1")
@@ -339,7 +340,7 @@ def test_a_thread_that_stores_does_not_name_the_job_of_another(
     left: list[dict[str, object]] = []
 
     def run(job: Job) -> None:
-        advance(only(job), upstream)
+        attend_to(only(job), upstream)
         left.append(get_contextvars())
         connection.close()
 

@@ -34,7 +34,8 @@ from upstreams.models import Provider  # noqa: E402
 from upstreams.registry import Upstreams  # noqa: E402
 from videos.lifecycle.following.sweep import sweep  # noqa: E402
 from videos.models import Job, Submission  # noqa: E402
-from videos.queue.dispatch import advance, all_due_work  # noqa: E402
+from videos.queue.attend import attend  # noqa: E402
+from videos.queue.dispatch import all_due_work  # noqa: E402
 from videos.results.media import accept_media  # noqa: E402
 from videos.states import SubmissionState  # noqa: E402
 
@@ -106,8 +107,8 @@ def go_on(release: str) -> None:
             for due in all_due_work():
                 if due.task == "sweep":
                     sweep(upstream)
-                elif due.submission_id is not None:
-                    advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+                elif due.kind is not None:
+                    attend(upstream, due.kind)
     jobs = Job.objects.order_by("created_at").prefetch_related("submissions")
     came_to = {
         job.fitted["prompt"]: [job.status, *(each.state for each in job.submissions.order_by("number"))]

@@ -20,7 +20,8 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.poll import UpstreamUnavailable, ask, ask_now
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, Submission
-from videos.queue.dispatch import advance, all_due_work, probe
+from videos.queue.attend import Due, attend, due_rows
+from videos.queue.dispatch import all_due_work, probe
 from videos.queue.providers import resume
 from videos.reconciliation.audit import audit_if_due
 
@@ -182,10 +183,10 @@ def test_an_open_breaker_stops_neither_reconciling_nor_sweeping(
     failing(make_job, upstream, sora, 1)
     with shifted(timedelta(seconds=2.5)):
         due = all_due_work()
-        assert {work.task for work in due} == {"sweep", "advance"}
+        assert {work.task for work in due} == {"sweep", "attend"}
         for work in due:
-            if work.submission_id:
-                advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+            if work.kind is not None:
+                attend(upstream, work.kind)
     assert sora.lists == 1
 
 
@@ -276,8 +277,8 @@ def work(upstream: Upstream, later: float) -> list[str]:
         for due in given:
             if due.task == "sweep":
                 sweep(upstream)
-            elif due.submission_id:
-                advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+            elif due.kind is not None:
+                attend(upstream, due.kind)
     return [due.task for due in given]
 
 
@@ -331,10 +332,11 @@ def test_an_upstream_that_wants_to_be_left_alone_is_asked_nothing_until_then(
     for later in (16, 60, 610):
         given = {*work(upstream, later)}
         # The list, which shows nothing of it, was not refused: other kinds of calls go on.
-        assert not given & ({"advance"} if call == "ask" else {"sweep", "advance"})
+        assert not given & ({"attend"} if call == "ask" else {"sweep", "attend"})
         with shifted(timedelta(seconds=later)):
             # A message that was on its way.
-            advance(only(job), upstream)
+            for kind in Due:
+                attend(upstream, kind)
             sweep(upstream)
             audit_if_due(upstream)
         assert only(job).state == before
@@ -495,8 +497,8 @@ def test_files_are_fetched_in_the_order_in_which_they_expire(
     for job, minutes in zip(jobs, (None, 30, 20), strict=True):
         ends = database_now() + timedelta(minutes=minutes) if minutes else None
         Submission.objects.filter(job=job).update(expires_at=ends)
-    due = [work.submission_id for work in all_due_work() if work.task == "advance"]
-    assert due == [only(job).pk for job in reversed(jobs)]
+    due = due_rows(upstream, upstream.provider(), Due.FILES)
+    assert list(due) == [only(job) for job in reversed(jobs)]
 
 
 @pytest.mark.parametrize("retry_after", [0.0, 0.001])

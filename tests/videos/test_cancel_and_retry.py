@@ -17,7 +17,8 @@ from videos.lifecycle.cancel import NotCancellable, cancel, drop
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, RendersElsewhere, retry
 from videos.models import Job, Submission
-from videos.queue.dispatch import advance, all_due_work
+from videos.queue.attend import attend, attend_to
+from videos.queue.dispatch import all_due_work
 from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
@@ -33,8 +34,8 @@ def work(upstream: Upstream, *, later: float = 0) -> None:
                 sweep(upstream)
             elif due.task == "submit":
                 submit_next(upstream)
-            elif due.submission_id is not None:
-                advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+            elif due.kind is not None:
+                attend(upstream, due.kind)
 
 
 def test_a_pending_job_is_cancelled_and_never_sent(
@@ -394,7 +395,7 @@ def test_a_retried_job_does_not_lose_its_video_to_a_late_drop(
     cancel(job)
     stale = Submission.objects.select_related("job").get()
     retry(job)
-    advance(stale, upstream)
+    attend_to(stale, upstream)
     assert sora.deleted == []
     work(upstream, later=200)
     assert Job.objects.get().status == "completed"

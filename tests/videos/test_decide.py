@@ -28,7 +28,7 @@ from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
 from videos.models import Job, JobEvent, Submission, locked
 from videos.queue import providers
-from videos.queue.dispatch import advance
+from videos.queue.attend import attend_to
 from videos.reconciliation import decisions
 
 pytestmark = pytest.mark.django_db
@@ -247,8 +247,8 @@ def test_what_was_given_up_without_an_id_gets_one_and_is_stored_when_it_is_finis
         assert (only(job).state, only(job).upstream_id) == ("given_up", video.id)
         assert said_by_the_operator(job) == ["submission given_up"]
         sora.complete(video.id)
-        advance(only(job), upstream)
-        advance(only(job), upstream)
+        attend_to(only(job), upstream)
+        attend_to(only(job), upstream)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("completed", "stored")
 

@@ -18,7 +18,8 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
-from videos.queue.dispatch import advance, all_due_work
+from videos.queue.attend import attend
+from videos.queue.dispatch import all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -31,8 +32,8 @@ def look(upstream: Upstream) -> None:
     for due in all_due_work():
         if due.task == "sweep":
             sweep(upstream)
-        elif due.submission_id is not None:
-            advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+        elif due.kind is not None:
+            attend(upstream, due.kind)
 
 
 def after_downtime(seconds: float, upstream: Upstream) -> None:

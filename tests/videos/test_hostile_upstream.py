@@ -31,8 +31,9 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.following.sweep import sweep
-from videos.models import Job, JobEvent, Submission
+from videos.models import Job, JobEvent
 from videos.queue import dispatch
+from videos.queue.attend import attend
 from videos.reconciliation.audit import audit, audit_if_due
 from videos.reconciliation.decisions import Refused, adopt
 from videos.reconciliation.undecided import undecided
@@ -154,9 +155,9 @@ def run_due(upstream: Upstream) -> None:
                 dispatch.probe(upstream)
             case "audit":
                 audit_if_due(upstream)
-            case "advance":
-                row = Submission.objects.select_related("job").get(pk=work.submission_id)
-                dispatch.advance(row, upstream)
+            case "attend":
+                assert work.kind is not None
+                attend(upstream, work.kind)
 
 
 def check_books() -> None:

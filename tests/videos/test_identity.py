@@ -29,7 +29,8 @@ from videos.lifecycle.outcomes import accept, record_unknown
 from videos.lifecycle.retry import retry
 from videos.models import Job, Submission, locked
 from videos.queue import providers
-from videos.queue.dispatch import advance, all_due_work, probe
+from videos.queue.attend import attend, attend_to
+from videos.queue.dispatch import all_due_work, probe
 from videos.reconciliation import decisions
 
 pytestmark = pytest.mark.django_db
@@ -49,8 +50,8 @@ def work(upstream: Upstream, *, after: float) -> None:
                 sweep(upstream)
             elif due.task == "probe":
                 probe(upstream)
-            elif due.submission_id is not None:
-                advance(Submission.objects.select_related("job").get(pk=due.submission_id), upstream)
+            elif due.kind is not None:
+                attend(upstream, due.kind)
 
 
 def until(upstream: Upstream, seconds: float) -> None:
@@ -74,7 +75,7 @@ def stored(upstream: Upstream, sora: ScriptedClient, submission: Submission) -> 
     sora.content = clip()
     sweep(upstream)
     submission.refresh_from_db()
-    advance(submission, upstream)
+    attend_to(submission, upstream)
     submission.refresh_from_db()
     assert submission.state == "stored"
     return submission

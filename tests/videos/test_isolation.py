@@ -18,9 +18,10 @@ from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.following import observe, sweep
 from videos.models import Job, Submission
-from videos.queue import dispatch
-from videos.queue.dispatch import advance, all_due_work
+from videos.queue.attend import attend
+from videos.queue.dispatch import all_due_work
 from videos.queue.isolation import isolated
+from videos.results.store import store
 
 pytestmark = pytest.mark.django_db
 
@@ -41,8 +42,8 @@ def run_due(upstream: Upstream, later: float) -> None:
         for work in all_due_work():
             if work.task == "sweep":
                 sweep.sweep(upstream)
-            elif work.submission_id is not None:
-                advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+            elif work.kind is not None:
+                attend(upstream, work.kind)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_row_that_raises_is_shown_to_the_operator(
 ) -> None:
     submit_next(upstream)
     Submission.objects.update(state="rendered", cost_state="settled", due_at=database_now())
-    monkeypatch.setattr(dispatch, "store", breaking(dispatch.store, lambda *_: True))
+    monkeypatch.setattr("videos.queue.attend.store", breaking(store, lambda *_: True))
     configure(monkeypatch, upstream)
     run_due(upstream, 1)
     out = StringIO()

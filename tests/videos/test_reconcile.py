@@ -22,7 +22,8 @@ from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.outcomes import accept
 from videos.lifecycle.retry import retry
 from videos.models import Job, Submission, locked
-from videos.queue.dispatch import advance, all_due_work
+from videos.queue.attend import attend
+from videos.queue.dispatch import all_due_work
 from videos.reconciliation.decisions import declare_absent
 from videos.reconciliation.listing import NEAR
 from videos.reconciliation.reconcile import reconcile
@@ -50,8 +51,8 @@ def search_at(job: Job, upstream: Upstream, seconds: float) -> Submission:
     """What the periodic look does for the job so many seconds after now."""
     with worked(seconds):
         for work in all_due_work():
-            if work.submission_id is not None:
-                advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+            if work.kind is not None:
+                attend(upstream, work.kind)
     job.refresh_from_db()
     return only(job) if job.submissions.count() == 1 else job.submissions.order_by("-number")[0]
 

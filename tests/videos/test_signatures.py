@@ -13,7 +13,7 @@ from upstreams.client.downloads import Content
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job
-from videos.queue.dispatch import advance
+from videos.queue.attend import attend_to
 from videos.results.probe import Unplayable, probe
 
 PLAYLISTS = [
@@ -84,7 +84,7 @@ def test_a_thumbnail_is_a_picture_by_its_bytes(
     submit_next(upstream)
     sora.complete(str(only(job).upstream_id))
     sweep(upstream)
-    advance(only(job), upstream)
+    attend_to(only(job), upstream)
     job.refresh_from_db()
     assert job.status == "completed"
     with job.thumbnail.open() as file:

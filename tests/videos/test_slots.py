@@ -111,7 +111,7 @@ def test_files_that_drip_keep_nothing_else_of_a_worker_from_its_work(
     monkeypatch.setattr(sora, "download", dripping.download)
     with worker() as run:
         try:
-            fetches = [run(tasks.advance, submission_id=pk) for pk in pks]
+            fetches = [run(tasks.attend, provider=upstream.name, kind="files") for _ in pks]
             # Those that found no slot have returned, and stay due.
             eventually(lambda: sum(each.done() for each in fetches) == THREADS - 3)
             # The three are about to take theirs.
@@ -148,10 +148,10 @@ def test_files_that_dripped_before_leave_room_for_those_that_come_now(
     with worker() as run:
         try:
             monkeypatch.setattr(sora, "download", dripping.download)
-            again = [run(tasks.advance, submission_id=pk) for pk in old]
+            again = [run(tasks.attend, provider=upstream.name, kind="files_again") for _ in old]
             eventually(lambda: sum(each.done() for each in again) == len(old) - 1)
             monkeypatch.setattr(sora, "download", whole)
-            run(tasks.advance, submission_id=new).result(TIMEOUT)
+            run(tasks.attend, provider=upstream.name, kind="files").result(TIMEOUT)
             assert Submission.objects.get(pk=new).state == "stored"
         finally:
             dripping.ended.set()
@@ -176,7 +176,7 @@ def test_creates_that_hang_keep_no_file_from_being_fetched(
         try:
             sends = [run(tasks.submit) for _ in range(2 * THREADS)]
             eventually(lambda: sum(each.done() for each in sends) == 2 * THREADS - 2)
-            run(tasks.advance, submission_id=pk).result(TIMEOUT)
+            run(tasks.attend, provider=upstream.name, kind="files").result(TIMEOUT)
             assert Submission.objects.get(pk=pk).state == "stored"
         finally:
             answered.set()
@@ -310,6 +310,8 @@ def test_something_of_a_worker_is_left_whatever_its_size(threads: int, most: tup
     for kind in (Kind.SEND, Kind.CALL, Kind.DOWNLOAD):
         found = slots._opened[kind]
         taken.append(sum(found.take(repeated=False) is not None for _ in range(threads)))
+    # None that is taken is left to the tests after this one.
+    slots.share_out(THREADS)
     assert tuple(taken) == most
     assert sum(taken) < threads or threads < 4
 

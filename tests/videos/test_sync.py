@@ -27,7 +27,8 @@ from videos.lifecycle.cancel import cancel
 from videos.lifecycle.following.poll import ask, ask_late
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, Submission, locked
-from videos.queue.dispatch import advance, all_due_work
+from videos.queue.attend import Due, attend, due_rows
+from videos.queue.dispatch import all_due_work
 
 pytestmark = pytest.mark.django_db
 
@@ -445,8 +446,9 @@ def test_a_sweep_does_not_put_off_what_is_to_be_stopped(
     cancel(old)
     with shifted(timedelta(seconds=5)):
         sweep(upstream)
-        work = [each.submission_id for each in all_due_work()]
-    assert work == [only(old).pk]
+        work = all_due_work()
+        assert [each.kind for each in work] == [Due.CALLS]
+        assert list(due_rows(upstream, upstream.provider(), Due.CALLS)) == [only(old)]
     assert only(young).state == "rendering"
     assert sora.lists == 1
 
@@ -477,8 +479,8 @@ def test_a_late_success_is_kept(
     with shifted(timedelta(seconds=settings.JOB_GIVE_UP_AFTER + 3602)):
         for _ in range(2):
             for work in all_due_work():
-                if work.submission_id:
-                    advance(Submission.objects.select_related("job").get(pk=work.submission_id), upstream)
+                if work.kind is not None:
+                    attend(upstream, work.kind)
     job = Job.objects.get()
     rendering.refresh_from_db()
     assert (job.status, rendering.state, rendering.cost_state) == ("completed", "stored", "settled")

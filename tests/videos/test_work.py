@@ -51,8 +51,9 @@ def test_the_tasks_carry_a_job_from_the_dispatch_to_its_file(
 def test_a_doubled_or_lost_message_changes_nothing(job: Job, sora: ScriptedClient) -> None:
     tasks.submit()
     tasks.submit()
-    tasks.advance(submission_id=job.submissions.get().pk)
-    tasks.advance(submission_id=10**9)
+    for _ in range(2):
+        tasks.attend(provider="upstream", kind="files")
+    tasks.attend(provider="one that is not configured any more", kind="files")
     assert len(sora.creates) == 1
 
 
@@ -61,13 +62,13 @@ def test_a_task_takes_arguments_that_it_does_not_know_yet(job: Job) -> None:
     tasks.submit(from_a_newer_release=True)
     tasks.sweep(from_a_newer_release=True)
     tasks.probe(from_a_newer_release=True)
-    tasks.advance(submission_id=1, from_a_newer_release=True)
+    tasks.attend(provider="", kind="calls", from_a_newer_release=True)
 
 
 def test_every_kind_of_work_has_a_task_of_its_name(job: Job, upstream: Upstream) -> None:
     from config.celery import app
 
-    for name in ("dispatch", "submit", "sweep", "advance", "probe", "audit"):
+    for name in ("dispatch", "submit", "sweep", "attend", "probe", "audit"):
         assert f"videos.{name}" in app.tasks
     assert [work.task for work in all_due_work()] == ["submit"] * 4
 

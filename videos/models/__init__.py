@@ -5,10 +5,11 @@ from videos.models.exclusion import Exclusion
 from videos.models.group import Group, new_id
 from videos.models.heartbeat import Heartbeat
 from videos.models.job import Job
+from videos.models.locks import locked
 from videos.models.media import MediaFolder
 from videos.models.reference import JobReference, ReferenceImage
 from videos.models.rotation import OwnerRotation
-from videos.models.submission import Submission, locked
+from videos.models.submission import Submission
 
 __all__ = [
     "Exclusion",

@@ -17,6 +17,7 @@ from upstreams.offer.request import Priority
 from videos.log_context import request_id
 from videos.models.event import JobEvent
 from videos.models.group import Group, new_id
+from videos.models.updates import after_update
 from videos.signals import job_ended, job_reopened
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
 
@@ -137,6 +138,9 @@ class Job(models.Model):
             models.Index(fields=["status"], name="job_status"),
         ]
 
+    # Whether it was read with its row lock.
+    is_locked = False
+
     def __str__(self) -> str:
         return f"{self.id} {self.status}"
 
@@ -166,7 +170,9 @@ class Job(models.Model):
     @classmethod
     def lock(cls, **lookup: Any) -> Self:
         """The job with its row locked until the transaction ends; on SQLite the transaction is the lock."""
-        return cls.objects.select_for_update(of=("self",)).get(**lookup)
+        job = cls.objects.select_for_update(of=("self",)).get(**lookup)
+        job.is_locked = True
+        return job
 
     def move(
         self,
@@ -183,7 +189,7 @@ class Job(models.Model):
         allowed = JOB_ENTERED_FROM[to] if only_from is None else JOB_ENTERED_FROM[to] & set(only_from)
         before, now = self.status, database_now()
         won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
-        self.refresh_from_db()
+        after_update(self, won, status=to, updated_at=now, **fields)
         if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:
             self.release_reservation()
         if won:

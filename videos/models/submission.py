@@ -1,7 +1,6 @@
 """Submissions: the paid attempts to have a job rendered."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from copy import copy
 from datetime import timedelta
 from functools import partial
@@ -16,9 +15,9 @@ from upstreams.client.types import Phase, Video
 from upstreams.client.values import ID_MAX_BYTES
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
-from videos.log_context import about
 from videos.models.event import JobEvent
 from videos.models.job import Job
+from videos.models.updates import after_update
 from videos.signals import submission_moved
 from videos.states import (
     ACCEPTED,
@@ -146,6 +145,9 @@ class Submission(models.Model):
             ),
         ]
 
+    # Whether it was read under the lock of its job.
+    is_locked = False
+
     def __str__(self) -> str:
         return f"{self.job_id}/{self.number} {self.state}"
 
@@ -189,7 +191,7 @@ class Submission(models.Model):
         fields.setdefault("ended_at", None if to in LIVE else now)
         cost_before = self.cost_state
         won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
-        self.refresh_from_db()
+        after_update(self, won, state=to, **fields)
         if won and self.cost_state != cost_before:
             self._move_money()
         if won:
@@ -238,13 +240,3 @@ class Submission(models.Model):
         """Claims the row's due work for `lease` seconds; False if another worker has it or it is not due."""
         due = Submission.objects.filter(pk=self.pk, state=self.state, due_at__lte=in_database())
         return bool(due.update(due_at=in_database(lease)))
-
-
-@contextmanager
-def locked(submission: Submission) -> Iterator[tuple[Job, Submission]]:
-    """Opens a transaction with the job's row locked, and gives both rows as they now are."""
-    with about(submission), transaction.atomic(durable=True):
-        job = Job.lock(pk=submission.job_id)
-        fresh = Submission.objects.select_related("provider").get(pk=submission.pk)
-        fresh.job = job
-        yield job, fresh

@@ -12,48 +12,40 @@ from upstreams.client import errors
 from upstreams.clock import in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.cancel import drop
 from videos.lifecycle.expiry import give_up_expired
-from videos.lifecycle.following.poll import ask_late
 from videos.lifecycle.following.sweep import can_sweep, swept_by
 from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.working_time import record_working
-from videos.models import Job, Submission
-from videos.queue.isolation import isolated
+from videos.models import Job
+from videos.queue.attend import Due, due_rows
 from videos.queue.occupancy import occupying
-from videos.queue.waiting import must_wait
 from videos.reconciliation.audit import audit_due
 from videos.reconciliation.identity import RECHECK_SECONDS, recheck
-from videos.reconciliation.reconcile import reconcile
-from videos.results.refetch import refetch
-from videos.results.store import store
-from videos.states import JobStatus, SubmissionState
+from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
 
-# Of all upstreams together: what finds no slot is a message all the same, and more of them in a second would
-# keep the others waiting.
-_MAX_ATTENDED = 200
+# Messages of one kind in a dispatch, so that several workers do it side by side. Each takes what it finds.
+_MAX_ATTENDERS = 4
 _MAX_SUBMITTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A task of videos.tasks that is due, and the submission that it is for, if any."""
+    """A task of videos.tasks that is due."""
 
     task: str
-    submission_id: int | None = None
-    # The name of the provider, of what concerns all of it.
+    # The name of the provider.
     provider: str = ""
+    # Of the rows to attend to.
+    kind: Due | None = None
     # Tells equal pieces of work apart that may run side by side.
     number: int = 0
 
     @property
-    def arguments(self) -> dict[str, int | str]:
+    def arguments(self) -> dict[str, str]:
         """The arguments of the task."""
-        if self.submission_id is not None:
-            return {"submission_id": self.submission_id}
-        return {"provider": self.provider}
+        return {"provider": self.provider} | ({} if self.kind is None else {"kind": self.kind.value})
 
 
 def all_due_work() -> list[Work]:
@@ -68,7 +60,6 @@ def all_due_work() -> list[Work]:
 def due_work(upstream: Upstream) -> list[Work]:
     """What is due at one upstream."""
     provider = upstream.provider()
-    mine = Submission.objects.filter(provider=provider)
     work: list[Work] = []
     if provider.unrecognized_at is not None:
         # What it says counts for nothing.
@@ -90,52 +81,12 @@ def due_work(upstream: Upstream) -> list[Work]:
         work.append(Work("sweep", provider=provider.name))
     if audit_due(provider).exists():
         work.append(Work("audit", provider=provider.name))
-    due = mine.filter(due_at__lte=in_database()).exclude(state=SubmissionState.SENDING)
-    attended = due.exclude(pk__in=swept).exclude(must_wait(provider))
-    # What expires first goes first: files among themselves, and before what has no end.
-    ordered = attended.order_by(F("expires_at").asc(nulls_last=True), "due_at").values_list("pk", flat=True)
-    most = max(1, _MAX_ATTENDED // len(registry.configured()))
-    work += [Work("advance", pk) for pk in ordered[:most]]
+    for kind in Due:
+        found = due_rows(upstream, provider, kind).values_list("pk")[:_MAX_ATTENDERS]
+        work += [
+            Work("attend", provider=provider.name, kind=kind, number=number) for number in range(len(found))
+        ]
     return work
-
-
-def advance(submission: Submission, upstream: Upstream) -> None:
-    """Does what is due for one submission, unless the upstream is unrecognized or asked to wait with that
-    kind of call."""
-    provider = upstream.provider()
-    if provider.unrecognized_at is not None:
-        return
-    if Submission.objects.filter(must_wait(provider), pk=submission.pk).exists():
-        return
-    with isolated(submission):
-        _advance(submission, upstream)
-
-
-def _advance(submission: Submission, upstream: Upstream) -> None:
-    match submission.state:
-        case SubmissionState.UNKNOWN:
-            reconcile(submission, upstream)
-        case SubmissionState.RENDERED if submission.job.status == JobStatus.CANCELLED:
-            drop(submission, upstream)
-        case SubmissionState.RENDERED:
-            store(submission, upstream)
-        case SubmissionState.STORED:
-            refetch(submission, upstream)
-        case SubmissionState.DROPPING:
-            drop(submission, upstream)
-        case SubmissionState.RENDERING if (
-            submission.job.status == JobStatus.CANCELLED and upstream.dialect.cancels
-        ):
-            drop(submission, upstream)
-        case SubmissionState.GIVEN_UP:
-            ask_late(submission, upstream)
-
-
-def is_fetch(submission: Submission) -> bool:
-    """Whether the due work is to fetch a file, which may take minutes."""
-    if submission.state == SubmissionState.STORED:
-        return True
-    return submission.state == SubmissionState.RENDERED and submission.job.status != JobStatus.CANCELLED
 
 
 def probe(upstream: Upstream) -> None:

@@ -27,7 +27,7 @@ from videos.states import JobStatus, SubmissionState
 logger = logging.getLogger(__name__)
 
 # How often a running fetch renews its lease.
-_RENEW_SECONDS: Final = 5.0
+RENEW_SECONDS: Final = 5.0
 # Drafts that have not grown for so long, which is more than any SORA_TIMEOUT, belong to a try that crashed.
 _LEFTOVER_SECONDS: Final = 7_200
 _PICTURE_MAX_BYTES: Final = 8 * 1024 * 1024
@@ -108,7 +108,7 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> int:
                 raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
             file.write(chunk)
             speed.check(got)
-            if time.monotonic() - renewed > _RENEW_SECONDS:
+            if time.monotonic() - renewed > RENEW_SECONDS:
                 renew(submission, upstream)
                 renewed = time.monotonic()
         file.flush()

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
-from videos.results.fetch import download, draft, renew, thumbnail
+from videos.results.fetch import RENEW_SECONDS, download, draft, renew, thumbnail
 from videos.results.media import require_media, require_mounted
 from videos.results.probe import Probe, probe
 
@@ -63,8 +64,10 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     require_media()
     job = submission.job
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
+        began = time.monotonic()
         size = download(submission, upstream, path)
-        renew(submission, upstream)
+        if time.monotonic() - began > RENEW_SECONDS:
+            renew(submission, upstream)
         found = probe(path)
         picture, suffix = thumbnail(submission, upstream, path)
         # The token separates two workers that store the same video, one of them long past its lease.

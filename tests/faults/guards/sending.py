@@ -84,14 +84,14 @@ GUARDS: Final = (
     ),
     Guard(
         "the job's row lock around a record",
-        "videos.models.submission:locked",
+        "videos.models.locks:locked",
         "Job.lock",
         "Job.objects.get",
         "tests/videos/test_races.py",
     ),
     Guard(
         "job and submission move in one transaction",
-        "videos.models.submission:locked",
+        "videos.models.locks:locked",
         "transaction.atomic(durable=True)",
         '__import__("contextlib").nullcontext()',
         "tests/videos/test_races.py -k job_and_its_submission_move_together",

@@ -1,0 +1,131 @@
+"""Attends to submissions that are due: fetches files, searches for unknown creates, drops what nobody wants.
+
+A message names no row. Whoever takes it takes rows until none is due, so that no message waits in the broker
+for a row that has been attended to.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final
+
+from django.db.models import F, Q, QuerySet
+
+from upstreams.clock import in_database
+from upstreams.models import Provider
+from upstreams.registry import Upstream
+from videos.lifecycle.cancel import drop
+from videos.lifecycle.following.poll import ask_late
+from videos.lifecycle.following.sweep import swept_by
+from videos.models import Submission
+from videos.queue.isolation import isolated
+from videos.queue.waiting import must_wait
+from videos.reconciliation.reconcile import reconcile
+from videos.results.refetch import refetch
+from videos.results.store import store
+from videos.states import JobStatus, SubmissionState
+
+# For how long rows are taken before other work gets its turn.
+_SECONDS: Final = 10.0
+# What the threads of this process attend to.
+_taken: Final[set[int]] = set()
+_taking: Final = threading.Lock()
+
+
+class Due(StrEnum):
+    """Kinds of rows that are due, which have slots of their own: a file may take minutes, and what has failed
+    before may fail again."""
+
+    FILES = "files"
+    FILES_AGAIN = "files_again"
+    CALLS = "calls"
+    CALLS_AGAIN = "calls_again"
+
+    @property
+    def is_fetch(self) -> bool:
+        """Whether a file is fetched."""
+        return self in {Due.FILES, Due.FILES_AGAIN}
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it has been tried before."""
+        return self in {Due.FILES_AGAIN, Due.CALLS_AGAIN}
+
+
+_CANCELLED: Final = Q(job__status=JobStatus.CANCELLED)
+_FETCH: Final = Q(state=SubmissionState.STORED) | (Q(state=SubmissionState.RENDERED) & ~_CANCELLED)
+
+
+def due_rows(upstream: Upstream, provider: Provider, kind: Due) -> QuerySet[Submission]:
+    """The rows of this kind that may be attended to now, in their order.
+
+    What expires first goes first: files among themselves, and before what has no end.
+    """
+    due = Submission.objects.filter(
+        _FETCH if kind.is_fetch else ~_FETCH,
+        Q(attempts__gt=0) if kind.is_repeated else Q(attempts=0),
+        provider=provider,
+        due_at__lte=in_database(),
+    ).exclude(state=SubmissionState.SENDING)
+    due = due.exclude(pk__in=swept_by(upstream, provider)).exclude(must_wait(provider))
+    return due.order_by(F("expires_at").asc(nulls_last=True), "due_at")
+
+
+def attend(upstream: Upstream, kind: Due) -> int:
+    """Attends to rows of this kind until none is due, or for some seconds. Returns to how many.
+
+    Each is tried once. If an upstream is unrecognized, or asks to wait with that kind of call, it ends.
+    """
+    count = 0
+    for submission in _rows(upstream, kind):
+        attend_to(submission, upstream)
+        count += 1
+    return count
+
+
+def _rows(upstream: Upstream, kind: Due) -> Iterator[Submission]:
+    ends = time.monotonic() + _SECONDS
+    tried: set[int] = set()
+    while time.monotonic() < ends:
+        provider = upstream.provider()
+        if provider.unrecognized_at is not None:
+            return
+        with _taking:
+            # Other processes may try the same one: who claims it first, has it.
+            due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken)
+            submission = due.select_related("job", "provider").first()
+            if submission is None:
+                return
+            _taken.add(submission.pk)
+        tried.add(submission.pk)
+        try:
+            yield submission
+        finally:
+            _taken.discard(submission.pk)
+
+
+def attend_to(submission: Submission, upstream: Upstream) -> None:
+    """Does what is due for one submission."""
+    with isolated(submission):
+        _attend(submission, upstream)
+
+
+def _attend(submission: Submission, upstream: Upstream) -> None:
+    match submission.state:
+        case SubmissionState.UNKNOWN:
+            reconcile(submission, upstream)
+        case SubmissionState.RENDERED if submission.job.status == JobStatus.CANCELLED:
+            drop(submission, upstream)
+        case SubmissionState.RENDERED:
+            store(submission, upstream)
+        case SubmissionState.STORED:
+            refetch(submission, upstream)
+        case SubmissionState.DROPPING:
+            drop(submission, upstream)
+        case SubmissionState.RENDERING if (
+            submission.job.status == JobStatus.CANCELLED and upstream.dialect.cancels
+        ):
+            drop(submission, upstream)
+        case SubmissionState.GIVEN_UP:
+            ask_late(submission, upstream)
