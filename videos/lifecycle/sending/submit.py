@@ -35,7 +35,7 @@ def submit(upstream: Upstream, *, at_once: int = AT_ONCE, seconds: float = SECON
     with _Posts(upstream, at_once) as posts:
         while True:
             try:
-                if has_more and (free := posts.free):
+                while has_more and (free := posts.free):
                     claimed = claim(upstream, free)
                     count += len(claimed)
                     # What is asked for later has a message of its own.
@@ -77,6 +77,8 @@ class _Posts:
     @property
     def free(self) -> int:
         """How many more may begin. Pictures are in memory while they are sent."""
+        if self._inline:
+            return 0
         with_pictures = sum(has_pictures(each.job) for each in self._under_way.values())
         return self._at_once - len(self._under_way) if with_pictures < _PICTURES_AT_ONCE else 0
 
