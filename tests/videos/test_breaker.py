@@ -469,7 +469,7 @@ def test_a_wait_of_ours_is_no_silence_of_the_upstream(
     assert only(job).silent_since is None, "nobody has asked after it"
 
 
-@pytest.mark.parametrize(("minutes", "state"), [(5, "stored"), (65, "stored"), (180, "rendered")])
+@pytest.mark.parametrize(("minutes", "state"), [(5, "stored"), (68, "stored"), (180, "rendered")])
 def test_a_file_that_is_about_to_expire_is_fetched_whatever_the_upstream_asked(
     job: Job, upstream: Upstream, sora: ScriptedClient, minutes: int, state: str
 ) -> None:

@@ -17,7 +17,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.lifecycle.sending import together
+from videos.lifecycle.sending import outcome, together
 from videos.lifecycle.sending.begin import begin
 from videos.models import Job, JobEvent, Submission, locked
 from videos.results.store import store
@@ -169,9 +169,12 @@ def test_a_claim_holds_the_provider_and_its_job(
     assert not is_locked(upstream.provider())
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with others"])
 def test_a_record_a_cancel_and_a_retry_hold_the_job(
-    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
+    if alone:
+        monkeypatch.setattr(outcome, "accept_together", lambda *_: set())
     held = []
     move, write = Job.move, together._move
 
@@ -192,9 +195,13 @@ def test_a_record_a_cancel_and_a_retry_hold_the_job(
     assert held == [True, True, True]
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with others"])
 def test_a_job_and_its_submission_move_together_or_not_at_all(
-    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    job: Job, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
+    if alone:
+        monkeypatch.setattr(outcome, "accept_together", lambda *_: set())
+
     def crash(*args: Any, **kwargs: Any) -> bool:
         raise SystemExit
 

@@ -197,9 +197,17 @@ def test_a_match_from_long_before_the_attempt_is_not_ours(
     assert through_the_window(job, upstream).state == "absent"
 
 
+@pytest.mark.parametrize("dates_agree", [None, True], ids=["clocks unknown", "clocks agree"])
 def test_a_match_from_shortly_before_the_attempt_is_left_to_a_person(
-    job: Job, upstream: Upstream, sora: ScriptedClient, settings: Settings, caplog: pytest.LogCaptureFixture
+    job: Job,
+    upstream: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    dates_agree: bool | None,
 ) -> None:
+    upstream.provider()
+    Provider.objects.update(dates_agree=dates_agree)
     sora.before = raising(errors.OutcomeUnknown("timeout"))
     submit_next(upstream)
     before = datetime.now(UTC) - timedelta(seconds=settings.SORA_CLOCK_SKEW + 2)

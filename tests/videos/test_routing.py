@@ -1,10 +1,12 @@
 """Several upstreams: which one a job goes to, and that an undecided attempt leads to no other."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
@@ -34,7 +36,7 @@ from videos.lifecycle.create import create
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
 from videos.models import Exclusion, Job, JobEvent, Submission
-from videos.queue.claims.selection import Selection
+from videos.queue.claims.search import Search
 from videos.queue.dispatch import all_due_work
 from videos.reconciliation import books
 from videos.reconciliation.books import forget_checks
@@ -558,14 +560,17 @@ def test_what_the_choice_of_a_job_raises_is_no_fault_of_the_job_before(
     ask: Ask, first: Upstream, second: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ask()
-    choices = iter([job])
+    second = replace(second, concurrency=9)
+    whole, calls = Search.locked, itertools.count()
 
-    def choose(_: Selection) -> Job:
-        for chosen in choices:
-            return chosen
-        raise RuntimeError("the choice is broken")
+    def locked(search: Search, pks: Iterable[UUID]) -> dict[UUID, Job]:
+        if next(calls):
+            raise RuntimeError("the choice is broken")
+        return whole(search, pks)
 
-    monkeypatch.setattr(Selection, "next", choose)
+    Provider.objects.filter(name="first").update(stopped_at=database_now())
+    monkeypatch.setattr(Search, "locked", locked)
+    # Once the job is fitted anew, it is chosen again.
     with pytest.raises(RuntimeError):
         submit_next(second)
     job.refresh_from_db()

@@ -17,6 +17,7 @@ from upstreams.models import Provider
 from upstreams.offer.catalogue import SORA, Catalogue
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.sending import outcome
 from videos.models import Job, Submission
 from videos.queue.dispatch import all_due_work, probe
 
@@ -476,7 +477,13 @@ def test_an_id_that_is_already_ours_is_no_acceptance(
     assert (second.status, only(second).state) == ("pending", "unknown")
 
 
-def test_another_echo_than_was_sent_is_remembered(job: Job, upstream: Upstream, sora: ScriptedClient) -> None:
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with others"])
+def test_another_echo_than_was_sent_is_remembered(
+    job: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    if alone:
+        monkeypatch.setattr(outcome, "accept_together", lambda *_: set())
+
     def echo_other_size(video: Video) -> Video:
         return replace(video, size="1x1")
 

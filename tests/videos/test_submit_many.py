@@ -24,6 +24,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.sending import outcome, together
 from videos.lifecycle.sending import submit as submitting
+from videos.lifecycle.sending.begin import begin as begin_together
 from videos.lifecycle.sending.submit import submit
 from videos.models import Group, Job, JobEvent, OwnerRotation, Submission
 from videos.queue.claims.claim import claim
@@ -133,11 +134,29 @@ def test_one_whose_claim_raises_is_put_off_and_the_others_are_claimed(
 ) -> None:
     bad, *good = [make_job() for _ in range(4)]
     Job.objects.filter(pk=bad.pk).update(fitted={})
-    # The first tells which of them it was.
+    # Smaller and smaller ones tell which of them it was.
     assert claim(wide, 4) == []
     bad.refresh_from_db()
     assert (bad.faults, bad.submissions.count()) == (1, 0)
     assert {each.job_id for each in claim(wide, 4)} == {job.pk for job in good}
+
+
+def test_of_those_that_a_list_cannot_tell_apart_one_is_claimed(
+    make_job: MakeJob, wide: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one lane and of several, without a try that the database refuses."""
+    for owner in (None, User.objects.create_user("bob")):
+        for prompt in ("boat", "boat", "heron"):
+            make_job(prompt, by=owner)
+    begun = []
+
+    def begin(jobs: list[Job], *args: Any, **fields: Any) -> list[Submission]:
+        begun.append(sorted(job.prompt for job in jobs))
+        return begin_together(jobs, *args, **fields)
+
+    monkeypatch.setattr("videos.queue.claims.claim.begin", begin)
+    assert len(claim(wide, 6)) == 2
+    assert begun == [["boat", "heron"]]
 
 
 def test_creates_are_under_way_side_by_side(make_job: MakeJob, wide: Upstream, sora: ScriptedClient) -> None:

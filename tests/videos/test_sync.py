@@ -471,6 +471,16 @@ def test_of_many_that_are_asked_one_by_one_none_starves(
     assert Job.objects.filter(progress=7).count() == 12
 
 
+def test_one_that_is_seen_again_was_not_missing(
+    rendering: Submission, upstream: Upstream, sora: ScriptedClient
+) -> None:
+    Submission.objects.update(missing_polls=2, missing_since=database_now())
+    with shifted(timedelta(seconds=60)):
+        sweep(upstream)
+    rendering.refresh_from_db()
+    assert (rendering.missing_polls, rendering.missing_since) == (0, None)
+
+
 def test_a_late_success_is_kept(
     rendering: Submission, upstream: Upstream, sora: ScriptedClient, settings: Settings
 ) -> None:

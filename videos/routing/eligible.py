@@ -6,12 +6,13 @@ live, and no upstream takes the job.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from upstreams import registry
 from upstreams.breaker import creates_allowed
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream, Upstreams
 from videos.models import Exclusion
@@ -34,19 +35,21 @@ def takes_now(upstream: Upstream) -> bool:
     return live.count() < upstream.concurrency
 
 
-def eligible(upstream: Upstream) -> Q:
-    """The jobs that it may take now, by its own catalogue and what the others can take."""
+def eligible(upstream: Upstream, now: datetime) -> Q:
+    """The jobs that it may take at this time, by its own catalogue and what the others can take."""
     upstreams = registry.configured()
     if len(upstreams) == 1:
         # All jobs are its own: what was fitted to another one is fitted anew, or cannot be sent.
-        return ~Q(Exists(_exclusions(upstream)))
+        return ~Q(Exists(_exclusions(upstream, now)))
     others = [each for each in upstreams if each.name != upstream.name and takes_now(each)]
     own = Q(upstream__in=["", upstream.name])
-    taken_over = Q(model__in=list(upstream.catalogue.models)) & ~_kept_by(others)
+    taken_over = Q(model__in=list(upstream.catalogue.models)) & ~_kept_by(others, now)
     for other in _before(upstream, upstreams, others):
-        goes_there = Q(model__in=list(other.catalogue.models)) & ~Q(Exists(_exclusions(other)))
+        goes_there = Q(model__in=list(other.catalogue.models)) & ~Q(Exists(_exclusions(other, now)))
         taken_over &= ~goes_there
-    return (own | taken_over) & ~Q(Exists(_exclusions(upstream))) & ~_perhaps_rendered(upstream, upstreams)
+    return (
+        (own | taken_over) & ~Q(Exists(_exclusions(upstream, now))) & ~_perhaps_rendered(upstream, upstreams)
+    )
 
 
 def _before(upstream: Upstream, upstreams: Upstreams, others: Iterable[Upstream]) -> list[Upstream]:
@@ -64,14 +67,14 @@ def _perhaps_rendered(upstream: Upstream, upstreams: Upstreams) -> Q:
     return perhaps
 
 
-def _kept_by(others: Iterable[Upstream]) -> Q:
+def _kept_by(others: Iterable[Upstream], now: datetime) -> Q:
     """The jobs that were fitted to one of these, which has not refused them."""
     kept = Q(pk__in=[])
     for other in others:
-        kept |= Q(upstream=other.name) & ~Q(Exists(_exclusions(other)))
+        kept |= Q(upstream=other.name) & ~Q(Exists(_exclusions(other, now)))
     return kept
 
 
-def _exclusions(upstream: Upstream) -> QuerySet[Exclusion]:
-    holds = Q(until=None) | Q(until__gt=in_database())
+def _exclusions(upstream: Upstream, now: datetime) -> QuerySet[Exclusion]:
+    holds = Q(until=None) | Q(until__gt=now)
     return Exclusion.objects.filter(holds, job=OuterRef("pk"), provider__name=upstream.name)

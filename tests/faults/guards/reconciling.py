@@ -86,6 +86,13 @@ GUARDS: Final = (
         "tests/videos/test_reconcile.py",
     ),
     Guard(
+        "another echo among many answers is remembered",
+        "videos.lifecycle.sending.together:_note_echoes",
+        "all(fits) and all(echoes)",
+        "all(fits)",
+        "tests/videos/test_submit.py -k another_echo",
+    ),
+    Guard(
         "another echo than was sent is remembered",
         "videos.lifecycle.outcomes:accept",
         "submission.match_key != upstream.dialect.match_key(video) or not dates_agree",

@@ -105,9 +105,9 @@ GUARDS: Final = (
     ),
     Guard(
         "the job's row lock in a claim",
-        "videos.queue.claims.selection:_first_answered_for",
-        'sendable.select_for_update(skip_locked=True, of=("self",))',
-        "sendable",
+        "videos.queue.claims.search:Search.locked",
+        'jobs.select_for_update(skip_locked=True, of=("self",))',
+        "jobs",
         "tests/videos/test_races.py",
     ),
     Guard(
@@ -203,23 +203,9 @@ GUARDS: Final = (
     ),
     Guard(
         "one job per match key among those of one claim",
-        "videos.queue.claims.selection:Selection._sendable",
-        "match_key__in=[job.match_key for job in self._taken]",
+        "videos.queue.claims.selection:Selection._count",
+        "self._match_keys.add(candidate.match_key)",
         "",
-        "tests/videos/test_submit_many.py",
-    ),
-    Guard(
-        "among many answers, an id that another submission has is no acceptance",
-        "videos.lifecycle.sending.together:_plain",
-        "video.id not in known",
-        "True",
-        "tests/videos/test_submit_many.py",
-    ),
-    Guard(
-        "among many answers, an id that two have is no acceptance",
-        "videos.lifecycle.sending.together:_plain",
-        "ids[video.id] == 1",
-        "True",
         "tests/videos/test_submit_many.py",
     ),
     Guard(
@@ -231,8 +217,8 @@ GUARDS: Final = (
     ),
     Guard(
         "many jobs of a group are within its limit in one claim",
-        "videos.queue.claims.selection:Selection.take",
-        "self._places.take(job)",
+        "videos.queue.claims.selection:Selection._count",
+        "self._places.take(lane.owner_id, lane.group_id)",
         "",
         "tests/videos/test_submit_many.py",
     ),
@@ -245,14 +231,14 @@ GUARDS: Final = (
     ),
     Guard(
         "no second live submission of a job in a claim",
-        "videos.queue.claims.selection:Selection._sendable",
+        "videos.queue.claims.search:_sendable",
         '~Exists(Submission.objects.filter(state__in=LIVE, job=OuterRef("pk")))',
         "",
         "tests/videos/test_submit.py",
     ),
     Guard(
         "one job per match key in a claim",
-        "videos.queue.claims.selection:Selection._sendable",
+        "videos.queue.claims.search:_sendable",
         "~Exists(alike)",
         "",
         "tests/videos/test_submit.py",
@@ -414,9 +400,9 @@ GUARDS: Final = (
     Guard(
         "nothing is sent without the file of its picture",
         "videos.references.load:_picture",
-        'raise ReferenceGone("The file of the picture is gone.") from error',
-        'data = b""',
-        "tests/references/test_asked.py -k is_gone",
+        "len(data) != row.file_size",
+        "False",
+        "tests/references/test_asked.py -k is_damaged",
     ),
     Guard(
         "a picture of a request under an idempotency key is fetched once",

@@ -13,7 +13,8 @@ from upstreams.registry import Upstream
 from videos.lifecycle.sending.outcome import record
 from videos.lifecycle.sending.post import Ready, make_ready, post
 from videos.models import Submission
-from videos.queue.claims.claim import claim, has_pictures
+from videos.queue.claims.claim import claim
+from videos.queue.claims.selection import has_pictures
 
 # How many creates of one call are under way at a time. Each waits for the upstream in a thread of its own.
 AT_ONCE: Final = 32

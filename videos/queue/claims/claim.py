@@ -1,6 +1,5 @@
 """Claims the next jobs: commits their submissions under a lease."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.sending.begin import begin
 from videos.log_context import about
 from videos.models import Job, Submission
-from videos.queue.claims.selection import Selection
+from videos.queue.claims.selection import Selection, has_pictures
 from videos.queue.isolation import put_off
 from videos.queue.occupancy import occupying
 from videos.routing.refit import refit
@@ -40,9 +39,9 @@ def claim(upstream: Upstream, most: int = 1) -> list[Submission]:
     except Exception as error:
         if not chosen:
             raise
-        if most > 1:
-            # Which of them it was, shows a claim of one.
-            return claim(upstream)
+        if len(chosen) > 1:
+            # Which of them it was, a smaller claim shows.
+            return claim(upstream, len(chosen) // 2)
         with about(chosen[0]):
             put_off(chosen[0], error)
         return []
@@ -56,7 +55,7 @@ def _locked(provider: Provider) -> Provider:
 
 
 def _claim(upstream: Upstream, most: int, chosen: list[Job]) -> list[Submission]:
-    """Like `claim`. Adds each job to `chosen` before anything of it is used."""
+    """Like `claim`. `chosen` are the jobs of which one is at fault if it raises; none if no job is."""
     provider = upstream.provider()
     with transaction.atomic(durable=True):
         provider = _locked(provider)
@@ -82,7 +81,7 @@ def _claim(upstream: Upstream, most: int, chosen: list[Job]) -> list[Submission]
             }
         submissions = begin(jobs, provider, now, **fields)
         consume_tokens(upstream, provider, now, len(jobs))
-        selection.record()
+        selection.record(jobs)
         return submissions
 
 
@@ -93,34 +92,25 @@ def _fitting_jobs(
     now: datetime,
     most: int,
     chosen: list[Job],
-) -> Sequence[Job]:
-    """The next jobs, fitted to this upstream. After some that are not for it, the next claim continues.
-
-    One that brings pictures is the last of a claim, because they take much memory while they are sent.
-    """
+) -> list[Job]:
+    """The next jobs, fitted to this upstream. After some that are not for it, the next claim continues."""
     taken: list[Job] = []
     unfit = 0
-    while len(taken) < most and unfit < _MAX_UNFIT:
+    while len(taken) < most and unfit < _MAX_UNFIT and not (taken and has_pictures(taken[-1])):
         # What the choice itself raises is not the fault of the job before.
-        chosen[:] = taken
-        job = selection.next()
-        if job is None:
+        chosen.clear()
+        following = selection.next(most - len(taken))
+        if not following:
             break
-        chosen[:] = [job, *taken]
-        was_fitted = job.upstream == upstream.name
-        # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
-        if not (refit(job, upstream, provider, now) and was_fitted):
-            unfit += 1
-            continue
-        selection.take(job)
-        taken.append(job)
-        if has_pictures(job):
-            break
+        for job in following:
+            chosen[:] = [job]
+            was_fitted = job.upstream == upstream.name
+            # What is fitted anew looks otherwise to the list: whether it may be sent is asked again.
+            if refit(job, upstream, provider, now) and was_fitted:
+                taken.append(job)
+            else:
+                unfit += 1
+                selection.leave(job)
     # From here on it is the fault of one of them.
     chosen[:] = taken
     return taken
-
-
-def has_pictures(job: Job) -> bool:
-    """Whether its create brings pictures."""
-    return bool(job.fitted.get("input_reference") or job.fitted.get("last_frame"))

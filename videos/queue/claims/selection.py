@@ -2,23 +2,23 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count
 
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.offer.request import Priority
 from upstreams.registry import Upstream
-from videos.models import Job, OwnerRotation, Submission
+from videos.models import Job, OwnerRotation
 from videos.queue.claims.lanes import Lane, lanes
+from videos.queue.claims.search import Candidate, Search
 from videos.queue.holds import deactivated, hold_some, holding_keys
 from videos.queue.occupancy import occupying
-from videos.routing.eligible import eligible
-from videos.states import LIVE, UNDECIDED
 
 # Statements in one claim that mark held jobs of one lane. The next claim continues.
 _MAX_HOLDS: Final = 5
@@ -33,7 +33,7 @@ def effective_priority(priority: int, asked_at: datetime, now: datetime) -> int:
 
 
 class Selection:
-    """Which jobs an upstream claims next, one after the other. Used under the locks of one claim.
+    """Which jobs an upstream claims next. Used under the locks of one claim.
 
     Of those that it may take: among the jobs of the highest level, the owner whose last claim is oldest;
     among that owner's, the oldest job.
@@ -42,97 +42,143 @@ class Selection:
     def __init__(self, upstream: Upstream, provider: Provider) -> None:
         self._now = database_now()
         self._provider = provider
-        self._mine = eligible(upstream)
+        self._search = Search(upstream, provider, self._now)
         self._last = last_claims(provider)
-        self._places = _Places()
-        # By the oldest of each, which may not be due, or look like one that is undecided: then the next of
-        # that lane has to stand back behind the others' until it is its turn.
-        self._heads = [
-            _Head(self._rank(lane, lane.oldest), number, lane)
-            for number, lane in enumerate(self._places.open_lanes())
-        ]
-        heapq.heapify(self._heads)
-        self._taken: list[Job] = []
+        self._places = Places()
+        self._match_keys: set[str] = set()
+        self._chosen: dict[UUID, _Chosen] = {}
+        self._turns = provider.turns
+        self._lanes = self._places.open_lanes()
+        self._holds = Counter[Lane]()
+        self._look_anew()
 
-    def next(self) -> Job | None:
-        """The next job, with its row locked; None if no other may be sent now."""
-        while self._heads:
-            head = heapq.heappop(self._heads)
-            lane, job = head.lane, head.job
-            if not self._places.has_room(lane):
-                continue
-            rank = self._rank(lane, lane.oldest if job is None else job.asked_at)
-            if rank != head.rank:
-                # Another lane of this owner was served meanwhile.
-                heapq.heappush(self._heads, head._replace(rank=rank))
-            elif job is not None:
-                # Found again if it is not taken.
-                heapq.heappush(self._heads, head._replace(job=None))
-                return job
-            elif (found := _first_answered_for(lane, self._sendable(lane))) is not None:
-                heapq.heappush(self._heads, head._replace(rank=self._rank(lane, found.asked_at), job=found))
-        return None
+    def next(self, most: int) -> list[Job]:
+        """The next jobs, in their order, with their rows locked; none if no other may be sent now.
 
-    def take(self, job: Job) -> None:
-        """Counts a job as claimed: it is not chosen again, and its owner's other jobs come later."""
-        self._taken.append(job)
-        self._places.take(job)
-        self._last[job.owner_id] = self._provider.turns + len(self._taken)
+        One that brings pictures is the last of them, because they take much memory while they are sent.
+        """
+        while chosen := self._candidates(most):
+            jobs: list[Job] = []
+            locked = self._search.locked(candidate.pk for _, candidate in chosen)
+            holding = holding_keys(locked.values())
+            for lane, candidate in chosen:
+                job = locked.get(candidate.pk)
+                if job is not None and job.api_key_id is not None and job.api_key_id in holding:
+                    self._hold(lane, job.api_key_id)
+                    job = None
+                if job is None or (jobs and has_pictures(jobs[-1])):
+                    self._uncount(candidate.pk)
+                else:
+                    jobs.append(job)
+            if jobs:
+                return jobs
+        return []
 
-    def record(self) -> None:
-        """Records whose jobs were claimed, for the round robin."""
-        turns = self._provider.turns + len(self._taken)
-        Provider.objects.filter(pk=self._provider.pk).update(turns=turns)
+    def leave(self, job: Job) -> None:
+        """Does not count a job as claimed that is not for this upstream, or was fitted anew. It is looked for
+        again."""
+        self._uncount(job.pk)
+        self._look_anew(job.pk)
+
+    def record(self, jobs: Sequence[Job]) -> None:
+        """Records whose jobs were claimed, in this order, for the round robin."""
+        numbers = {job.owner_id: self._provider.turns + n for n, job in enumerate(jobs, 1)}
+        Provider.objects.filter(pk=self._provider.pk).update(turns=self._provider.turns + len(jobs))
         OwnerRotation.objects.bulk_create(
             [
-                OwnerRotation(provider=self._provider, owner_id=owner, number=self._last[owner])
-                for owner in sorted({job.owner_id for job in self._taken})
+                OwnerRotation(provider=self._provider, owner_id=owner, number=number)
+                for owner, number in sorted(numbers.items())
             ],
             update_conflicts=True,
             unique_fields=["provider", "owner"],
             update_fields=["number"],
         )
 
+    def _hold(self, lane: Lane, api_key_id: int) -> None:
+        """Marks held jobs of a lane. After some thousand of them the lane is passed over."""
+        hold_some(lane.jobs(), api_key_id)
+        self._holds[lane] += 1
+        if self._holds[lane] >= _MAX_HOLDS and lane in self._lanes:
+            self._lanes.remove(lane)
+        self._look_anew()
+
+    def _look_anew(self, *pks: UUID) -> None:
+        """Looks into all lanes again, because rows have changed, and gives these again."""
+        self._search.forget(*pks)
+        # By the oldest of each, which may not be due, or look like one that is undecided: then the next of
+        # that lane has to stand back behind the others' until it is its turn.
+        self._heads = [
+            _Head(self._rank(lane, lane.oldest), number, lane) for number, lane in enumerate(self._lanes)
+        ]
+        heapq.heapify(self._heads)
+
+    def _candidates(self, most: int) -> list[tuple[Lane, Candidate]]:
+        found: list[tuple[Lane, Candidate]] = []
+        while len(found) < most and (following := self._candidate()):
+            found.append(following)
+        return found
+
+    def _candidate(self) -> tuple[Lane, Candidate] | None:
+        while self._heads:
+            head = heapq.heappop(self._heads)
+            lane, candidate = head.lane, head.candidate
+            if not self._places.has_room(lane):
+                continue
+            rank = self._rank(lane, lane.oldest if candidate is None else candidate.asked_at)
+            if rank != head.rank:
+                # Another lane of this owner was served meanwhile.
+                heapq.heappush(self._heads, head._replace(rank=rank))
+            elif candidate is None:
+                if following := self._search.next(lane, self._match_keys):
+                    rank = self._rank(lane, following.asked_at)
+                    heapq.heappush(self._heads, head._replace(rank=rank, candidate=following))
+            elif candidate.match_key in self._match_keys:
+                # Chosen meanwhile in another lane: the list could not distinguish the two.
+                heapq.heappush(self._heads, head._replace(candidate=None))
+            else:
+                self._count(lane, candidate)
+                heapq.heappush(self._heads, head._replace(candidate=None))
+                return lane, candidate
+        return None
+
+    def _count(self, lane: Lane, candidate: Candidate) -> None:
+        self._chosen[candidate.pk] = _Chosen(lane, candidate.match_key, self._last.get(lane.owner_id, 0))
+        self._turns += 1
+        self._last[lane.owner_id] = self._turns
+        self._match_keys.add(candidate.match_key)
+        self._places.take(lane.owner_id, lane.group_id)
+
+    def _uncount(self, pk: UUID) -> None:
+        chosen = self._chosen.pop(pk)
+        self._last[chosen.lane.owner_id] = chosen.last_before
+        self._match_keys.discard(chosen.match_key)
+        self._places.take(chosen.lane.owner_id, chosen.lane.group_id, -1)
+
     def _rank(self, lane: Lane, asked_at: datetime) -> tuple[int, int, datetime]:
         level = effective_priority(lane.priority, asked_at, self._now)
         return -level, self._last.get(lane.owner_id, 0), asked_at
 
-    def _sendable(self, lane: Lane) -> QuerySet[Job]:
-        alike = Submission.objects.filter(
-            state__in=UNDECIDED, provider=self._provider, match_key=OuterRef("match_key")
-        )
-        sendable = lane.jobs().filter(
-            self._mine,
-            ~Exists(Submission.objects.filter(state__in=LIVE, job=OuterRef("pk"))),
-            ~Exists(alike),
-            due_at__lte=in_database(),
-        )
-        if self._taken:
-            # One job per match key, and each job once: their submissions are not written yet.
-            sendable = sendable.exclude(match_key__in=[job.match_key for job in self._taken]).exclude(
-                pk__in=[job.pk for job in self._taken]
-            )
-        return sendable
+
+class _Chosen(NamedTuple):
+    """What was counted for a job: its lane, its match key, and when its owner was served before."""
+
+    lane: Lane
+    match_key: str
+    last_before: int
 
 
 class _Head(NamedTuple):
-    """A lane in the order of its first job; `job` once that is found and locked."""
+    """A lane in the order of its next job; `candidate` once that is found."""
 
     rank: tuple[int, int, datetime]
     number: int
     lane: Lane
-    job: Job | None = None
+    candidate: Candidate | None = None
 
 
-def _first_answered_for(lane: Lane, sendable: QuerySet[Job]) -> Job | None:
-    """The first job of a lane that is not held, locked. After some thousand held jobs the lane is skipped."""
-    for _ in range(_MAX_HOLDS):
-        job = sendable.select_for_update(skip_locked=True, of=("self",)).first()
-        if job is None or not holding_keys([job]):
-            return job
-        assert job.api_key_id is not None
-        hold_some(lane.jobs(), job.api_key_id)
-    return None
+def has_pictures(job: Job) -> bool:
+    """Whether its create brings pictures."""
+    return bool(job.fitted.get("input_reference") or job.fitted.get("last_frame"))
 
 
 def last_claims(provider: Provider) -> dict[int, int]:
@@ -140,7 +186,7 @@ def last_claims(provider: Provider) -> dict[int, int]:
     return dict(OwnerRotation.objects.filter(provider=provider).values_list("owner", "number"))
 
 
-class _Places:
+class Places:
     """How many more jobs of each group and owner may be sent."""
 
     def __init__(self) -> None:
@@ -170,8 +216,8 @@ class _Places:
             return False
         return not self._most or self._busy[lane.owner_id] < self._most
 
-    def take(self, job: Job) -> None:
-        """Counts one more."""
-        self._busy[job.owner_id] += 1
-        if job.group_id is not None:
-            self._running[job.group_id] += 1
+    def take(self, owner_id: int, group_id: UUID | None, count: int = 1) -> None:
+        """Counts one more, or one less."""
+        self._busy[owner_id] += count
+        if group_id is not None:
+            self._running[group_id] += count
