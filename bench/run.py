@@ -18,7 +18,7 @@ PAGE: Final = _ROOT / "docs" / "benchmarks.md"
 _WORSE: Final = 0.2
 _TIMEOUT_SECONDS: Final = 900
 _QUICK: Final = {"web": ("--rounds", "2", "--seconds", "1.5")}
-_PARTS: Final = ("web", "claim", "upload")
+_PARTS: Final = ("web", "work", "claim", "upload")
 _START, _END = "<!-- figures -->", "<!-- end of figures -->"
 # By the end of their names: those of which more is better, and those of which less is.
 _MORE_IS_BETTER: Final = "_ratio"
@@ -66,7 +66,7 @@ def write_page(found: Mapping[str, float]) -> None:
         "| | each second | plain | ratio | spread | p99 | p99, of plain's |",
         "|---|---|---|---|---|---|---|",
     ]
-    beside_plain = sorted(each.removesuffix("_plain_per_second") for each in found if "_plain_per" in each)
+    beside_plain = sorted(each.removesuffix("_p99_growth") for each in found if each.endswith("_p99_growth"))
     for name in beside_plain:
         rate, plain, ratio, least, most, p99, longer = (
             found[f"{name}_{each}"]
