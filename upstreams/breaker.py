@@ -30,7 +30,10 @@ def creates_allowed(upstream: Upstream, provider: Provider, now: datetime, *, se
     if is_tripped(provider) and sending:
         # One at a time shows whether the upstream is healthy again.
         return 0
-    allowed = 1 if is_tripped(provider) else upstream.concurrency
+    allowed = upstream.concurrency
+    if provider.failures:
+        # No more are under way than open the breaker if they fail as well.
+        allowed = max(1, settings.SORA_BREAKER_FAILURES - provider.failures)
     if upstream.requests_per_minute:
         ahead = now + timedelta(seconds=_AHEAD_SECONDS) - max(provider.next_token_at or now, now)
         allowed = min(allowed, max(0, ahead // _apart(upstream) + 1))
@@ -95,14 +98,19 @@ def respecting_retry_after(upstream: Upstream, call: Call) -> Iterator[None]:
 
 def record_failure(provider: Provider, reason: str, retry_after: float | None) -> None:
     """Counts a create of unknown outcome; opens the breaker, or keeps it open, after too many in a row.
+    `provider` is as it was when the create was claimed.
 
     Reconciling, sweeps and probes continue. Creates wait at least as long as the upstream asked, if it did.
     """
-    failures = provider.failures + 1
-    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
     if retry_after is not None:
         back_off(provider, with_jitter(retry_after), reason)
-    beyond = failures - settings.SORA_BREAKER_FAILURES
+    threshold: int = settings.SORA_BREAKER_FAILURES
+    row = Provider.objects.filter(pk=provider.pk)
+    # Of creates that were sent side by side, no more count than open the breaker.
+    if not row.filter(failures__lt=max(provider.failures + 1, threshold)).update(failures=F("failures") + 1):
+        return
+    failures = row.values_list("failures", flat=True).get()
+    beyond = failures - threshold
     if beyond < 0:
         return
     longest = min(5 * 2 ** min(beyond, 10), _LONGEST_BREAK_SECONDS)
@@ -125,6 +133,14 @@ def record_success(provider_id: int) -> None:
     for name in tripped.values_list("name", flat=True):
         log_unblocked(name, Block.TRIPPED, "a create was accepted")
     Provider.objects.filter(pk=provider_id, failures__gt=0).update(failures=0, sending_backoff_reason="")
+
+
+def count_refusal(provider: Provider) -> None:
+    """Counts creates that were not accepted, as one if they were sent side by side: they were refused for the
+    same reason. `provider` is as it was when they were claimed."""
+    Provider.objects.filter(pk=provider.pk, failures__lte=provider.failures).update(
+        failures=provider.failures + 1
+    )
 
 
 def probe_after(provider: Provider) -> float:

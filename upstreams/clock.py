@@ -18,6 +18,9 @@ _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _KNOWN_SECONDS = 0.5
 _WAY_SECONDS: Final = 0.005
 
+# What is dated later than now by less than this was written just now.
+JUST_WRITTEN: Final = timedelta(seconds=1)
+
 _shift = timedelta()
 
 
@@ -48,11 +51,16 @@ def in_database(after: float = 0) -> Combinable:
 
 
 def database_now() -> datetime:
-    """The database's time: never ahead of it, and at most some milliseconds behind."""
+    """The database's time: never ahead of it, and at most some milliseconds behind.
+
+    So what another process has just written may be in its future, by less than JUST_WRITTEN.
+    """
     global _known
     began = time.clock_gettime(_CLOCK)
-    if _known is not None and began - _known.at < _KNOWN_SECONDS:
-        return _known.time + timedelta(seconds=began - _known.at) + _shift
+    # Another thread may replace it meanwhile.
+    known = _known
+    if known is not None and began - known.at < _KNOWN_SECONDS:
+        return known.time + timedelta(seconds=began - known.at) + _shift
     now = _read()
     answered = time.clock_gettime(_CLOCK)
     _known = _Reading(now, answered) if answered - began <= _WAY_SECONDS else None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from upstreams.client.types import VideoPage
-from upstreams.clock import database_now
+from upstreams.clock import JUST_WRITTEN, database_now
 from upstreams.models import Provider
 
 _SECOND: Final = timedelta(seconds=1)
@@ -65,6 +65,6 @@ def last_measured(provider: Provider, now: datetime) -> Offset | None:
     """The last measurement, if it is fresh."""
     if provider.clock_at is None or provider.clock_low is None or provider.clock_high is None:
         return None
-    if not timedelta() <= now - provider.clock_at <= FRESH_FOR:
+    if not -JUST_WRITTEN <= now - provider.clock_at <= FRESH_FOR:
         return None
     return Offset(timedelta(seconds=provider.clock_low), timedelta(seconds=provider.clock_high))

@@ -173,7 +173,7 @@ def test_many_jobs_of_a_revoked_key_are_passed_over_once(
     with CaptureQueriesContext(connection) as queries:
         assert submit_next(upstream)
     assert status(last) == "processing"
-    assert not [query for query in queries if '"held" = ' in query["sql"] and "UPDATE" in query["sql"]]
+    assert not [query for query in queries if '"held" = ' in (query["sql"] or "")]
 
 
 def test_a_retry_with_another_key_answers_for_a_held_job(

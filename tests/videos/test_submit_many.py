@@ -1,8 +1,12 @@
 """Many jobs at once come to what one at a time comes to."""
 
+import itertools
+import math
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +21,7 @@ from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
-from upstreams.client.types import CreateRequest, Video
+from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now
 from upstreams.models import Provider
 from upstreams.registry import Upstream
@@ -27,6 +31,7 @@ from videos.lifecycle.sending import submit as submitting
 from videos.lifecycle.sending.begin import begin as begin_together
 from videos.lifecycle.sending.submit import submit
 from videos.models import Group, Job, JobEvent, OwnerRotation, Submission
+from videos.queue import isolation
 from videos.queue.claims.claim import claim
 
 pytestmark = pytest.mark.django_db
@@ -290,28 +295,161 @@ def test_answers_that_cannot_be_written_together_are_written_one_by_one(
     assert "one by one: a bug" in caplog.text
 
 
-def test_what_cannot_be_recorded_is_raised_after_the_others_are_recorded(
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait between two tries."""
+    monkeypatch.setattr(submitting, "AGAIN_SECONDS", 0.01)
+
+
+class Away:
+    """A database that refuses to record, for so many tries of each submission."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tries: float) -> None:
+        self.tries = tries
+        self.tried: Counter[int] = Counter()
+        self._locked = outcome.locked
+        monkeypatch.setattr(outcome, "accept_together", lambda *_: set())
+        monkeypatch.setattr(outcome, "locked", self.locked)
+        for name in ("record_unknown", "put_off"):
+            module = outcome if name == "record_unknown" else isolation
+            monkeypatch.setattr(module, name, self.refuse)
+
+    @contextmanager
+    def locked(self, submission: Submission) -> Iterator[tuple[Job, Submission]]:
+        self.tried[submission.pk] += 1
+        if self.tried[submission.pk] <= self.tries:
+            raise DatabaseError("away")
+        with self._locked(submission) as found:
+            yield found
+
+    def refuse(self, *_: Any, **__: Any) -> None:
+        raise DatabaseError("away")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_cannot_be_recorded_is_recorded_once_the_database_is_back(
     make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One that cannot be recorded takes no other with it, and nothing more is claimed meanwhile."""
     jobs = [make_job() for _ in range(4)]
-    first_is_recorded = threading.Event()
-    sora.before = lambda request: (
-        None if request.prompt == jobs[0].prompt else first_is_recorded.wait(TIMEOUT) and None
-    )
-    whole = submitting.record
+    away = Away(monkeypatch, tries=3)
+    assert submit(wide, at_once=4) == 4
+    assert states(*jobs) == ["rendering"] * 4
+    assert set(away.tried.values()) == {4}
+    assert len(sora.creates) == 4
 
-    def record(answers: Iterable[tuple[Submission, Video | Exception]], upstream: Upstream) -> None:
-        if not first_is_recorded.is_set():
-            first_is_recorded.set()
+
+@pytest.mark.usefixtures("at_once")
+def test_a_database_that_stays_away_leaves_answers_to_their_leases(
+    make_job: MakeJob, wide: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job() for _ in range(4)]
+    away = Away(monkeypatch, tries=math.inf)
+    with pytest.raises(outcome.NotRecorded, match="3 answers"):
+        submit(replace(wide, deadline=0.3), at_once=3, seconds=0)
+    assert sorted(job.submissions.count() for job in jobs) == [0, 1, 1, 1]
+    assert min(away.tried.values()) > 1
+    assert states(*jobs[:3]) == ["sending"] * 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_a_claim_raises_is_raised_after_the_answers_are_recorded(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job() for _ in range(6)]
+    has_failed = threading.Event()
+    calls = itertools.count()
+
+    def claim_or_fail(upstream: Upstream, most: int) -> list[Submission]:
+        if next(calls):
+            has_failed.set()
             raise DatabaseError("away")
-        whole(list(answers), upstream)
+        return claim(upstream, most)
 
-    monkeypatch.setattr(submitting, "record", record)
-    with pytest.raises(DatabaseError):
+    # One is answered at once, and the other two once the next claim has failed.
+    sora.before = lambda request: (
+        None if request.prompt == jobs[0].prompt else has_failed.wait(TIMEOUT) and None
+    )
+    monkeypatch.setattr(submitting, "claim", claim_or_fail)
+    with pytest.raises(DatabaseError, match="away"):
         submit(wide, at_once=3)
-    assert sorted(job.submissions.count() for job in jobs) == [0, 1, 1, 1], "nothing more was claimed"
-    assert states(*jobs[1:3]) == ["rendering"] * 2
-    assert states(jobs[0]) == ["sending"], "left to its lease"
+    assert states(*jobs[:3]) == ["rendering"] * 3
+
+
+@pytest.mark.usefixtures("at_once")
+def test_places_beside_one_that_hangs_are_used_after_the_time_is_over(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient
+) -> None:
+    hanging, *others = [make_job() for _ in range(5)]
+    are_sent = threading.Event()
+
+    def hang(request: CreateRequest) -> None:
+        if request.prompt == hanging.prompt:
+            assert are_sent.wait(TIMEOUT)
+        elif len(sora.videos) == 3:
+            are_sent.set()
+
+    sora.before = hang
+    assert submit(wide, at_once=2, seconds=0) == 5
+    assert states(hanging, *others) == ["rendering"] * 5
+
+
+def test_many_that_fail_together_open_the_breaker_and_no_more(
+    make_job: MakeJob,
+    wide: Upstream,
+    sora: ScriptedClient,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(20):
+        make_job()
+
+    def fail(_: CreateRequest) -> None:
+        raise errors.OutcomeUnknown("reset")
+
+    sora.before = fail
+    submit(wide, at_once=20, seconds=0)
+    provider = Provider.objects.get()
+    assert provider.failures == settings.SORA_BREAKER_FAILURES
+    assert provider.sending_backoff_until is not None
+    assert provider.sending_backoff_until - database_now() <= timedelta(seconds=5)
+    assert caplog.text.count("creates in a row have failed") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [errors.Busy("429"), errors.NotSent("no connection"), errors.Misconfigured("401")]
+)
+def test_many_that_are_refused_together_count_once(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient, error: Exception
+) -> None:
+    for _ in range(20):
+        make_job()
+
+    def refuse(_: CreateRequest) -> None:
+        raise error
+
+    sora.before = refuse
+    submit(wide, at_once=20, seconds=0)
+    assert Provider.objects.get().failures == 1
+
+
+def test_after_a_failure_few_are_sent_at_a_time(
+    make_job: MakeJob, wide: Upstream, settings: Settings
+) -> None:
+    for _ in range(20):
+        make_job()
+    wide.provider()
+    Provider.objects.update(failures=2)
+    assert len(claim(wide, 20)) == settings.SORA_BREAKER_FAILURES - 2
+
+
+def test_many_that_are_not_found_are_asked_about_once(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient
+) -> None:
+    jobs = [make_job() for _ in range(5)]
+    outcome.record([(submission, errors.NotFound("404")) for submission in claim(wide, 5)], wide)
+    assert sora.probes == 1
+    assert states(*jobs) == ["rejected"] * 5
 
 
 def test_pictures_are_sent_two_at_a_time(

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from upstreams import registry
-from upstreams.clock import database_now, in_database
+from upstreams.clock import JUST_WRITTEN, database_now, in_database
 from videos.lifecycle.outcomes import fail
 from videos.lifecycle.working_time import has_worked_until
 from videos.models import Job, Submission, locked
@@ -35,7 +35,7 @@ def record_contact(submission: Submission, answered: bool, now: datetime) -> Non
     since = submission.silent_since or now
     if submission.silent_at is not None:
         passed = now - submission.silent_at
-        if timedelta() <= passed < _NOTED_EVERY:
+        if -JUST_WRITTEN <= passed < _NOTED_EVERY:
             return
         # A downtime of ours, or a clock that was set, is not the upstream's silence.
         since += max(passed - _ATTEMPT_COUNTS_FOR, min(passed, timedelta()))

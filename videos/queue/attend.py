@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
+from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from upstreams.clock import in_database
@@ -28,8 +29,8 @@ from videos.states import JobStatus, SubmissionState
 
 # For how long rows are taken before other work gets its turn.
 _SECONDS: Final = 10.0
-# What the threads of this process attend to.
-_taken: Final[set[int]] = set()
+# What the threads of this process attend to, and since when.
+_taken: Final[dict[int, float]] = {}
 _taking: Final = threading.Lock()
 
 
@@ -91,18 +92,32 @@ def _rows(upstream: Upstream, kind: Due) -> Iterator[Submission]:
         provider = upstream.provider()
         if provider.unrecognized_at is not None:
             return
-        with _taking:
-            # Other processes may try the same one: who claims it first, has it.
-            due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken)
-            submission = due.select_related("job", "provider").first()
-            if submission is None:
-                return
-            _taken.add(submission.pk)
+        due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken.keys())
+        submission = due.select_related("job", "provider").first()
+        if submission is None:
+            return
         tried.add(submission.pk)
-        try:
-            yield submission
-        finally:
-            _taken.discard(submission.pk)
+        # Other processes may try the same one: who claims it first, has it.
+        if _take(submission.pk):
+            try:
+                yield submission
+            finally:
+                _taken.pop(submission.pk, None)
+
+
+def _take(pk: int) -> bool:
+    """Notes that this thread attends to the row; False if another one does. Once that has had it for longer
+    than any work takes, it is thought to hang."""
+    now = time.monotonic()
+    longest = settings.SORA_DOWNLOAD_SECONDS + 4 * settings.SORA_TIMEOUT + 60
+    with _taking:
+        for each, since in list(_taken.items()):
+            if now - since > longest:
+                del _taken[each]
+        if pk in _taken:
+            return False
+        _taken[pk] = now
+        return True
 
 
 def attend_to(submission: Submission, upstream: Upstream) -> None:

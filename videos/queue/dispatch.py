@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.db.models import F, Q
 
@@ -81,12 +82,21 @@ def due_work(upstream: Upstream) -> list[Work]:
         work.append(Work("sweep", provider=provider.name))
     if audit_due(provider).exists():
         work.append(Work("audit", provider=provider.name))
+    return work + _attending(upstream, provider)
+
+
+def _attending(upstream: Upstream, provider: Provider) -> list[Work]:
+    """Messages for rows that are due, first of the kind whose first row expires first: a slot that is freed
+    goes to the first message that comes."""
+    first: list[tuple[datetime, datetime, list[Work]]] = []
     for kind in Due:
-        found = due_rows(upstream, provider, kind).values_list("pk")[:_MAX_ATTENDERS]
-        work += [
-            Work("attend", provider=provider.name, kind=kind, number=number) for number in range(len(found))
-        ]
-    return work
+        found = due_rows(upstream, provider, kind).values_list("expires_at", "due_at")[:_MAX_ATTENDERS]
+        work = [Work("attend", provider.name, kind, number) for number in range(len(found))]
+        if work:
+            expires_at, due_at = found[0]
+            assert due_at is not None
+            first.append((expires_at or datetime.max.replace(tzinfo=UTC), due_at, work))
+    return [each for _, _, work in sorted(first, key=lambda each: each[:2]) for each in work]
 
 
 def probe(upstream: Upstream) -> None:

@@ -62,7 +62,8 @@ class Slots:
         """
         mine = [slot for slot in range(self._most) if slot == place % self._most or slot >= places]
         with self._lock:
-            for slot in mine[: max(1, len(mine) // 2)] if repeated else mine:
+            # First tries take the first slots, which repeated ones may take as well, last.
+            for slot in mine[: max(1, len(mine) // 2)] if repeated else reversed(mine):
                 if self._take(slot):
                     return slot
                 if self._is_held_too_long(slot) and self._take(slot + self._most):

@@ -23,7 +23,7 @@ from upstreams.breaker import back_off, respecting_retry_after
 from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
 from upstreams.client.types import Video
-from upstreams.clock import database_now, in_database
+from upstreams.clock import JUST_WRITTEN, database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Job, Submission
@@ -138,7 +138,7 @@ def _is_stale(provider: Provider) -> bool:
     known = provider.books_checked_at
     gap = timedelta(seconds=settings.SORA_BOOKS_GAP)
     # A clock that was set back proves nothing either.
-    return known is None or not timedelta() <= database_now() - known <= gap
+    return known is None or not -JUST_WRITTEN <= database_now() - known <= gap
 
 
 def _stop(provider: Provider, newer: tuple[Video, ...]) -> None:

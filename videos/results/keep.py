@@ -66,7 +66,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
         began = time.monotonic()
         size = download(submission, upstream, path)
-        if time.monotonic() - began > RENEW_SECONDS:
+        if time.monotonic() - began > min(RENEW_SECONDS, upstream.lease / 4):
             renew(submission, upstream)
         found = probe(path)
         picture, suffix = thumbnail(submission, upstream, path)

@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
-from django.db.models import F
-
-from upstreams.breaker import back_off, probe_after, record_failure, with_jitter
+from upstreams.breaker import back_off, count_refusal, probe_after, record_failure, with_jitter
 from upstreams.changes import Block, log_blocked
 from upstreams.client import errors
 from upstreams.client.types import Video
@@ -30,21 +29,58 @@ _MIN_SECONDS: Final = 1.0
 _ABOUT_UPSTREAM: Final = {403, 404, 501, "model_not_found"}
 
 
-def record(answers: Sequence[tuple[Submission, Video | Exception]], upstream: Upstream) -> None:
+Answer = tuple[Submission, Video | Exception]
+
+
+class NotRecorded(Exception):
+    """The database did not take these answers."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        super().__init__(f"{len(answers)} answers could not be recorded")
+        self.answers = answers
+
+
+def record(answers: Sequence[Answer], upstream: Upstream) -> None:
     """Records the answers to creates: the videos, or what was raised in their place.
 
-    What is unexpected leaves its submission to its lease.
+    What is unexpected leaves its submission to its lease. Raises NotRecorded, after it has tried all.
     """
     videos = [(submission, answer) for submission, answer in answers if isinstance(answer, Video)]
     accepted = accept_together(videos, upstream)
-    for submission, answer in answers:
+    probe = _Probe(upstream)
+    left: list[Answer] = []
+    cause: Exception | None = None
+    # What has to ask the upstream comes last: the leases of the others go on.
+    for submission, answer in sorted(answers, key=lambda each: isinstance(each[1], errors.NotFound)):
         if submission.pk in accepted:
             continue
-        with isolated(submission):
-            if isinstance(answer, Video):
-                _accept(submission, answer, upstream)
-            else:
-                _record_error(submission, answer, upstream)
+        try:
+            with isolated(submission):
+                if isinstance(answer, Video):
+                    _accept(submission, answer, upstream)
+                else:
+                    _record_error(submission, answer, upstream, probe)
+        except Exception as error:
+            left.append((submission, answer))
+            cause = cause or error
+    if left:
+        raise NotRecorded(left) from cause
+
+
+class _Probe:
+    """Asks at most once, whether the list is there."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    @cached_property
+    def error(self) -> errors.SoraError | None:
+        """What came instead of a list."""
+        try:
+            self._upstream.client.probe()
+        except errors.SoraError as error:
+            return error
+        return None
 
 
 def _accept(submission: Submission, video: Video, upstream: Upstream) -> None:
@@ -57,7 +93,7 @@ def _accept(submission: Submission, video: Video, upstream: Upstream) -> None:
         raise
 
 
-def _record_error(submission: Submission, error: Exception, upstream: Upstream) -> None:
+def _record_error(submission: Submission, error: Exception, upstream: Upstream, probe: _Probe) -> None:
     match error:
         case errors.NotSent():
             _back_off(submission, upstream, str(error), None)
@@ -69,7 +105,7 @@ def _record_error(submission: Submission, error: Exception, upstream: Upstream) 
             else:
                 _pause(submission, upstream, str(error), error.status)
         case errors.NotFound():
-            _not_found(submission, error, upstream)
+            _not_found(submission, error, upstream, probe)
         case errors.Rejected():
             _refuse(submission, upstream, error)
         case errors.OutcomeUnknown():
@@ -84,7 +120,7 @@ def _back_off(submission: Submission, upstream: Upstream, reason: str, retry_aft
     """Backs off, because the upstream is busy or down."""
     provider = submission.provider
     wait = backoff(provider.failures) if retry_after is None else max(with_jitter(retry_after), _MIN_SECONDS)
-    Provider.objects.filter(pk=provider.pk).update(failures=F("failures") + 1)
+    count_refusal(provider)
     back_off(provider, wait, reason)
     logger.warning("Nothing is sent to %s for %.1f s: %s", provider.name, wait, reason)
     # Another upstream may take it at once; this one takes nothing meanwhile.
@@ -109,8 +145,8 @@ def _pause(submission: Submission, upstream: Upstream, reason: str, status: int 
     provider = submission.provider
     if Provider.objects.filter(pk=provider.pk, paused_at=None).exists():
         log_blocked(provider.name, Block.PAUSED, reason)
+    count_refusal(provider)
     Provider.objects.filter(pk=provider.pk).update(
-        failures=F("failures") + 1,
         paused_at=in_database(),
         pause_reason=reason,
         probe_due_at=in_database(probe_after(provider)),
@@ -125,12 +161,10 @@ def _pause(submission: Submission, upstream: Upstream, reason: str, status: int 
     record_unsent(submission, reason, wait=wait, code=str(status or ""))
 
 
-def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream) -> None:
+def _not_found(submission: Submission, error: errors.NotFound, upstream: Upstream, probe: _Probe) -> None:
     """A 404 on create means a wrong address if the list is 404 as well, else a refusal of the job."""
-    try:
-        upstream.client.probe()
-    except errors.SoraError as probed:
-        _pause(submission, upstream, f"{error} The probe failed as well: {probed}")
+    if probe.error is not None:
+        _pause(submission, upstream, f"{error} The probe failed as well: {probe.error}")
     else:
         _refuse(submission, upstream, error)
 

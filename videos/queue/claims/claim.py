@@ -99,7 +99,7 @@ def _fitting_jobs(
     while len(taken) < most and unfit < _MAX_UNFIT and not (taken and has_pictures(taken[-1])):
         # What the choice itself raises is not the fault of the job before.
         chosen.clear()
-        following = selection.next(most - len(taken))
+        following = selection.next(min(most - len(taken), _MAX_UNFIT - unfit))
         if not following:
             break
         for job in following:

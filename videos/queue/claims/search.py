@@ -68,6 +68,7 @@ class Search:
         """Reads all lanes anew, because rows have changed. Gives these again."""
         self._passed.difference_update(pks)
         self._pages.clear()
+        self._read.clear()
         self._last.clear()
 
     def _page(self, lane: Lane) -> deque[Candidate]:

@@ -61,15 +61,18 @@ class Selection:
             jobs: list[Job] = []
             locked = self._search.locked(candidate.pk for _, candidate in chosen)
             holding = holding_keys(locked.values())
+            held: set[tuple[Lane, int]] = set()
             for lane, candidate in chosen:
                 job = locked.get(candidate.pk)
                 if job is not None and job.api_key_id is not None and job.api_key_id in holding:
-                    self._hold(lane, job.api_key_id)
+                    held.add((lane, job.api_key_id))
                     job = None
                 if job is None or (jobs and has_pictures(jobs[-1])):
                     self._uncount(candidate.pk)
                 else:
                     jobs.append(job)
+            for lane, api_key_id in held:
+                self._hold(lane, api_key_id)
             if jobs:
                 return jobs
         return []
