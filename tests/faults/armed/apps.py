@@ -16,7 +16,11 @@ from django.core.files.storage import FileSystemStorage
 # Modules that make calls on behalf of others.
 _CARRIERS = {"listing"}
 # Modules of one journey.
-_PARTS = {"poll": "follow", "sweep": "follow", "observe": "follow", "fetch": "store", "keep": "store"}
+_PARTS = {
+    **dict.fromkeys(("poll", "sweep", "observe"), "follow"),
+    **dict.fromkeys(("fetch", "keep"), "store"),
+    **dict.fromkeys(("post", "outcome", "submit"), "send"),
+}
 _JOURNEYS = ("videos.lifecycle.", "videos.queue.", "videos.reconciliation.", "videos.results.")
 _OTHERS = {
     "videos.tasks": "dispatch",
