@@ -37,6 +37,26 @@ class Wreck:
     def armed(self) -> set[str]:
         return {path.name for path in (self.crashes / "armed").iterdir()}
 
+    def left(self, count: int, within: float) -> None:
+        """Waits until no more than so many points are armed."""
+        ends = time.monotonic() + within
+        while len(self.armed()) > count:
+            if time.monotonic() >= ends:
+                pytest.fail(f"Not killed within {within:g} s.\n{self.situation()}")
+            time.sleep(0.05)
+
+    def situation(self) -> str:
+        """What is armed, open and blocked."""
+        rows = self.stack.ask(
+            "SELECT job_id, number, state, due_at - now(), cost_state, error_message FROM videos_submission"
+        )
+        live = [row for row in rows if row[2] not in {"stored", "absent", "dropped", "unsent"}]
+        held = self.stack.ask(
+            "SELECT stopped_at, stop_reason, unrecognized_reason, pause_reason, sending_backoff_reason"
+            " FROM upstreams_provider"
+        )
+        return f"armed: {sorted(self.armed())}\n{live}\n{held}"
+
     def passed(self) -> set[str]:
         return {path.name for path in (self.crashes / "passed").iterdir()}
 
@@ -56,6 +76,11 @@ class Wreck:
         rows = self.stack.ask("SELECT upstream_id FROM videos_submission WHERE job_id = %s", job)
         return str(rows[-1][0] or "") if rows else ""
 
+    def rendering(self, count: int) -> list[str]:
+        """Asks for jobs, waits until all of them were sent, and returns their ids upstream."""
+        jobs = self.ask(count)
+        return [eventually(lambda job=job: self.upstream_id(job), "its id", within=30) for job in jobs]
+
     def settle(self, within: float) -> None:
         """Waits until every armed point has killed its process and all work has ended."""
 
@@ -66,13 +91,7 @@ class Wreck:
         try:
             eventually(at_rest, "all points passed and all jobs ended", within=within, every=0.3)
         except pytest.fail.Exception as failure:
-            rows = self.stack.ask("SELECT job_id, number, state, due_at - now() FROM videos_submission")
-            live = [row for row in rows if row[2] not in {"stored", "absent", "dropped", "unsent"}]
-            held = self.stack.ask(
-                "SELECT stopped_at, stop_reason, unrecognized_reason, pause_reason, sending_backoff_reason"
-                " FROM upstreams_provider"
-            )
-            pytest.fail(f"{failure}\narmed: {self.armed()}\n{live}\n{held}")
+            pytest.fail(f"{failure}\n{self.situation()}")
         assert judge(self.stack, self.promised, self.retried).faults() == {}
 
 
@@ -93,7 +112,7 @@ def wreck(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wreck]:
             wreck = Wreck(stack, folder, [], Counter())
             yield wreck
             # What the processes have passed, and no list of ours, is what there is.
-            known = set(_QUIET) | {point for points in SCENARIOS.values() for point in points}
+            known = {*_QUIET, *_WORK} | {point for points in SCENARIOS.values() for point in points}
             assert wreck.passed() - known == set(), "boundaries without a kill"
     except Absent as error:
         pytest.skip(str(error))
@@ -109,23 +128,50 @@ def around(*calls: str) -> tuple[str, ...]:
 _QUIET = around("none.probe")
 
 
-# Apart from the next: creates are under way side by side, so a kill makes several unknown. Of one that is
-# absent for the second time, a person decides.
+# A kill makes all creates that are under way unknown, and of one that is absent for the second time a person
+# decides. So no create is under way while a second kill is armed that it may meet.
 def sending(wreck: Wreck) -> None:
     """Creates that a kill keeps from being posted, and others beside them."""
     wreck.ask(5)
 
 
+def answered(wreck: Wreck) -> None:
+    """Creates whose answers a kill takes away, and others beside them."""
+    wreck.ask(5)
+
+
+def looking(wreck: Wreck) -> None:
+    """A create that was made without an answer is found; those that were not made are sent again."""
+    for fault, left in (("created_then_drop", 2), ("refuse", 1), ("refuse", 0)):
+        wreck.stack.arm(fault, operation="create", times=1)
+        (job,) = wreck.ask()
+        wreck.left(left, within=60)
+        # Or its next attempt would meet the next fault.
+        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=60)
+
+
+def comparing(wreck: Wreck) -> None:
+    """Before its first create, a process compares the books with the list."""
+    for name in wreck.stack.commands():
+        if name.startswith("worker-"):
+            wreck.stack.kill(name)
+    wreck.ask()
+
+
 # What the processes do by themselves, with a job for each kill and some to spare.
 def work(wreck: Wreck) -> None:
-    """Sending, looking for what was sent, following, fetching, auditing."""
+    """Following, fetching, auditing."""
     stack = wreck.stack
-    # Two are made and not answered for, three are not made at all: they are proven absent and sent again.
-    stack.arm("created_then_drop", times=2)
-    stack.arm("refuse", operation="create", skip=2, times=3)
+    stack.arm("error", operation="content", status=503, times=None)
+    stack.arm("stuck", times=2)
+    rendering = wreck.rendering(2)
+    wreck.rendering(12)
+    wreck.arm(*_WORK)
+    stack.disarm()
     # A process that is killed after the fault and before the question that it leads to has used it up.
     stack.arm("not_ready", times=8)
-    wreck.ask(12)
+    for video_id in rendering:
+        stack.arm("cancelled", video_id=video_id)
 
 
 def wrong_address(wreck: Wreck) -> None:
@@ -134,7 +180,7 @@ def wrong_address(wreck: Wreck) -> None:
     for left in (1, 0):
         wreck.stack.arm("error", operation="create", status=404, times=1)
         wreck.ask()
-        eventually(lambda left=left: len(wreck.armed()) == left, "a kill", within=30)
+        wreck.left(left, within=30)
 
 
 def wrong_key(wreck: Wreck) -> None:
@@ -182,13 +228,18 @@ def hinting(wreck: Wreck) -> None:
     wreck.ask(3)
 
 
+_WORK = (
+    *around("follow.list", "follow.hint", "audit.list", "dispatch.publish"),
+    *around("store.download", "store.save", "store.retrieve"),
+)
+
+# Those that are armed when the scenario begins; `work` arms its own.
 SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
     sending: ("send.before-create",),
-    work: (
-        "send.after-create",
-        *around("reconcile.list", "reconcile.hint", "follow.list", "follow.hint", "books.list"),
-        *around("store.download", "store.save", "store.retrieve", "audit.list", "dispatch.publish"),
-    ),
+    answered: ("send.after-create",),
+    looking: around("reconcile.list", "reconcile.hint"),
+    comparing: around("books.list"),
+    work: (),
     wrong_address: around("send.probe"),
     wrong_key: around("dispatch.probe"),
     cancelling: around("cancel.hint", "cancel.retrieve", "cancel.delete"),

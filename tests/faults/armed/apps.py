@@ -14,7 +14,7 @@ from django.apps import AppConfig
 from django.core.files.storage import FileSystemStorage
 
 # Modules that make calls on behalf of others.
-_CARRIERS = {"listing"}
+_CARRIERS = {"listing", "identity"}
 # Modules of one journey.
 _PARTS = {
     **dict.fromkeys(("poll", "sweep", "observe"), "follow"),
