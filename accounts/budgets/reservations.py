@@ -1,5 +1,6 @@
 """What an owner, and each of its keys, may spend in a day and in a month: reserved, then settled once."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -147,6 +148,15 @@ def release(reservation: Reservation) -> bool:
     return _end([reservation.pk], Reservation.State.RELEASED, NOTHING)
 
 
+def settle_all(ended: Iterable[tuple[int, Decimal | None]]) -> None:
+    """Settles the reservations of these keys as `settle` does, by one statement for each amount."""
+    of_amount: dict[Decimal | None, list[int]] = defaultdict(list)
+    for pk, amount in ended:
+        of_amount[amount].append(pk)
+    for amount, pks in of_amount.items():
+        _end(pks, Reservation.State.SETTLED, F("amount") if amount is None else amount)
+
+
 def release_all(pks: Sequence[int]) -> None:
     """Releases those of these reservations that are still reserved, in one statement."""
     _end(pks, Reservation.State.RELEASED, NOTHING)
@@ -161,7 +171,7 @@ def charge(owner: User, api_key: ApiKey | None, amount: Decimal | None) -> Reser
     return reservation
 
 
-def _end(pks: Sequence[int], state: str, spent: Decimal) -> bool:
+def _end(pks: Sequence[int], state: str, spent: Decimal | F) -> bool:
     counting = Reservation.Counting
     # What the counters have as reserved, they are told of again.
     told = Case(When(counting=counting.COUNTED, then=Value(counting.ENDED)), default=F("counting"))

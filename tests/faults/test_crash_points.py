@@ -145,9 +145,9 @@ def looking(wreck: Wreck) -> None:
     for fault, left in (("created_then_drop", 2), ("refuse", 1), ("refuse", 0)):
         wreck.stack.arm(fault, operation="create", times=1)
         (job,) = wreck.ask()
-        wreck.left(left, within=60)
+        wreck.left(left, within=90)
         # Or its next attempt would meet the next fault.
-        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=60)
+        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=90)
 
 
 def comparing(wreck: Wreck) -> None:

@@ -16,7 +16,7 @@ from tests.videos.sending import claim_next, submit_next
 from tests.videos.test_submit import only
 from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
-from videos.lifecycle.following import observe, sweep
+from videos.lifecycle.following import completed, listed, observe, sweep
 from videos.models import Job, Submission
 from videos.queue.attend import attend
 from videos.queue.dispatch import all_due_work
@@ -61,7 +61,9 @@ def test_a_row_that_raises_hides_no_other_from_the_sweep(
     for video_id in sora.videos:
         sora.complete(video_id)
     broken = breaking(observe.observe, lambda job, *_: job.pk == bad.pk)
-    monkeypatch.setattr(sweep, "observe", broken)
+    monkeypatch.setattr(listed, "observe", broken)
+    # What it raises on, it raises on among others as well; then each is recorded by itself.
+    monkeypatch.setattr(completed, "_line", breaking(completed._line, lambda row: row.job_id == bad.pk))
     run_due(upstream, 5)
     assert (only(bad).state, only(good).state) == ("rendering", "rendered")
     assert only(bad).faults == 1
@@ -78,7 +80,9 @@ def test_a_row_that_raises_is_tried_at_growing_distances_and_logged_once_each(
     for video_id in sora.videos:
         sora.complete(video_id)
     whole = observe.observe
-    monkeypatch.setattr(sweep, "observe", breaking(whole, lambda job, *_: job.pk == bad.pk))
+    monkeypatch.setattr(listed, "observe", breaking(whole, lambda job, *_: job.pk == bad.pk))
+    together = completed._line
+    monkeypatch.setattr(completed, "_line", breaking(together, lambda row: row.job_id == bad.pk))
     seen = []
     with caplog.at_level(logging.ERROR, logger="videos.queue.isolation"):
         for later in range(5, 300):
@@ -88,7 +92,8 @@ def test_a_row_that_raises_is_tried_at_growing_distances_and_logged_once_each(
     assert 5 <= seen[-1] <= 7
     assert len(caplog.records) == seen[-1]
     assert str(bad.pk) in caplog.records[0].getMessage()
-    monkeypatch.setattr(sweep, "observe", whole)
+    monkeypatch.setattr(listed, "observe", whole)
+    monkeypatch.setattr(completed, "_line", together)
     run_due(upstream, 700)
     assert (only(bad).state, only(bad).faults, only(bad).fault) == ("rendered", 0, "")
 

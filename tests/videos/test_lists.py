@@ -234,7 +234,7 @@ def test_one_render_that_never_ends_costs_few_list_calls_and_is_still_asked_afte
 def test_many_old_renders_are_reached_over_several_sweeps_within_a_budget(
     make_job: Callable[..., Job], sora: ScriptedClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_PAGES", 3)
+    monkeypatch.setattr("videos.lifecycle.following.walk._MAX_PAGES", 3)
     wide = replace(upstream, concurrency=100)
     old = [make_job() for _ in range(60)]
     for _ in old:
@@ -304,7 +304,7 @@ def test_the_pace_grows_with_the_pages_that_a_sweep_reads(
         sweep(wide)
         until = Provider.objects.get().sweep_due_at
         assert until is not None
-        assert (until - database_now()).total_seconds() > 2.5
+        assert (until - database_now()).total_seconds() > 0.5
         pages = sora.lists
         sweep(wide)
         assert sora.lists == pages

@@ -87,7 +87,8 @@ def test_a_sweep_asks_by_pages_and_not_one_by_one(
         sweep(upstream)
     assert (sora.lists, sora.retrieves) == (2, 0)
     assert Job.objects.filter(progress=10).count() == 40
-    assert len(queries) < 20
+    # Outside of tests the clock is read twice a second at most.
+    assert len([each for each in queries if "clock_timestamp" not in str(each["sql"])]) < 20
 
 
 def test_a_sweep_stops_where_its_oldest_render_begins(
@@ -646,10 +647,11 @@ def test_what_the_upstream_says_it_has_charged_is_settled(
     cost: str | None,
     price: str,
 ) -> None:
-    configure(monkeypatch, replace(upstream, dialect=replace(OPENAI, states_cost=states)))
+    telling = replace(upstream, dialect=replace(OPENAI, states_cost=states))
+    configure(monkeypatch, telling)
     sora.complete(upstream_id(rendering))
     charging(sora, upstream_id(rendering), cost)
-    _, submission = after_sweep(rendering, upstream)
+    _, submission = after_sweep(rendering, telling)
     assert (submission.cost_state, submission.price) == ("settled", Decimal(price))
     while count_some():
         pass

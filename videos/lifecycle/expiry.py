@@ -3,7 +3,18 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import (
+    Case,
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    Q,
+    QuerySet,
+    Value,
+    When,
+)
+from django.db.models.expressions import Combinable
 
 from upstreams import registry
 from upstreams.clock import JUST_WRITTEN, database_now, in_database
@@ -32,14 +43,31 @@ def record_contact(submission: Submission, answered: bool, now: datetime) -> Non
         if submission.silent_since is not None:
             row.update(silent_since=None, silent_at=None)
         return
-    since = submission.silent_since or now
-    if submission.silent_at is not None:
-        passed = now - submission.silent_at
-        if -JUST_WRITTEN <= passed < _NOTED_EVERY:
-            return
-        # A downtime of ours, or a clock that was set, is not the upstream's silence.
-        since += max(passed - _ATTEMPT_COUNTS_FOR, min(passed, timedelta()))
-    row.update(silent_since=since, silent_at=now)
+    note_silence(row, now)
+
+
+def note_silence(rows: QuerySet[Submission], now: datetime) -> None:
+    """Records that a poll or fetch of these got no answer.
+
+    A downtime of ours, or a clock that was set, is not the upstream's silence: silent_since is moved by it.
+    """
+    just_noted = Q(
+        silent_since__isnull=False, silent_at__gt=now - _NOTED_EVERY, silent_at__lte=now + JUST_WRITTEN
+    )
+    counted = now - _ATTEMPT_COUNTS_FOR
+    since = Case(
+        When(Q(silent_since=None), then=Value(now)),
+        When(silent_at__lt=counted, then=_moved_to(counted)),
+        When(silent_at__gt=now, then=_moved_to(now)),
+        default=F("silent_since"),
+    )
+    rows.exclude(just_noted).update(silent_since=since, silent_at=now)
+
+
+def _moved_to(at: datetime) -> Combinable:
+    """The beginning of a silence, moved by as much as its last attempt was before this time."""
+    passed = ExpressionWrapper(Value(at) - F("silent_at"), output_field=DurationField())
+    return ExpressionWrapper(F("silent_since") + passed, output_field=DateTimeField())
 
 
 def is_silent(submission: Submission) -> bool:

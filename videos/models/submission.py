@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from copy import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -161,13 +161,20 @@ class Submission(models.Model):
         if self.id_reused or video.id != self.upstream_id:
             return False
         if video.created_at is not None and self.upstream_created_at is not None:
-            # Less than a second: some answers count in whole ones.
-            return abs(video.created_at - self.upstream_created_at) < timedelta(seconds=1)
+            return self.is_made_at(self.upstream_created_at, video)
         # What has ended does not run again.
         return video.phase != Phase.RUNNING or self.state not in {
             SubmissionState.STORED,
             SubmissionState.FAILED,
         }
+
+    @staticmethod
+    def is_made_at(created_at: datetime | None, video: Video) -> bool:
+        """Whether the upstream dates the video at that time, as far as both are known."""
+        if created_at is None or video.created_at is None:
+            return True
+        # Less than a second: some answers count in whole ones.
+        return abs(video.created_at - created_at) < timedelta(seconds=1)
 
     def move(
         self,

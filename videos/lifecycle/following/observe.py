@@ -1,17 +1,17 @@
 """Records what the upstream says about a render."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 
 from upstreams import registry
 from upstreams.client.types import Phase, Video
-from upstreams.clock import database_now, in_database
+from upstreams.clock import database_now
+from upstreams.registry import Upstream
 from videos.lifecycle.expiry import give_up_if_expired
+from videos.lifecycle.following.progress import write_progress
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission
 from videos.queue.wake import wake
@@ -19,22 +19,12 @@ from videos.reconciliation.missing import POLL_AGAIN_SECONDS, is_lost_if_missing
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 
-def write_progress(running: Iterable[tuple[Submission, Video]]) -> None:
-    """Writes only what changed, one statement per percentage. Progress never goes backwards."""
-    jobs_at: dict[int, list[UUID]] = defaultdict(list)
-    found = []
-    for submission, video in running:
-        if submission.missing_polls or submission.silent_since is not None:
-            found.append(submission.pk)
-        if video.progress is not None and video.progress > submission.job.progress:
-            # 100 is said once the file is here.
-            jobs_at[min(video.progress, 99)].append(submission.job_id)
-    for progress, jobs in jobs_at.items():
-        Job.objects.filter(pk__in=jobs, status=JobStatus.PROCESSING, progress__lt=progress).update(
-            progress=progress, updated_at=in_database()
-        )
-    if found:
-        Submission.objects.filter(pk__in=found).update(
+def note_running(submission: Submission, video: Video) -> None:
+    """Writes how far it is. One that was missing, or gave no answer, does so no longer."""
+    if (video.progress or 0) > submission.job.progress:
+        write_progress({submission.job_id: video.progress})
+    if submission.missing_polls or submission.silent_since is not None:
+        Submission.objects.filter(pk=submission.pk).update(
             missing_polls=0, missing_since=None, silent_since=None, silent_at=None
         )
 
@@ -73,17 +63,24 @@ def _observe_completed(job: Job, submission: Submission, video: Video) -> None:
         SubmissionState.RENDERED,
         cost_state=CostState.SETTLED,
         **_charge(submission, video),
-        due_at=now,
-        rendered_at=now,
+        **rendered_fields(now),
         expires_at=video.expires_at,
-        attempts=0,
-        missing_since=None,
-        missing_polls=0,
-        silent_since=None,
-        silent_at=None,
-        give_up_at=now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
     ):
         wake("dispatch")
+
+
+def rendered_fields(now: datetime) -> dict[str, Any]:
+    """What a submission becomes when its video has been rendered, whatever the video is."""
+    return {
+        "due_at": now,
+        "rendered_at": now,
+        "attempts": 0,
+        "missing_since": None,
+        "missing_polls": 0,
+        "silent_since": None,
+        "silent_at": None,
+        "give_up_at": now + timedelta(seconds=settings.JOB_GIVE_UP_AFTER),
+    }
 
 
 def _late_success_wanted(job: Job) -> bool:
@@ -130,11 +127,15 @@ def _charge(submission: Submission, video: Video) -> dict[str, Any]:
     What is settled already stays.
     """
     upstream = registry.configured().get(submission.provider.name)
-    if video.cost is None or submission.cost_state == CostState.SETTLED:
+    if submission.cost_state == CostState.SETTLED or upstream is None:
         return {}
-    if upstream is None or not upstream.dialect.states_cost:
-        return {}
-    return {"price": video.cost}
+    charged = stated_cost(upstream, video)
+    return {} if charged is None else {"price": charged}
+
+
+def stated_cost(upstream: Upstream, video: Video) -> Decimal | None:
+    """The dollars that the upstream says it has charged for the video; None if it says nothing of that."""
+    return video.cost if upstream.dialect.states_cost else None
 
 
 def _bills_failed(submission: Submission) -> bool:

@@ -16,7 +16,7 @@ from upstreams.clock import database_now
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import LATE_SECONDS
-from videos.lifecycle.following.observe import is_lost, observe, observe_missing, write_progress
+from videos.lifecycle.following.observe import is_lost, note_running, observe, observe_missing
 from videos.lifecycle.notification import apply_notification
 from videos.lifecycle.working_time import has_worked_until
 from videos.log_context import about
@@ -50,7 +50,7 @@ def ask(submission: Submission, upstream: Upstream, *, is_awaited: bool = False)
         return
     with locked(submission) as (job, submission):
         if video.phase == Phase.RUNNING:
-            write_progress([(submission, video)])
+            note_running(submission, video)
         observe(job, submission, video)
 
 

@@ -2,38 +2,38 @@
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence, Set
+from datetime import datetime
+from typing import NamedTuple
 
-from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Count, F, Min, Q, QuerySet
 
-from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
-from upstreams.client.types import Phase, Video, VideoPage
 from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
-from videos.lifecycle.backoff import poll_interval
-from videos.lifecycle.expiry import record_contact
-from videos.lifecycle.following.observe import observe, write_progress
+from videos.lifecycle.expiry import note_silence
+from videos.lifecycle.following.listed import Record, due_again, note_seen
 from videos.lifecycle.following.poll import ASK_AGAIN_SECONDS, ask
-from videos.models import Submission, locked
+from videos.lifecycle.following.walk import Walk
+from videos.models import Submission
 from videos.queue.isolation import isolated
 from videos.reconciliation.identity import doubt_if_none_is_known
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-# Pages of one sweep; the next one continues after them.
-_MAX_PAGES = 10
+# Pages whose videos are recorded together: a bound of memory, and of what one statement changes.
+_PAGES_TOGETHER = 50
+_PAGE_LENGTH = 100
 # Pages in a row that show nothing of what is due.
 _MAX_POOR_PAGES = 3
 # Asked for one by one in a sweep, at most.
 _MAX_STRAGGLERS = 20
-# Between sweeps, for each page beyond the first.
-_PAGE_SECONDS = 0.5
+# Between sweeps, for each page beyond the first: no upstream is asked for more than ten pages a second.
+_PAGE_SECONDS = 0.1
+# A sweep that took less is no burden.
+_SHORT_SECONDS = 0.5
 
 
 def sweep(upstream: Upstream) -> None:
@@ -53,8 +53,7 @@ def sweep(upstream: Upstream) -> None:
     # Those that were not reached stay due.
     pause: float = ASK_AGAIN_SECONDS
     try:
-        rendering = list(swept_by(upstream, provider).select_related("job", "provider"))
-        pause = _sweep(rendering, upstream, provider) if rendering else 0.0
+        pause = _sweep(upstream, provider)
     finally:
         Provider.objects.filter(pk=provider.pk).update(sweep_due_at=in_database(pause))
 
@@ -71,70 +70,109 @@ def swept_by(upstream: Upstream, provider: Provider) -> QuerySet[Submission]:
     return rendering.exclude(job__status=JobStatus.CANCELLED) if upstream.dialect.cancels else rendering
 
 
-def _sweep(rendering: Sequence[Submission], upstream: Upstream, provider: Provider) -> float:
+def _sweep(upstream: Upstream, provider: Provider) -> float:
     """Sweeps once. Returns the seconds until the next sweep: more if this one was expensive or failed."""
     now, began = database_now(), time.monotonic()
     ends = began + upstream.lease - upstream.deadline
-    mine = {each.upstream_id: each for each in rendering if each.upstream_id and not each.id_reused}
-    seen: dict[str, Video] = {}
-    failed = False
-    pages = 0
+    rendering = swept_by(upstream, provider)
     # While we wait with the list, each is asked after by itself.
     listed = upstream.dialect.lists and not provider.backoff_seconds(Call.LIST)
-    try:
-        if listed:
-            with respecting_retry_after(upstream, Call.LIST):
-                for videos in _pages(mine, upstream, provider, now, ends):
-                    seen |= videos
-                    pages += 1
-    except errors.SoraError as error:
-        # A poll that fails says nothing about the renders that it has not shown by then.
-        logger.warning("%s could not be asked after its renders: %s", upstream.name, error)
-        failed = True
-        _resume_behind(None, provider)
-    # First what the list shows: one video that cannot be asked after must not hide the others.
-    put_off = _observe_listed(mine, seen)
-    shown = {mine[video_id].pk for video_id in seen}
-    unseen = [each for each in rendering if each.pk not in shown]
-    due = [each for each in unseen if _is_due(each, now)]
-    due.sort(key=lambda each: each.due_at or now)
-    asked = _ask_stragglers(due[:_MAX_STRAGGLERS], upstream, ends, away=failed)
-    for submission in unseen:
-        # A render that was not polled by itself is without an answer only if the list failed.
-        if not asked.get(submission.pk, not failed):
-            record_contact(submission, False, now)
-    answered = [*(mine[video_id] for video_id in seen), *(each for each in due if each.pk in asked)]
-    _ask_again([each for each in answered if each.pk not in put_off], now)
-    _note_seen(shown | {pk for pk, heard in asked.items() if heard}, now)
+    read = _read_list(rendering, upstream, provider, now, ends) if listed else _Read()
+    # After what the list shows: one video that cannot be asked after must not hide the others.
+    unseen = rendering.filter(Q(seen_at=None) | Q(seen_at__lt=now))
+    if read.held:
+        unseen = unseen.exclude(pk__in=read.held)
+    due = unseen.filter(_is_due(now)).order_by(F("due_at").asc(nulls_last=True))
+    stragglers = list(due.select_related("job", "provider")[:_MAX_STRAGGLERS])
+    asked = _ask_stragglers(stragglers, upstream, ends, away=read.failed)
+    heard = [pk for pk, answered in asked.items() if answered]
+    # A render that was not polled by itself is without an answer only if the list failed.
+    if read.failed:
+        note_silence(unseen.exclude(pk__in=heard), now)
+    elif len(heard) < len(asked):
+        note_silence(rendering.filter(pk__in=asked.keys() - heard), now)
+    if asked:
+        polled = Submission.objects.filter(state=SubmissionState.RENDERING, missing_polls=0)
+        polled.filter(pk__in=asked).update(due_at=due_again(now))
+        note_seen(polled.filter(pk__in=heard), now)
     if time.monotonic() < ends:
         # If not, each is doubted by itself before it counts as lost.
-        _doubt_if_many_are_missing([each for each in due if asked.get(each.pk)], upstream)
+        _doubt_if_many_are_missing(heard, upstream)
     took = time.monotonic() - began
     # As long again as it took, unless that is next to nothing.
-    cost = max(took if took > _PAGE_SECONDS else 0.0, _PAGE_SECONDS * (pages - 1))
-    whole = not failed and listed == upstream.dialect.lists
+    cost = max(took if took > _SHORT_SECONDS else 0.0, _PAGE_SECONDS * (read.pages - 1))
+    whole = not read.failed and listed == upstream.dialect.lists
     return max(cost, 0.0 if whole else ASK_AGAIN_SECONDS)
 
 
-def _note_seen(pks: set[int], now: datetime) -> None:
-    seen = Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_polls=0)
-    seen.update(seen_at=now)
+def _is_due(now: datetime) -> Q:
+    return Q(due_at=None) | Q(due_at__lte=now)
 
 
-def _doubt_if_many_are_missing(asked: Iterable[Submission], upstream: Upstream) -> None:
+class _Read(NamedTuple):
+    """What came of reading the list: pages, whether it failed, and the rows shown that others held."""
+
+    pages: int = 0
+    failed: bool = False
+    held: Set[int] = frozenset()
+
+
+def _read_list(
+    rendering: QuerySet[Submission], upstream: Upstream, provider: Provider, now: datetime, ends: float
+) -> _Read:
+    """Records what the list shows, back to the oldest render that is due, as long as pages show such renders.
+
+    If few are left, they are polled one by one. If many are left, the next sweep continues after the last
+    page.
+    """
+    due = _is_due(now)
+    known = rendering.aggregate(
+        due=Count("pk", filter=due),
+        all=Count("pk"),
+        since=Min("created_at", filter=due),
+        first=Min("created_at"),
+    )
+    if not known["all"]:
+        return _Read()
+    # If none is due, any that is not seen yet is waited for.
+    waiting = due if known["due"] else Q()
+    left = known["due"] or known["all"]
+    walk = Walk(upstream, provider.sweep_after or None, known["since"] or known["first"], ends)
+    record = Record(rendering, waiting, upstream, now)
+    poor, together = 0, 1
+    while True:
+        pages = walk.read(together)
+        shown = record.add(pages)
+        left -= sum(shown)
+        for count in shown:
+            poor = 0 if count else poor + 1
+        if left <= 0 or (poor and left <= _MAX_STRAGGLERS):
+            walk.begin_anew()
+        if walk.is_over() or poor >= _MAX_POOR_PAGES:
+            break
+        # Where most videos are of others, no page is read in vain.
+        is_dense = shown[-1] >= _PAGE_LENGTH // 2
+        together = max(1, min(_PAGES_TOGETHER, left // _PAGE_LENGTH)) if is_dense else 1
+    if walk.failure is not None:
+        # It says nothing about the renders that it has not shown by then.
+        logger.warning("%s could not be asked after its renders: %s", upstream.name, walk.failure)
+    if provider.sweep_after != (walk.after or ""):
+        Provider.objects.filter(pk=provider.pk).update(sweep_after=walk.after or "")
+    return _Read(walk.pages, walk.failure is not None, record.held)
+
+
+def _doubt_if_many_are_missing(asked: Sequence[int], upstream: Upstream) -> None:
+    if not asked:
+        return
     missing = Submission.objects.filter(
         provider__name=upstream.name, state=SubmissionState.RENDERING, missing_polls__gt=0
     )
-    if not missing.filter(pk__in=[each.pk for each in asked]).exists():
+    if not missing.filter(pk__in=asked).exists():
         return
     try:
         doubt_if_none_is_known(list(missing), upstream)
     except errors.SoraError as error:
         logger.warning("%s could not be asked whether it knows us: %s", upstream.name, error)
-
-
-def _is_due(submission: Submission, now: datetime) -> bool:
-    return submission.due_at is None or submission.due_at <= now
 
 
 def _ask_stragglers(
@@ -159,86 +197,3 @@ def _ask_stragglers(
                 if away:
                     break
     return answered
-
-
-def _observe_listed(mine: dict[str, Submission], seen: dict[str, Video]) -> set[int]:
-    """Records what each page shows. Returns the keys of those on which that raised, now or a short
-    while ago."""
-    put_off: set[int] = set()
-    write_progress(
-        (mine[video_id], video) for video_id, video in seen.items() if video.phase == Phase.RUNNING
-    )
-    now = database_now()
-    for video_id, video in seen.items():
-        row = mine[video_id]
-        if row.faults and not _is_due(row, now):
-            put_off.add(row.pk)
-        elif row.faults or video.phase != Phase.RUNNING or row.give_up_at <= now:
-            with isolated(row) as outcome, locked(row) as (job, submission):
-                observe(job, submission, video)
-            if outcome.failed:
-                put_off.add(row.pk)
-    return put_off
-
-
-def _pages(
-    mine: dict[str, Submission], upstream: Upstream, provider: Provider, now: datetime, ends: float
-) -> Iterator[dict[str, Video]]:
-    """For each page of the list, the videos of ours that it shows. Raises SoraError.
-
-    Reads back to the oldest render that is due, as long as pages show such renders. If few are left, they are
-    polled one by one. If many are left, the next sweep continues after the last page.
-    """
-    due = {video_id: each for video_id, each in mine.items() if _is_due(each, now)}
-    waiting = due or dict(mine)
-    after = provider.sweep_after or None
-    poor = 0
-    for _ in range(_MAX_PAGES):
-        try:
-            page = upstream.client.list(after=after, limit=100, order="desc")
-        except errors.NotPaged:
-            after = None
-            break
-        own = {video.id: video for video in page.videos if video.id in mine and mine[video.id].owns(video)}
-        yield own
-        shown = [waiting.pop(video_id) for video_id in own if video_id in waiting]
-        after = page.next_after
-        if after is None or not waiting or _is_past(page, waiting):
-            after = None
-            break
-        poor = 0 if shown else poor + 1
-        if poor and len(waiting) <= _MAX_STRAGGLERS:
-            after = None
-            break
-        if poor >= _MAX_POOR_PAGES or time.monotonic() >= ends:
-            break
-    _resume_behind(after, provider)
-
-
-def _is_past(page: VideoPage, waiting: dict[str, Submission]) -> bool:
-    """Whether the page reaches back to before the oldest of them."""
-    oldest = min(submission.created_at for submission in waiting.values())
-    start = oldest.replace(microsecond=0) - timedelta(seconds=settings.SORA_CLOCK_SKEW)
-    return any(video.created_at is not None and video.created_at < start for video in page.videos)
-
-
-def _resume_behind(after: str | None, provider: Provider) -> None:
-    if provider.sweep_after != (after or ""):
-        Provider.objects.filter(pk=provider.pk).update(sweep_after=after or "")
-
-
-def _ask_again(rendering: Iterable[Submission], began: datetime) -> None:
-    """Sets when each is polled again, in one statement for each interval.
-
-    If a notification has made a render due since the sweep began, it stays due: the sweep may have read it
-    before.
-    """
-    now = database_now()
-    due: dict[float, list[int]] = defaultdict(list)
-    for submission in rendering:
-        pace = poll_interval((now - submission.created_at).total_seconds())
-        # To the whole second, so that there are few different ones.
-        due[round(pace) or pace].append(submission.pk)
-    for after, pks in due.items():
-        still = Submission.objects.filter(pk__in=pks, state=SubmissionState.RENDERING, missing_polls=0)
-        still.exclude(due_at__gt=began, due_at__lte=in_database()).update(due_at=in_database(after))
