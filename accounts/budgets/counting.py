@@ -8,10 +8,10 @@ Locks are taken in one order: reservations, then counters.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
@@ -21,6 +21,8 @@ from accounts.models import Budget, Reservation, Spending
 _UNITS: Final = Decimal(10_000)
 _TOGETHER: Final = 1000
 _COUNTED = Reservation.Counting.COUNTED
+# An owner, a key or none, a period, and the day on which that begins.
+_Counter = tuple[int, int | None, str, date]
 
 
 def units(amount: Decimal) -> int:
@@ -43,18 +45,37 @@ def uncounted() -> QuerySet[Reservation]:
     return Reservation.objects.exclude(counting=_COUNTED)
 
 
+class _Day(NamedTuple):
+    """A day of an owner and of one of its keys; 0 is no key, so that days can be sorted."""
+
+    owner: int
+    day: date
+    api_key: int
+
+    def counters(self) -> list[_Counter]:
+        """What names the rows that count it: of the owner, then of the key; of the day and of the month."""
+        return [
+            (self.owner, key, period, begins(period, self.day))
+            for key in ([None, self.api_key] if self.api_key else [None])
+            for period in Budget.Period.values
+        ]
+
+
 def count_some() -> int:
     """Counts some that nobody else is counting now, and returns how many."""
     with transaction.atomic():
         rows = uncounted().select_for_update(skip_locked=True).order_by("pk")
-        return _count(list(rows[:_TOGETHER]))
+        some = list(rows[:_TOGETHER])
+        _count(some)
+        return len(some)
 
 
 def counters_of(owner: int, api_key: int | None, day: date) -> list[Spending]:
     """The counters of an owner and a key for the periods of a day, up to date, locked until the transaction
     ends."""
-    _count(list(uncounted().filter(owner=owner).select_for_update().order_by("pk")))
-    return _locked(owner, api_key, day)
+    mine = _Day(owner, day, api_key or 0)
+    rows = list(uncounted().filter(owner=owner).select_for_update().order_by("pk"))
+    return _count(rows, mine)[mine]
 
 
 def counted_in(budget: Budget, day: date) -> tuple[int, int]:
@@ -85,39 +106,54 @@ def _lacking(row: Reservation) -> tuple[int, int]:
     return reserved, units(row.settled) if row.state == Reservation.State.SETTLED else 0
 
 
-def _count(rows: list[Reservation]) -> int:
-    """Adds these to their counters. They are locked."""
-    lacking = defaultdict[tuple[int, date, int], list[int]](lambda: [0, 0])
+def _count(rows: Sequence[Reservation], *others: _Day) -> dict[_Day, list[Spending]]:
+    """Adds these to their counters, which are locked with those of the others, and gives all of them.
+
+    The rows are locked.
+    """
+    lacking = defaultdict[_Day, list[int]](lambda: [0, 0])
     for row in rows:
-        sums = lacking[row.owner_id, row.made_on, row.api_key_id or 0]
+        sums = lacking[_Day(row.owner_id, row.made_on, row.api_key_id or 0)]
         reserved, settled = _lacking(row)
         sums[0] += reserved
         sums[1] += settled
     for first in range(0, len(rows), _TOGETHER):
         some = [row.pk for row in rows[first : first + _TOGETHER]]
         Reservation.objects.filter(pk__in=some).update(counting=_COUNTED)
-    # In one order, so that two that count at once wait for each other.
-    for (owner, day, api_key), (reserved, settled) in sorted(lacking.items()):
-        if not reserved and not settled:
-            continue
-        add(_locked(owner, api_key or None, day), reserved, settled)
-    return len(rows)
+    counters = _locked(lacking.keys() | set(others))
+    for day, (reserved, settled) in lacking.items():
+        if reserved or settled:
+            add(counters[day], reserved, settled)
+    if not any(map(any, lacking.values())):
+        return {other: counters[other] for other in others}
+    # One may count for several keys, so it is read again.
+    fresh = Spending.objects.in_bulk({row.pk for other in others for row in counters[other]})
+    return {other: [fresh[row.pk] for row in counters[other]] for other in others}
 
 
-def _locked(owner: int, api_key: int | None, day: date) -> list[Spending]:
-    """The rows that count what was reserved on a day, locked in the order of their making."""
-    keys = [None, api_key] if api_key else [None]
-    rows = [
-        Spending(owner_id=owner, api_key_id=key, period=period, starts_on=begins(period, day))
-        for key in keys
-        for period in Budget.Period.values
-    ]
-    Spending.objects.bulk_create(rows, ignore_conflicts=True)
-    found = Spending.objects.select_for_update().filter(
-        Q(api_key=None) | Q(api_key=api_key), owner=owner, starts_on__in={row.starts_on for row in rows}
+def _locked(days: Set[_Day]) -> dict[_Day, list[Spending]]:
+    """The rows that count what was reserved on these days, for the owner and for the key.
+
+    All are locked at once, in the order of their making: two that lock the same ones wait for each other.
+    """
+    if not days:
+        return {}
+    wanted = {day: day.counters() for day in sorted(days)}
+    new = dict.fromkeys(each for several in wanted.values() for each in several)
+    Spending.objects.bulk_create(
+        [
+            Spending(owner_id=owner, api_key_id=api_key, period=period, starts_on=first)
+            for owner, api_key, period, first in new
+        ],
+        ignore_conflicts=True,
     )
-    wanted = {(row.api_key_id, row.period, row.starts_on) for row in rows}
-    return [row for row in found.order_by("pk") if (row.api_key_id, row.period, row.starts_on) in wanted]
+    found = Spending.objects.select_for_update().filter(
+        Q(api_key=None) | Q(api_key__in={day.api_key for day in days}),
+        owner__in={day.owner for day in days},
+        starts_on__in={first for *_, first in new},
+    )
+    rows = {(row.owner_id, row.api_key_id, row.period, row.starts_on): row for row in found.order_by("pk")}
+    return {day: [rows[each] for each in several] for day, several in wanted.items()}
 
 
 def renewal(period: str, day: date) -> date:

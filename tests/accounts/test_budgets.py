@@ -12,6 +12,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts.budgets import counting, reservations
@@ -280,6 +281,27 @@ def test_whatever_happens_at_once_no_counter_drifts(owner: User, monkeypatch: py
     monkeypatch.setattr(reservations.timezone, "now", lambda: next(turn))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(act, range(8)))
+    agree()
+
+
+@pytest.mark.postgres
+def test_all_counters_are_locked_by_one_statement(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that lock some after others, of another day or key, would wait for each other."""
+    keys = [None, *(ApiKey.issue(owner, str(number))[0] for number in range(2))]
+    days = [datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
+    for day in days:
+        monkeypatch.setattr(reservations.timezone, "now", lambda day=day: day)
+        for key in keys:
+            reserve(owner, key, ONE)
+    limit(owner, "20.00", "month", None)
+    with CaptureQueriesContext(connection) as queries:
+        reserve(owner, keys[1], ONE)
+    locks = [
+        each
+        for each in queries
+        if 'FROM "accounts_spending"' in str(each["sql"]) and "FOR UPDATE" in str(each["sql"])
+    ]
+    assert len(locks) == 1
     agree()
 
 

@@ -57,8 +57,8 @@ GUARDS: Final = (
     Guard(
         "what was not counted yet counts against a budget",
         "accounts.budgets.counting:counters_of",
-        '_count(list(uncounted().filter(owner=owner).select_for_update().order_by("pk")))',
-        "",
+        'list(uncounted().filter(owner=owner).select_for_update().order_by("pk"))',
+        "[]",
         "tests/accounts/test_counting.py",
     ),
     Guard(
@@ -87,6 +87,20 @@ GUARDS: Final = (
         "accounts.budgets.reservations:count",
         "not priced",
         "False",
+        "tests/accounts/test_budgets.py",
+    ),
+    Guard(
+        "renders that complete together are settled",
+        "videos.lifecycle.following.completed:_complete",
+        "reservations.settle_all([(row.reservation_id, row.price) for row in rows if row.reservation_id])",
+        "",
+        "tests/videos/test_sweep_many.py",
+    ),
+    Guard(
+        "counters are locked all at once",
+        "accounts.budgets.counting:_count",
+        "_locked(lacking.keys() | set(others))",
+        "{day: _locked({day})[day] for day in lacking.keys() | set(others)}",
         "tests/accounts/test_budgets.py",
     ),
     Guard(
