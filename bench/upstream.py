@@ -132,11 +132,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--create-ms", type=float, default=5)
     parser.add_argument("--render-seconds", type=float, default=600)
+    parser.add_argument("--videos", type=int, default=0, help="how many it has been asked for already")
     parser.add_argument("--clip", type=Path, required=True)
     chosen = parser.parse_args()
     suffixes = {"video": ".mp4", "thumbnail": ".webp"}
     files = {variant: chosen.clip.with_suffix(suffix).read_bytes() for variant, suffix in suffixes.items()}
     books = Books(chosen.render_seconds, chosen.create_ms / 1000, files)
+    for number in range(chosen.videos):
+        books.create(json.dumps({"prompt": f"boat {number}", "model": "sora-2", "seconds": "4"}).encode())
     asyncio.run(_serve(chosen.port, books))
 
 
