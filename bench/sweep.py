@@ -1,4 +1,4 @@
-"""`python -m bench.sweep`: what a round over all renders in flight takes, and what recording their ends takes.
+"""`python -m bench.sweep`: what a round over all renders in flight takes, and what recording their ends does.
 
 The upstream is that of bench.upstream. The baseline reads the same pages with requests, and keeps nothing.
 """
