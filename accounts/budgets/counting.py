@@ -138,8 +138,12 @@ def _locked(days: Set[_Day]) -> dict[_Day, list[Spending]]:
     """
     if not days:
         return {}
-    wanted = {day: day.counters() for day in sorted(days)}
-    new = dict.fromkeys(each for several in wanted.values() for each in several)
+    wanted = {day: day.counters() for day in days}
+    # In one order: who inserts the same ones waits for them.
+    new = sorted(
+        {each for several in wanted.values() for each in several},
+        key=lambda each: (each[0], each[1] or 0, *each[2:]),
+    )
     Spending.objects.bulk_create(
         [
             Spending(owner_id=owner, api_key_id=api_key, period=period, starts_on=first)

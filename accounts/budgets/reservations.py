@@ -153,6 +153,9 @@ def settle_all(ended: Iterable[tuple[int, Decimal | None]]) -> None:
     of_amount: dict[Decimal | None, list[int]] = defaultdict(list)
     for pk, amount in ended:
         of_amount[amount].append(pk)
+    # In one order, as whoever counts them.
+    every = [pk for pks in of_amount.values() for pk in pks]
+    list(Reservation.objects.select_for_update().filter(pk__in=every).order_by("pk").values_list("pk"))
     for amount, pks in of_amount.items():
         _end(pks, Reservation.State.SETTLED, F("amount") if amount is None else amount)
 

@@ -1,5 +1,6 @@
 """Many renders that are swept at once come to what each comes to by itself."""
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,16 @@ from accounts.models import Reservation
 from tests.configured import configure
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient
-from upstreams.client.types import Phase
+from upstreams.client import errors
+from upstreams.client.types import Phase, VideoPage
 from upstreams.clock import database_now, shifted
 from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
+from videos.lifecycle.expiry import note_silence
 from videos.lifecycle.following import completed, listed
 from videos.lifecycle.following.sweep import sweep
+from videos.lifecycle.following.walk import Walk
 from videos.lifecycle.sending.submit import submit
 from videos.models import Job, JobEvent, Submission
 
@@ -162,8 +166,6 @@ def test_renders_of_others_are_not_read_in_vain(
 def test_all_are_silent_while_the_list_fails_and_no_longer(
     make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from upstreams.client import errors
-
     rendering(make_job, wide, 30)
     whole = sora.list
 
@@ -182,6 +184,68 @@ def test_all_are_silent_while_the_list_fails_and_no_longer(
     assert not Submission.objects.filter(silent_since__isnull=False).exists()
 
 
+def test_after_a_failure_a_sweep_goes_on_where_the_list_failed(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upstream that allows few list calls at a time would show the newest ones only."""
+    monkeypatch.setattr("tests.videos.scripted.PAGE", 10)
+    monkeypatch.setattr("videos.lifecycle.following.sweep._MAX_STRAGGLERS", 0)
+    rendering(make_job, wide, 60)
+    for video_id in sora.videos:
+        sora.set(video_id, Phase.RUNNING, progress=40)
+    whole = sora.list
+    left = [2]
+
+    def limited(*given: Any, **more: Any) -> VideoPage:
+        if not left[0]:
+            raise errors.Busy("too many", retry_after=1)
+        left[0] -= 1
+        return whole(*given, **more)
+
+    monkeypatch.setattr(sora, "list", limited)
+    for later, seen in ((5, 20), (10, 40), (15, 60)):
+        left[0] = 2
+        Provider.objects.update(sweep_due_at=None, list_backoff_until=None)
+        swept(wide, later)
+        assert Job.objects.filter(progress=40).count() == seen
+
+
+def test_a_second_video_of_its_id_does_not_hide_a_render(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = rendering(make_job, wide, 1)
+    sora.complete(upstream_id(job))
+    mine = sora.videos[upstream_id(job)]
+    assert mine.created_at is not None
+    other = replace(mine, phase=Phase.RUNNING, created_at=mine.created_at + timedelta(hours=1))
+    before = replace(mine, phase=Phase.RUNNING, created_at=mine.created_at - timedelta(hours=1))
+    monkeypatch.setattr(sora, "list", lambda **_: VideoPage(videos=(other, mine, before), next_after=None))
+    swept(wide)
+    assert job.submissions.get().state == "rendered"
+    assert sora.retrieves == 0
+
+
+def test_what_was_seen_before_the_clock_was_set_back_is_still_asked_after(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient
+) -> None:
+    (job,) = rendering(make_job, wide, 1)
+    sora.complete(upstream_id(job))
+    sora.hidden.add(upstream_id(job))
+    Submission.objects.update(seen_at=database_now() + timedelta(hours=1), due_at=database_now())
+    swept(wide)
+    assert sora.retrieves == 1
+
+
+def test_pages_that_are_longer_than_asked_for_are_recorded_sooner(
+    make_job: MakeJob, wide: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = rendering(make_job, wide, 1)
+    page = VideoPage(videos=(sora.videos[upstream_id(job)],) * 250, next_after="next")
+    monkeypatch.setattr(sora, "list", lambda **_: page)
+    walk = Walk(wide, None, database_now() - timedelta(hours=1), math.inf)
+    assert [len(walk.read(most)) for most in (1, 4, 5)] == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("passed", "moved"),
     [(30, 0), (15 * 60 + 40, 40), (-60, -60)],
@@ -190,8 +254,6 @@ def test_all_are_silent_while_the_list_fails_and_no_longer(
 def test_a_silence_counts_only_while_it_is_watched(
     make_job: MakeJob, wide: Upstream, passed: float, moved: float
 ) -> None:
-    from videos.lifecycle.expiry import note_silence
-
     rendering(make_job, wide, 2)
     began = database_now()
     note_silence(Submission.objects.all(), began)

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import (
     Case,
     DateTimeField,
@@ -61,7 +62,13 @@ def note_silence(rows: QuerySet[Submission], now: datetime) -> None:
         When(silent_at__gt=now, then=_moved_to(now)),
         default=F("silent_since"),
     )
-    rows.exclude(just_noted).update(silent_since=since, silent_at=now)
+    with transaction.atomic():
+        # What another one holds is noted at the next attempt. So nothing waits for a row while it holds
+        # others.
+        free = rows.exclude(just_noted).select_for_update(of=("self",), skip_locked=True, no_key=True)
+        Submission.objects.filter(pk__in=free.order_by().values("pk")).update(
+            silent_since=since, silent_at=now
+        )
 
 
 def _moved_to(at: datetime) -> Combinable:

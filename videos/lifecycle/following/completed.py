@@ -49,17 +49,20 @@ def complete_together(found: Sequence[tuple[int, UUID, Video]], upstream: Upstre
 
 
 def _complete(videos: Mapping[int, Video], jobs: Sequence[UUID], upstream: Upstream) -> set[int]:
-    # In one order, as whoever locks several jobs.
-    locked = Job.objects.select_for_update(of=("self",)).filter(pk__in=jobs).order_by("pk")
+    # Here and below in one order, as whoever locks several rows.
+    free = Job.objects.select_for_update(of=("self",), skip_locked=True)
+    locked = free.filter(pk__in=jobs).order_by("pk")
     processing = {job.pk: job for job in locked if job.status == JobStatus.PROCESSING}
     rows = list(
-        Submission.objects.select_related("provider").filter(
+        Submission.objects.select_related("provider")
+        .filter(
             pk__in=videos,
             job__in=list(processing),
             state=SubmissionState.RENDERING,
             cost_state=CostState.RESERVED,
             reservation__isnull=False,
         )
+        .order_by("pk")
     )
     if not rows:
         return set()

@@ -1,7 +1,8 @@
 """Records what pages of the list show, by few statements however many videos they hold."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -53,7 +54,7 @@ class Record:
         self, rendering: QuerySet[Submission], waiting: Q, upstream: Upstream, began: datetime
     ) -> None:
         self._rendering = rendering
-        self._waiting = waiting & (Q(seen_at=None) | Q(seen_at__lt=began))
+        self._waiting = waiting & unseen_in(began, upstream)
         self._upstream = upstream
         self._began = began
         self.held: set[int] = set()
@@ -61,15 +62,19 @@ class Record:
     def add(self, pages: Sequence[VideoPage]) -> list[int]:
         """Records what the pages show. Returns for each how many it shows of those that are `waiting` and
         were not seen in this sweep."""
-        pages_of = {video.id: number for number, page in enumerate(pages) for video in page.videos}
-        videos = {video.id: video for page in pages for video in page.videos}
+        # Of an id that was given again there are several videos.
+        videos: dict[str, list[tuple[int, Video]]] = defaultdict(list)
+        for number, page in enumerate(pages):
+            for video in page.videos:
+                videos[video.id].append((number, video))
         shown = [0] * len(pages)
         found: list[tuple[_Row, Video]] = []
         for row in _rows(self._rendering, list(videos), self._waiting):
-            video = videos[row.upstream_id]
-            if Submission.is_made_at(row.upstream_created_at, video):
-                shown[pages_of[row.upstream_id]] += row.is_waiting
-                found.append((row, video))
+            for number, video in reversed(videos[row.upstream_id]):
+                if Submission.is_made_at(row.upstream_created_at, video):
+                    shown[number] += row.is_waiting
+                    found.append((row, video))
+                    break
         self.held |= _record(found, self._upstream, self._began)
         return shown
 
@@ -159,6 +164,15 @@ def _see_again(pks: Sequence[int], began: datetime) -> set[int]:
     if count == len(pks):
         return set()
     return set(rendering.exclude(seen_at=began).values_list("pk", flat=True))
+
+
+def unseen_in(began: datetime, upstream: Upstream) -> Q:
+    """Of renders, those that the sweep which began then has not seen, nor who was accepted since.
+
+    What was seen later than a sweep can last was seen before the database's clock was set back.
+    """
+    latest = began + timedelta(seconds=upstream.lease)
+    return Q(seen_at=None) | Q(seen_at__lt=began) | Q(seen_at__gt=latest)
 
 
 def note_seen(rows: QuerySet[Submission], began: datetime) -> None:

@@ -13,9 +13,9 @@ from upstreams.clock import database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.expiry import note_silence
-from videos.lifecycle.following.listed import Record, due_again, note_seen
+from videos.lifecycle.following.listed import Record, due_again, note_seen, unseen_in
 from videos.lifecycle.following.poll import ASK_AGAIN_SECONDS, ask
-from videos.lifecycle.following.walk import Walk
+from videos.lifecycle.following.walk import PAGE_LENGTH, Walk
 from videos.models import Submission
 from videos.queue.isolation import isolated
 from videos.reconciliation.identity import doubt_if_none_is_known
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 # Pages whose videos are recorded together: a bound of memory, and of what one statement changes.
 _PAGES_TOGETHER = 50
-_PAGE_LENGTH = 100
 # Pages in a row that show nothing of what is due.
 _MAX_POOR_PAGES = 3
 # Asked for one by one in a sweep, at most.
@@ -79,7 +78,7 @@ def _sweep(upstream: Upstream, provider: Provider) -> float:
     listed = upstream.dialect.lists and not provider.backoff_seconds(Call.LIST)
     read = _read_list(rendering, upstream, provider, now, ends) if listed else _Read()
     # After what the list shows: one video that cannot be asked after must not hide the others.
-    unseen = rendering.filter(Q(seen_at=None) | Q(seen_at__lt=now))
+    unseen = rendering.filter(unseen_in(now, upstream))
     if read.held:
         unseen = unseen.exclude(pk__in=read.held)
     due = unseen.filter(_is_due(now)).order_by(F("due_at").asc(nulls_last=True))
@@ -151,8 +150,8 @@ def _read_list(
         if walk.is_over() or poor >= _MAX_POOR_PAGES:
             break
         # Where most videos are of others, no page is read in vain.
-        is_dense = shown[-1] >= _PAGE_LENGTH // 2
-        together = max(1, min(_PAGES_TOGETHER, left // _PAGE_LENGTH)) if is_dense else 1
+        is_dense = shown[-1] >= PAGE_LENGTH // 2
+        together = max(1, min(_PAGES_TOGETHER, left // PAGE_LENGTH)) if is_dense else 1
     if walk.failure is not None:
         # It says nothing about the renders that it has not shown by then.
         logger.warning("%s could not be asked after its renders: %s", upstream.name, walk.failure)

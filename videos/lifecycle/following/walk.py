@@ -13,6 +13,7 @@ from upstreams.client.types import VideoPage
 from upstreams.models import Call
 from upstreams.registry import Upstream
 
+PAGE_LENGTH: Final = 100
 # Of one sweep; the next one continues after them.
 _MAX_PAGES: Final = 5_000
 
@@ -42,20 +43,28 @@ class Walk:
         self._is_done = True
 
     def read(self, most: int) -> list[VideoPage]:
-        """The next pages; fewer where it is over. What the upstream failed with is kept as `failure`."""
+        """The next pages; fewer where it is over, or where they are longer than asked for.
+
+        What the upstream failed with is kept as `failure`; the next sweep goes on behind the last page.
+        """
         found: list[VideoPage] = []
-        while len(found) < most and not self.is_over():
+        videos = 0
+        while len(found) < most and videos < most * PAGE_LENGTH and not self.is_over():
             try:
                 with respecting_retry_after(self.upstream, Call.LIST):
-                    page = self.upstream.client.list(after=self.after, limit=100, order="desc")
+                    page = self.upstream.client.list(after=self.after, limit=PAGE_LENGTH, order="desc")
             except errors.NotPaged:
                 self.begin_anew()
             except errors.SoraError as error:
                 self.failure = error
-                self.begin_anew()
+                self._is_done = True
+                if not self.pages:
+                    # The place where it was to go on may be what the upstream does not take.
+                    self.begin_anew()
             else:
                 found.append(page)
                 self.pages += 1
+                videos += len(page.videos)
                 self.after = page.next_after
                 if self.after is None or self._is_past(page):
                     self.begin_anew()
