@@ -237,8 +237,8 @@ GUARDS: Final = (
     ),
     Guard(
         "an id that names another video is not ours",
-        "videos.models.submission:Submission.owns",
-        "abs(video.created_at - self.upstream_created_at) < timedelta(seconds=1)",
+        "videos.models.submission:Submission.is_made_at",
+        "abs(video.created_at - created_at) < timedelta(seconds=1)",
         "True",
         "tests/videos/test_identity.py",
     ),
