@@ -15,7 +15,7 @@ from tests.faults.persistent import ask_for, insist
 from tests.faults.stack import Stack, running
 from tests.servers import Absent
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 _SECRET = "whsec_Y3Jhc2ggcG9pbnRz"
 _numbers = count(1)
@@ -145,9 +145,9 @@ def looking(wreck: Wreck) -> None:
     for fault, left in (("created_then_drop", 2), ("refuse", 1), ("refuse", 0)):
         wreck.stack.arm(fault, operation="create", times=1)
         (job,) = wreck.ask()
-        wreck.left(left, within=90)
+        wreck.left(left, within=120)
         # Or its next attempt would meet the next fault.
-        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=90)
+        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=120)
 
 
 def comparing(wreck: Wreck) -> None:

@@ -17,7 +17,7 @@ from django.core.files.storage import FileSystemStorage
 _CARRIERS = {"listing", "identity"}
 # Modules of one journey.
 _PARTS = {
-    **dict.fromkeys(("poll", "sweep", "observe"), "follow"),
+    **dict.fromkeys(("poll", "sweep", "walk", "completed", "observe"), "follow"),
     **dict.fromkeys(("fetch", "keep"), "store"),
     **dict.fromkeys(("post", "outcome", "submit"), "send"),
 }
