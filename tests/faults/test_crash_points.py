@@ -79,7 +79,16 @@ class Wreck:
     def rendering(self, count: int) -> list[str]:
         """Asks for jobs, waits until all of them were sent, and returns their ids upstream."""
         jobs = self.ask(count)
-        return [eventually(lambda job=job: self.upstream_id(job), "its id", within=30) for job in jobs]
+        return [self.wait_for_id(job, within=30) for job in jobs]
+
+    def wait_for_id(self, job: str, within: float) -> str:
+        """The id of its video, once it has one."""
+        ends = time.monotonic() + within
+        while not self.upstream_id(job):
+            if time.monotonic() >= ends:
+                pytest.fail(f"{job} has no id after {within:g} s.\n{self.situation()}")
+            time.sleep(0.05)
+        return self.upstream_id(job)
 
     def settle(self, within: float) -> None:
         """Waits until every armed point has killed its process and all work has ended."""
@@ -147,7 +156,7 @@ def looking(wreck: Wreck) -> None:
         (job,) = wreck.ask()
         wreck.left(left, within=120)
         # Or its next attempt would meet the next fault.
-        eventually(lambda job=job: wreck.upstream_id(job), "its id", within=120)
+        wreck.wait_for_id(job, within=120)
 
 
 def comparing(wreck: Wreck) -> None:
@@ -158,20 +167,24 @@ def comparing(wreck: Wreck) -> None:
     wreck.ask()
 
 
+def following(wreck: Wreck) -> None:
+    """Renders that are followed by the list; those that complete together are recorded together."""
+    # So one after the other.
+    for left in (1, 0):
+        wreck.rendering(1)
+        wreck.left(left, within=60)
+
+
 # What the processes do by themselves, with a job for each kill and some to spare.
 def work(wreck: Wreck) -> None:
-    """Following, fetching, auditing."""
+    """Fetching, auditing."""
     stack = wreck.stack
     stack.arm("error", operation="content", status=503, times=None)
-    stack.arm("stuck", times=2)
-    rendering = wreck.rendering(2)
     wreck.rendering(12)
     wreck.arm(*_WORK)
     stack.disarm()
     # A process that is killed after the fault and before the question that it leads to has used it up.
     stack.arm("not_ready", times=8)
-    for video_id in rendering:
-        stack.arm("cancelled", video_id=video_id)
 
 
 def wrong_address(wreck: Wreck) -> None:
@@ -207,10 +220,7 @@ def asking(wreck: Wreck) -> None:
     stack = wreck.stack
     stack.arm("stuck", times=3)
     failing, asked_after, spare = wreck.ask(3)
-    ids = {
-        job: eventually(lambda job=job: wreck.upstream_id(job), "its id", within=30)
-        for job in (failing, asked_after, spare)
-    }
+    ids = {job: wreck.wait_for_id(job, within=30) for job in (failing, asked_after, spare)}
     stack.arm("failed", video_id=ids[failing])
     eventually(lambda: wreck.status(failing) == "failed", "a failed job", within=30)
     wreck.retried[failing] += 1
@@ -229,7 +239,7 @@ def hinting(wreck: Wreck) -> None:
 
 
 _WORK = (
-    *around("follow.list", "follow.hint", "audit.list", "dispatch.publish"),
+    *around("audit.list", "dispatch.publish"),
     *around("store.download", "store.save", "store.retrieve"),
 )
 
@@ -239,6 +249,7 @@ SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
     answered: ("send.after-create",),
     looking: around("reconcile.list", "reconcile.hint"),
     comparing: around("books.list"),
+    following: around("follow.list", "follow.hint"),
     work: (),
     wrong_address: around("send.probe"),
     wrong_key: around("dispatch.probe"),
