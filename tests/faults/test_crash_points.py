@@ -51,11 +51,11 @@ class Wreck:
             "SELECT job_id, number, state, due_at - now(), cost_state, error_message FROM videos_submission"
         )
         live = [row for row in rows if row[2] not in {"stored", "absent", "dropped", "unsent"}]
-        held = self.stack.ask(
-            "SELECT stopped_at, stop_reason, unrecognized_reason, pause_reason, sending_backoff_reason"
-            " FROM upstreams_provider"
+        waiting = self.stack.ask(
+            "SELECT id, status, due_at - now(), held FROM videos_job WHERE status = 'pending'"
         )
-        return f"armed: {sorted(self.armed())}\n{live}\n{held}"
+        providers = self.stack.ask("SELECT row_to_json(provider) FROM upstreams_provider provider")
+        return f"armed: {sorted(self.armed())}\n{live}\n{waiting}\n{providers}"
 
     def passed(self) -> set[str]:
         return {path.name for path in (self.crashes / "passed").iterdir()}
@@ -69,11 +69,13 @@ class Wreck:
         return str(insist(self.stack, "GET", f"/{job}").json()["data"]["status"])
 
     def state(self, job: str) -> str:
-        rows = self.stack.ask("SELECT state FROM videos_submission WHERE job_id = %s", job)
+        rows = self.stack.ask("SELECT state FROM videos_submission WHERE job_id = %s ORDER BY number", job)
         return str(rows[-1][0]) if rows else ""
 
     def upstream_id(self, job: str) -> str:
-        rows = self.stack.ask("SELECT upstream_id FROM videos_submission WHERE job_id = %s", job)
+        rows = self.stack.ask(
+            "SELECT upstream_id FROM videos_submission WHERE job_id = %s ORDER BY number", job
+        )
         return str(rows[-1][0] or "") if rows else ""
 
     def rendering(self, count: int) -> list[str]:
