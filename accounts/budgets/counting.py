@@ -46,7 +46,7 @@ def uncounted() -> QuerySet[Reservation]:
 
 
 class _Day(NamedTuple):
-    """A day of an owner and of one of its keys; 0 is no key, so that days can be sorted."""
+    """A day of an owner and of one of its keys; 0 is no key."""
 
     owner: int
     day: date
