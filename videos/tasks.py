@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from celery import Task, shared_task
 from django.conf import settings
@@ -20,6 +20,7 @@ from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
 from videos.references.sweep import sweep_references
+from videos.usage.count import count_some
 
 
 class _Spacing:
@@ -40,6 +41,8 @@ class _Spacing:
 
 
 _spacing = _Spacing()
+# However much there is, one message is carried out for no longer than this.
+_LONGEST_SECONDS: Final = 5.0
 
 
 @shared_task(name="videos.dispatch", bind=True)
@@ -121,3 +124,11 @@ def _upstreams(provider: str) -> Iterable[Upstream]:
 def sweep_pictures(**_: Any) -> None:
     """Removes pictures that no job uses."""
     sweep_references()
+
+
+@shared_task(name="videos.count_usage")
+def count_usage(**_: Any) -> None:
+    """Counts jobs that have ended, however many for a few seconds at most."""
+    began = time.monotonic()
+    while count_some() and time.monotonic() - began < _LONGEST_SECONDS:
+        pass

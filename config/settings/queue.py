@@ -80,6 +80,8 @@ CELERY_BEAT_SCHEDULE = {
     "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
     # What is reserved and spent, for /metrics and for budgets (accounts.budgets.counting).
     "count": {"task": "accounts.count", "schedule": 2.0, "options": _FRESH},
+    # What jobs that have ended came to, for the usage of their owners (videos.usage.count).
+    "usage": {"task": "videos.count_usage", "schedule": 30.0, "options": _FRESH},
     "forget": {"task": "accounts.forget", "schedule": 10.0, "options": _FRESH},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": _FRESH},

@@ -1,16 +1,19 @@
 """The state machine's upstream, which knows who made each of its videos, and what must hold by its word."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from django.utils import timezone
+
 from accounts.budgets.counting import begins, count_some
-from accounts.models import Reservation, Spending
+from accounts.models import Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
@@ -20,6 +23,7 @@ from upstreams.clock import database_now
 from upstreams.offer.catalogue import SORA
 from videos.models import Job, JobEvent, Submission
 from videos.states import JOB_ENTERED_FROM, SUBMISSION_ENTERED_FROM
+from videos.usage.report import GROUPS, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,34 @@ def budgets_agree() -> None:
         own = own.filter(api_key=counter.api_key) if counter.api_key else own
         counted = [each.settled for each in own if begins(counter.period, each.made_on) == counter.starts_on]
         assert (counter.reserved, counter.settled) == (0, 10_000 * sum(counted)), f"{counter}"
+
+
+def usage_agrees(owner: User) -> None:
+    """The usage of an owner is what its jobs and their attempts say, whatever of it is counted already."""
+    today = timezone.now().astimezone(UTC).date()
+    shown = {
+        (row["day"], row["key"] and row["key"]["id"], row["status"]): (
+            row["jobs"],
+            Decimal(row["settled"]),
+            Decimal(row["reserved"]),
+        )
+        for row in usage(owner, today - timedelta(days=300), today + timedelta(days=300), GROUPS)
+    }
+    sums: dict[tuple[str, str | None, str], list[Any]] = defaultdict(lambda: [0, Decimal(0), Decimal(0)])
+
+    def its(job: Job, key: int | None) -> list[Any]:
+        return sums[str(job.created_at.astimezone(UTC).date()), key and str(key), job.status]
+
+    for job in Job.objects.filter(owner=owner).select_related("reservation"):
+        its(job, job.api_key_id)[0] += 1
+        if job.reservation is not None:
+            its(job, job.reservation.api_key_id)[2] += job.reservation.amount
+        for attempt in job.submissions.select_related("reservation"):
+            reserved = attempt.reservation
+            key = reserved.api_key_id if reserved is not None else job.api_key_id
+            if attempt.cost_state in {"settled", "reserved"}:
+                its(job, key)[1 if attempt.cost_state == "settled" else 2] += attempt.price or 0
+    assert shown == {group: tuple(row) for group, row in sums.items() if any(row)}
 
 
 def _submissions_that_went(**how: str) -> set[tuple[UUID, int | None]]:

@@ -25,13 +25,14 @@ from upstreams.registry import Upstream, Upstreams
 from videos.lifecycle.cancel import NotCancellable, cancel
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import NotRetryable, retry
-from videos.models import Job, Submission
+from videos.models import Job, Submission, UsageCount
 from videos.queue import providers
 from videos.queue.attend import attend
 from videos.queue.dispatch import all_due_work, probe
 from videos.reconciliation import decisions
 from videos.reconciliation.audit import audit, audit_if_due
 from videos.states import JOB_OPEN, LIVE, JobStatus, SubmissionState
+from videos.usage import count as usage_count
 
 LEASE_SECONDS: Final = 30
 # Far more than it takes until all rests.
@@ -91,6 +92,7 @@ class World(RuleBasedStateMachine):
             IdempotencyKey.objects.all().delete()
             Reservation.objects.all().delete()
             Spending.objects.all().delete()
+            UsageCount.objects.all().delete()
 
     def _job(self, pick: int, statuses: Collection[str] = ()) -> Job:
         """One of these statuses, mostly, if there is any."""
@@ -152,7 +154,8 @@ class World(RuleBasedStateMachine):
         send(submission, self.upstream)
 
     def _work(self) -> None:
-        """What a look finds, but for sending."""
+        """What a look finds, but for sending; and what has ended is counted."""
+        usage_count.count_some()
         for due in all_due_work():
             match due.task:
                 case "sweep":
@@ -250,6 +253,7 @@ class World(RuleBasedStateMachine):
         settled = {each.pk for each in rows if each.cost_state == "settled"}
         assert self.settled <= settled, f"no longer settled: {self.settled - settled}"
         self.settled = settled
+        books.usage_agrees(self.owner)
         for each in rows:
             if each.upstream_id is not None:
                 maker = self.sora.makers[self.sora.key_of(each)]

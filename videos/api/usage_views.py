@@ -17,7 +17,7 @@ from api.parameters import parameters_of
 from upstreams.offer import pricing
 from videos.api.examples import USAGE
 from videos.api.serializers.create import BudgetLeft
-from videos.api.usage import GROUPS, MAX_DAYS, usage
+from videos.usage.report import GROUPS, MAX_DAYS, usage
 
 
 class UsageQuery(StrictSerializer):

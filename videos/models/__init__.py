@@ -10,6 +10,7 @@ from videos.models.media import MediaFolder
 from videos.models.reference import JobReference, ReferenceImage
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission
+from videos.usage.sums import UsageCount
 
 __all__ = [
     "Exclusion",
@@ -22,6 +23,7 @@ __all__ = [
     "OwnerRotation",
     "ReferenceImage",
     "Submission",
+    "UsageCount",
     "locked",
     "new_id",
 ]

@@ -1,11 +1,15 @@
 """Groups of jobs, such as those of a batch."""
 
 import uuid
+from functools import partial
 
 import uuid_utils.compat as uuid_utils
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
+
+from videos.signals import job_ended, job_reopened
+from videos.states import JOB_OPEN
 
 
 def new_id() -> uuid.UUID:
@@ -26,3 +30,14 @@ class Group(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+def notify_group(group_id: uuid.UUID | None, before: str, after: str) -> None:
+    """Signals that a job of a group has ended, after the commit, or is open again, in the transaction."""
+    if group_id is None:
+        return
+    if after not in JOB_OPEN:
+        # Of two that end in the same instant neither sees the other before its commit.
+        transaction.on_commit(partial(job_ended.send_robust, Group, group_id=group_id))
+    elif before not in JOB_OPEN:
+        job_reopened.send(Group, group_id=group_id)

@@ -1,12 +1,10 @@
 """Jobs: what callers asked for."""
 
-import uuid
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -16,10 +14,10 @@ from upstreams.clock import database_now
 from upstreams.offer.request import Priority
 from videos.log_context import request_id
 from videos.models.event import JobEvent
-from videos.models.group import Group, new_id
+from videos.models.group import Group, new_id, notify_group
 from videos.models.updates import after_update
-from videos.signals import job_ended, job_reopened
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
+from videos.usage.sums import take_back
 
 
 class Job(models.Model):
@@ -77,6 +75,8 @@ class Job(models.Model):
     # How often in a row its claim raised unexpectedly, and what: videos.queue.isolation.
     faults = models.PositiveIntegerField(default=0)
     fault = models.TextField(blank=True)
+    # It has ended, and what it came to is in the sums of videos.usage.sums.
+    counted = models.BooleanField(default=False, db_default=False)
 
     video = models.FileField(max_length=255, blank=True)
     thumbnail = models.FileField(max_length=255, blank=True)
@@ -105,6 +105,10 @@ class Job(models.Model):
                 condition=~Q(status=JobStatus.FAILED) | ~Q(error_code=""), name="job_failed_has_error"
             ),
             models.CheckConstraint(condition=Q(progress__lte=100), name="job_progress_percent"),
+            # Who opens it again takes it out of the sums first.
+            models.CheckConstraint(
+                condition=Q(counted=False) | ~Q(status__in=sorted(JOB_OPEN)), name="job_counted_has_ended"
+            ),
             models.UniqueConstraint(
                 fields=["group", "ref"], condition=Q(group__isnull=False) & ~Q(ref=""), name="job_ref_once"
             ),
@@ -136,6 +140,10 @@ class Job(models.Model):
             models.Index(fields=["faults"], condition=Q(faults__gt=0), name="job_faults"),
             # /metrics counts.
             models.Index(fields=["status"], name="job_status"),
+            # What is not in the sums yet: those that have ended, and those of an owner and its days.
+            models.Index(
+                fields=["status", "owner", "created_at"], condition=Q(counted=False), name="job_uncounted"
+            ),
         ]
 
     # Whether it was read with its row lock.
@@ -188,6 +196,8 @@ class Job(models.Model):
         """
         allowed = JOB_ENTERED_FROM[to] if only_from is None else JOB_ENTERED_FROM[to] & set(only_from)
         before, now = self.status, database_now()
+        if before not in JOB_OPEN:
+            self.take_back()
         won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
         after_update(self, won, status=to, updated_at=now, **fields)
         if won and to in {JobStatus.FAILED, JobStatus.CANCELLED}:
@@ -195,7 +205,7 @@ class Job(models.Model):
         if won:
             cause = {"code": self.error_code, "message": self.error_message}
             JobEvent.record(self, "job", before, to, now, detail=detail, cause=cause)
-            _notify_group(self.group_id, before, to)
+            notify_group(self.group_id, before, to)
         return bool(won)
 
     @classmethod
@@ -213,13 +223,19 @@ class Job(models.Model):
         if before not in JOB_ENTERED_FROM[to]:
             return False
         pks = [job.pk for job in jobs]
+        if before not in JOB_OPEN:
+            take_back(Job.objects.filter(pk__in=pks))
         Job.objects.filter(pk__in=pks, status=before).update(status=to, updated_at=now, **fields)
         if to in {JobStatus.FAILED, JobStatus.CANCELLED}:
             reservations.release_all([job.reservation_id for job in jobs if job.reservation_id is not None])
             Job.objects.filter(pk__in=pks).update(reservation=None)
         JobEvent.record_together(jobs, before, to, now, detail=detail)
-        _notify_group(group, before, to)
+        notify_group(group, before, to)
         return True
+
+    def take_back(self) -> None:
+        """Takes it out of the sums of what has ended, before something of it changes. Under its lock."""
+        take_back(Job.objects.filter(pk=self.pk))
 
     def release_reservation(self) -> None:
         """Releases the reservation of an attempt that will not happen."""
@@ -231,14 +247,3 @@ class Job(models.Model):
         """Attaches the reservation for the next attempt. Under the job's lock."""
         self.reservation = reservation
         Job.objects.filter(pk=self.pk).update(reservation=reservation)
-
-
-def _notify_group(group_id: uuid.UUID | None, before: str, after: str) -> None:
-    """Signals that a job of a group has ended, after the commit, or is open again, in the transaction."""
-    if group_id is None:
-        return
-    if after not in JOB_OPEN:
-        # Of two that end in the same instant neither sees the other before its commit.
-        transaction.on_commit(partial(job_ended.send_robust, Job, group_id=group_id))
-    elif before not in JOB_OPEN:
-        job_reopened.send(Job, group_id=group_id)

@@ -191,12 +191,13 @@ class Submission(models.Model):
         """
         table = SUBMISSION_ENTERED_FROM[to]
         allowed = table if only_from is None else table & set(only_from)
-        before, now = self.state, database_now()
+        before, cost_before, now = self.state, self.cost_state, database_now()
         if self.cost_state == CostState.SETTLED:
             fields.pop("cost_state", None)
         fields.setdefault("due_at", None)
         fields.setdefault("ended_at", None if to in LIVE else now)
-        cost_before = self.cost_state
+        if before not in LIVE:
+            self.job.take_back()
         won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
         after_update(self, won, state=to, **fields)
         if won and self.cost_state != cost_before:
