@@ -1,15 +1,17 @@
 """Celery tasks of batches."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from celery import shared_task
 from django.db import DatabaseError
 from django.db.models import F
 from structlog.contextvars import bound_contextvars
 
+from batches.archive import archive_batches, archive_their_jobs, remove_empty_groups
 from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
 from batches.models import Batch
@@ -17,6 +19,9 @@ from upstreams.clock import in_database
 from videos.queue.isolation import fault_text, wait_seconds
 
 logger = logging.getLogger(__name__)
+
+# However much there is to archive, one message is carried out for no longer than this.
+_LONGEST_SECONDS: Final = 5.0
 
 
 @shared_task(name="batches.sweep")
@@ -62,3 +67,15 @@ def _put_off(batch: Batch, error: Exception) -> None:
         wait,
         exc_info=error,
     )
+
+
+@shared_task(name="batches.archive")
+def archive(**_: Any) -> None:
+    """Archives and removes batches that were completed long ago, and their jobs, for some seconds at most."""
+    began = time.monotonic()
+    try:
+        for some in (archive_batches, archive_their_jobs, remove_empty_groups):
+            while some() and time.monotonic() - began < _LONGEST_SECONDS:
+                pass
+    except OSError as error:
+        logger.error("No batch is archived: %s", error)

@@ -33,9 +33,10 @@ $$
 """
 
 
-def copy_ended(job: Any, count: int) -> None:
-    """Copies an ended job with its one submission, back into the past, ten seconds apart. In twenty, one
-    has failed and one was cancelled; the priorities are equally frequent."""
+def copy_ended(job: Any, count: int, *, apart: int = 10, after: int = 0) -> None:
+    """Copies an ended job with its one submission, back into the past, so many seconds apart. In twenty, one
+    has failed and one was cancelled; the priorities are equally frequent. Of a second call, `after` is the
+    number of copies of those before."""
     with connection.cursor() as cursor:
         cursor.execute(_UUID_AT)
         for table, own, where in (
@@ -53,12 +54,13 @@ def copy_ended(job: Any, count: int) -> None:
             # All of it is written here.
             statement = (
                 f"INSERT INTO {table} ({names}) SELECT {', '.join(values)} FROM {table} t,"  # noqa: S608
-                " (SELECT g, %s - g * interval '10 s' AS at FROM generate_series(%s, %s) g) n"
+                " (SELECT g, %s - (g - %s) * %s * interval '1 s' AS at FROM generate_series(%s, %s) g) n"
                 f" WHERE {where}"
             )
             for first in range(0, count, _TOGETHER):
                 last = min(first + _TOGETHER, count)
-                cursor.execute(statement, [job.created_at, first + 1, last, job.pk])
+                span = [after + first + 1, after + last]
+                cursor.execute(statement, [job.created_at, after, apart, *span, job.pk])
             cursor.execute(f"VACUUM ANALYZE {table}")
 
 

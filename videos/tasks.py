@@ -1,5 +1,6 @@
 """Celery tasks of jobs. If one is lost, doubled or late, only the delay changes."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from upstreams import registry
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
 from videos.lifecycle.sending.submit import submit as submit_to
+from videos.models import Job
 from videos.queue import dispatch as dispatching
 from videos.queue.attend import Due
 from videos.queue.attend import attend as attend_to_all
@@ -20,7 +22,11 @@ from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
 from videos.references.sweep import sweep_references
+from videos.retention.archive import archive_some
+from videos.retention.reservations import forget_some
 from videos.usage.count import count_some
+
+logger = logging.getLogger(__name__)
 
 
 class _Spacing:
@@ -131,4 +137,18 @@ def count_usage(**_: Any) -> None:
     """Counts jobs that have ended, however many for a few seconds at most."""
     began = time.monotonic()
     while count_some() and time.monotonic() - began < _LONGEST_SECONDS:
+        pass
+
+
+@shared_task(name="videos.archive")
+def archive(**_: Any) -> None:
+    """Archives and removes what ended long ago, however much for some seconds at most."""
+    began = time.monotonic()
+    try:
+        while archive_some(Job.objects.filter(group=None)) and time.monotonic() - began < _LONGEST_SECONDS:
+            pass
+    except OSError as error:
+        logger.error("Nothing is archived: %s", error)
+        return
+    while forget_some() and time.monotonic() - began < _LONGEST_SECONDS:
         pass

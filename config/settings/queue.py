@@ -82,6 +82,9 @@ CELERY_BEAT_SCHEDULE = {
     "count": {"task": "accounts.count", "schedule": 2.0, "options": _FRESH},
     # What jobs that have ended came to, for the usage of their owners (videos.usage.count).
     "usage": {"task": "videos.count_usage", "schedule": 30.0, "options": _FRESH},
+    # What ended long ago, if JOB_RETENTION_DAYS is set; batches first, then their jobs and the others.
+    "archive_batches": {"task": "batches.archive", "schedule": 600.0, "options": _FRESH},
+    "archive": {"task": "videos.archive", "schedule": 600.0, "options": _FRESH},
     "forget": {"task": "accounts.forget", "schedule": 10.0, "options": _FRESH},
     # The figures of /metrics; the task itself keeps to its share of time.
     "measure": {"task": "health.measure", "schedule": 2.0, "options": _FRESH},

@@ -57,6 +57,7 @@ AUDIT_PAGES = env.integer("AUDIT_PAGES", 20, least=1, most=1_000)
 # Seconds of waiting that raise a job's priority by one step.
 PRIORITY_AGEING = env.number("PRIORITY_AGEING", 300, least=1, most=31_536_000)
 JOB_GIVE_UP_AFTER = env.number("JOB_GIVE_UP_AFTER", 86_400, least=1, most=31_536_000)
+JOB_RETENTION_DAYS = env.integer("JOB_RETENTION_DAYS", 0, least=0, most=36_500)
 JOB_OVERDUE_AFTER = env.number("JOB_OVERDUE_AFTER", 1_800, least=1, most=31_536_000)
 
 # Batches -----------------------------------------------------------------------------------------------

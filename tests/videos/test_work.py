@@ -121,6 +121,7 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     due = periodic.due()
     monitoring = {"health.heartbeat", "health.measure", "upstreams.calls.contact"}
     seldom = {"accounts.forget", "videos.count_usage", "videos.sweep_references"}
+    seldom |= {"batches.archive", "videos.archive"}
     assert set(due) == others == {"accounts.count", "batches.sweep", *seldom, *monitoring}
     due["batches.sweep"]()
     assert periodic.due() == {}
