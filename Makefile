@@ -37,7 +37,7 @@ mutants: .venv/dev.installed ## Remove each guard in turn; a test must fail. ARG
 
 mutation: .venv/dev.installed ## Have mutmut change the code of money and sending; tests must notice. ONLY=videos.lifecycle
 	@rm -rf mutants
-	@MUTATED="$(ONLY)" $(BIN)/mutmut run $(if $(ONLY),"$(ONLY)*") $(ARGS)
+	@DATABASE_URL= MUTATED="$(ONLY)" $(BIN)/mutmut run $(if $(ONLY),"$(ONLY)*") $(ARGS)
 	@exec $(BIN)/python -m tests.faults.survivors --only "$(ONLY)"
 
 soak: .venv/dev.installed ## Kill, freeze and restart everything under load for MINUTES (5); ARGS="--seed 1".

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Final
 
 from django.conf import settings
+from django.db import connection
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from api.compiled import Compiled
 from upstreams.calls.contact import ObservedClient
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import Dialect
@@ -16,6 +19,9 @@ from upstreams.models import Provider
 from upstreams.offer.catalogue import Catalogue
 from upstreams.offer.fitting import fit
 from upstreams.offer.request import FittedRequest, VideoRequest
+
+_COLUMNS: Final = [field.attname for field in Provider._meta.concrete_fields]
+_provider: Final = Compiled(lambda name: Provider.objects.filter(name=name).values_list(*_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class Upstream:
 
     def provider(self) -> Provider:
         """The provider's row; the first call creates it."""
+        for row in _provider.rows(name=self.name):
+            return Provider.from_db(connection.alias, _COLUMNS, row)
         return Provider.objects.get_or_create(name=self.name)[0]
 
     def fit(self, asked: VideoRequest) -> FittedRequest:

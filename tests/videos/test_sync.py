@@ -69,7 +69,7 @@ def test_an_unchanged_render_is_not_written(
     ) as queries:
         after, _ = after_sweep(rendering, upstream)
     assert after.updated_at == before.updated_at
-    assert not [q for q in queries if 'UPDATE "videos_job"' in q["sql"]]
+    assert not [q for q in queries if 'UPDATE "videos_job"' in str(q["sql"])]
 
 
 def test_a_sweep_asks_by_pages_and_not_one_by_one(

@@ -6,15 +6,17 @@ for a row that has been attended to.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 
 from upstreams.clock import in_database
-from upstreams.models import Provider
+from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import drop
 from videos.lifecycle.following.poll import ask_late
@@ -29,6 +31,9 @@ from videos.states import JobStatus, SubmissionState
 
 # For how long rows are taken before other work gets its turn.
 _SECONDS: Final = 10.0
+# How many rows are read together, and after how long they are read anew.
+_AHEAD_ROWS: Final = 32
+_AHEAD_SECONDS: Final = 1.0
 # What the threads of this process attend to, and since when.
 _taken: Final[dict[int, float]] = {}
 _taking: Final = threading.Lock()
@@ -88,14 +93,17 @@ def attend(upstream: Upstream, kind: Due) -> int:
 def _rows(upstream: Upstream, kind: Due) -> Iterator[Submission]:
     ends = time.monotonic() + _SECONDS
     tried: set[int] = set()
+    ahead = _ahead[upstream.name, kind]
     while time.monotonic() < ends:
         provider = upstream.provider()
         if provider.unrecognized_at is not None:
             return
-        due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken.keys())
-        submission = due.select_related("job", "provider").first()
+        waits = tuple(provider.backoff_until(call) for call in Call)
+        submission = ahead.next(partial(_some, upstream, provider, kind, tried), waits)
         if submission is None:
             return
+        if submission.pk in tried:
+            continue
         tried.add(submission.pk)
         # Other processes may try the same one: who claims it first, has it.
         if _take(submission.pk):
@@ -103,6 +111,39 @@ def _rows(upstream: Upstream, kind: Due) -> Iterator[Submission]:
                 yield submission
             finally:
                 _taken.pop(submission.pk, None)
+
+
+def _some(upstream: Upstream, provider: Provider, kind: Due, tried: set[int]) -> QuerySet[Submission]:
+    """The first rows that are due, but for those that were tried or that another thread works on."""
+    due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken.keys())
+    return due.select_related("job", "provider")[:_AHEAD_ROWS]
+
+
+class _Ahead:
+    """Rows that are due, in their order, read together for all threads of this process.
+
+    To find the first of many takes as long as to find some. Whoever works on a row claims it first, so one
+    that has moved since it was read is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: deque[Submission] = deque()
+        self._read_at = 0.0
+        self._read_while: object = None
+
+    def next(self, read: Callable[[], Iterable[Submission]], waits: object) -> Submission | None:
+        """The next row. Reads anew if none is left, if it is late, or if `waits`, on which they depend, has
+        changed."""
+        with self._lock:
+            is_old = time.monotonic() - self._read_at > _AHEAD_SECONDS
+            if not self._rows or is_old or self._read_while != waits:
+                self._rows = deque(read())
+                self._read_at, self._read_while = time.monotonic(), waits
+            return self._rows.popleft() if self._rows else None
+
+
+_ahead: Final[defaultdict[tuple[str, Due], _Ahead]] = defaultdict(_Ahead)
 
 
 def _take(pk: int) -> bool:

@@ -61,7 +61,7 @@ class Kept:
 def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     """Fetches and stores the file. Raises SoraError or Unplayable if no complete file came, and OSError if
     the media folder does not accept it."""
-    require_media()
+    media = require_media()
     job = submission.job
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
         began = time.monotonic()
@@ -76,7 +76,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
     kept = Kept(video, small, size, found)
     try:
-        require_mounted()
+        require_mounted(media)
     except OSError:
         kept.discard()
         raise

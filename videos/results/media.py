@@ -24,18 +24,17 @@ class MediaUnusable(OSError):
     """Nothing can be stored now. Fetching waits, and no job fails."""
 
 
-def require_media() -> None:
-    """Raises MediaUnusable unless the folder is mounted and has room. The first call ever makes the
-    folder."""
+def require_media() -> MediaFolder:
+    """The folder. The first call ever makes it. Raises MediaUnusable unless it is mounted and has room."""
     known = MediaFolder.objects.first() or _begin()
     if problem := _problem(known):
         raise MediaUnusable(problem)
+    return known
 
 
-def require_mounted() -> None:
+def require_mounted(known: MediaFolder) -> None:
     """Raises MediaUnusable if the folder was unmounted since require_media, and the stored files with it."""
-    known = MediaFolder.objects.first()
-    if known is not None and (problem := _not_mounted(known)):
+    if problem := _not_mounted(known):
         raise MediaUnusable(problem)
 
 

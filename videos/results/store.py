@@ -16,7 +16,8 @@ from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
 from videos.reconciliation.identity import confirms_loss, names_its_video
 from videos.reconciliation.missing import POLL_AGAIN_SECONDS, is_lost_if_missing
-from videos.results.keep import Kept, fetch_and_keep
+from videos.results.complete import complete
+from videos.results.keep import fetch_and_keep
 from videos.results.probe import Unplayable
 from videos.states import CostState, JobStatus, SubmissionState
 
@@ -30,8 +31,11 @@ def store(submission: Submission, upstream: Upstream) -> None:
     """Fetches a rendered submission's file, if that is due, and completes its job."""
     if not submission.claim_due(upstream.lease):
         return
-    submission.job = Job.objects.get(pk=submission.job_id)
+    # It may have been read some time ago.
+    submission.job.status = Job.objects.values_list("status", flat=True).get(pk=submission.job_id)
     if submission.job.status == JobStatus.CANCELLED:
+        # The claim has put off what is to be dropped now.
+        Submission.objects.filter(pk=submission.pk, state=submission.state).update(due_at=in_database())
         return
     if not names_its_video(submission, upstream):
         _not_there(submission, upstream, "The upstream gave its id to another video.")
@@ -47,29 +51,8 @@ def store(submission: Submission, upstream: Upstream) -> None:
     except OSError as error:
         wait_for_media(submission, str(error))
     else:
-        if not _complete(submission, kept):
+        if not complete(submission, kept):
             kept.discard()
-
-
-def _complete(submission: Submission, kept: Kept) -> bool:
-    with locked(submission) as (job, submission):
-        late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
-        if job.status != JobStatus.PROCESSING and not late:
-            return False
-        if not submission.move(SubmissionState.STORED, detail={"bytes": kept.size}):
-            return False
-        return job.move(
-            JobStatus.COMPLETED,
-            only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
-            detail={"late": True} if late else None,
-            progress=100,
-            completed_at=database_now(),
-            error_code="",
-            error_message="",
-            error_details=None,
-            failed_at=None,
-            **kept.fields(),
-        )
 
 
 def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:

@@ -135,7 +135,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a job that was cancelled during the download stays cancelled",
-        "videos.results.store:_complete",
+        "videos.results.complete:_complete_alone",
         """
         if job.status != JobStatus.PROCESSING and not late:
             return False
@@ -177,7 +177,7 @@ GUARDS: Final = (
     Guard(
         "nothing is kept where no media is mounted",
         "videos.results.keep:fetch_and_keep",
-        "require_mounted()",
+        "require_mounted(media)",
         "None",
         "tests/videos/test_media.py",
     ),
@@ -298,5 +298,26 @@ GUARDS: Final = (
         "~Exists(recent)",
         "Q()",
         "tests/batches/test_archive.py",
+    ),
+    Guard(
+        "a cancelled job is not completed with others",
+        "videos.results.complete:_write",
+        "status.get(each.submission.job_id) == JobStatus.PROCESSING",
+        "True",
+        "tests/videos/test_complete_together.py",
+    ),
+    Guard(
+        "an attempt that is over completes nothing",
+        "videos.results.complete:_write",
+        "each.submission.pk in pks",
+        "True",
+        "tests/videos/test_complete_together.py",
+    ),
+    Guard(
+        "what cannot be completed with others is completed alone",
+        "videos.results.complete:complete",
+        "_complete_alone(submission, kept)",
+        "False",
+        "tests/videos/test_complete_together.py",
     ),
 )
