@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -36,8 +36,16 @@ def owned_jobs(owner: User) -> QuerySet[Job]:
     return owned_by(Job.objects.all(), owner)
 
 
-def newest_jobs(owner: User, query: dict[str, Any]) -> Page[UUID]:
-    """The ids of a caller's jobs, newest first, by the validated parameters of ListQuery."""
+class Listed(NamedTuple):
+    """A job of a list, and which version of it."""
+
+    created_at: datetime
+    pk: UUID
+    updated_at: datetime
+
+
+def newest_jobs(owner: User, query: dict[str, Any]) -> Page[Listed]:
+    """A caller's jobs, newest first, by the validated parameters of ListQuery."""
     chosen = _filtered(owned_jobs(owner), query)
     start, count = _span(query)
     wanted = chosen
@@ -45,19 +53,19 @@ def newest_jobs(owner: User, query: dict[str, Any]) -> Page[UUID]:
         chosen = _after(chosen, owner, query["cursor"])
     # Each is read from one index in its order, and of each no more than is asked for.
     parts = [
-        part.order_by("-created_at", "-pk").values_list("created_at", "pk") for part in _parts(chosen, query)
+        part.order_by("-created_at", "-pk").values_list(*Listed._fields) for part in _parts(chosen, query)
     ]
     if len(parts) > 1:
         first, *others = (part[: start + count + 1] for part in parts)
         merged = first.union(*others, all=True).order_by("-created_at", "-pk")
     else:
         merged = parts[0]
-    found = [pk for _, pk in merged[start : start + count + 1]]
+    found = list(map(Listed._make, merged[start : start + count + 1]))
     if start == 0 and "cursor" not in query and len(found) <= count:
         total = len(found)
     else:
         total = _totals.of(owner.pk, query, wanted)
-    return _page(found, total, query, key=str)
+    return _page(found, total, query, key=lambda row: str(row.pk))
 
 
 class _Totals:

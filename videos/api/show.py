@@ -34,8 +34,13 @@ def show_job(job: JobRow, request: Request) -> dict[str, Any]:
 def show_jobs(jobs: Sequence[JobRow], request: Request) -> list[dict[str, Any]]:
     """Jobs, with their places in the queue, which are found for all together."""
     positions = queue_positions(jobs)
-    base = request.build_absolute_uri("/api/v1/videos/")
+    base = base_of(request)
     return [_shown(job, positions, base) for job in jobs]
+
+
+def base_of(request: Request) -> str:
+    """The address of videos, by the name under which the caller knows us."""
+    return request.build_absolute_uri("/api/v1/videos/")
 
 
 def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], base: str) -> dict[str, Any]:

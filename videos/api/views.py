@@ -27,6 +27,7 @@ from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
 from videos.api.content import NotCompleted, file_of
+from videos.api.fragments import listed
 from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (
     Accepted,
@@ -37,14 +38,14 @@ from videos.api.serializers.create import (
 )
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
-from videos.api.show import show_job, show_jobs
+from videos.api.show import show_job
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
 from videos.lifecycle.following.poll import ask_now
 from videos.lifecycle.retry import retry
 from videos.models import Job
-from videos.reads.rows import JobRow, owned_row, rows_of
+from videos.reads.rows import JobRow, owned_row
 from videos.references.asked import with_pictures
 from videos.states import JOB_OPEN, JobStatus
 
@@ -137,7 +138,7 @@ class VideoViewSet(GenericViewSet[Job]):
         query = ListQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         page = newest_jobs(request.user, query.validated_data)  # type: ignore[arg-type]
-        jobs = show_jobs(rows_of(page.rows), request)
+        jobs = listed(page.rows, request)
         return Response({"success": True, "data": jobs, "pagination": page.pagination})
 
     @extend_schema(

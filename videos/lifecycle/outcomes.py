@@ -73,6 +73,7 @@ def accept(
         return submission.move(SubmissionState.GIVEN_UP, detail=detail, **fields)
     if submission.state == SubmissionState.GIVEN_UP and submission.upstream_id is None:
         # Too late to be waited for, and paid: with its id it is polled, and a retry continues with it.
+        job.take_back()
         Submission.objects.filter(pk=submission.pk).update(
             upstream_id=video.id,
             upstream_created_at=video.created_at,

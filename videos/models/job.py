@@ -234,8 +234,9 @@ class Job(models.Model):
         return True
 
     def take_back(self) -> None:
-        """Takes it out of the sums of what has ended, before something of it changes. Under its lock."""
+        """Under its lock, when it or an attempt changes after its end: dates that, and counts it anew."""
         take_back(Job.objects.filter(pk=self.pk))
+        Job.objects.filter(pk=self.pk).update(updated_at=database_now())
 
     def release_reservation(self) -> None:
         """Releases the reservation of an attempt that will not happen."""
