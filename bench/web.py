@@ -98,9 +98,9 @@ def _figures(pair: Pair) -> dict[str, float]:
 
 
 def _pairs(deployment: Deployment) -> list[Pair]:
-    keys = [deployment.new_key(f"owner-{number}") for number in range(CONNECTIONS)]
-    read = _filled(deployment, keys)
-    first = keys[0]
+    # Whose list does not grow while the others create.
+    reader, *keys = (deployment.new_key(f"owner-{number}") for number in range(CONNECTIONS + 1))
+    read = _filled(deployment, reader)
     plain_body = json.dumps(_PLAIN_BODY).encode()
     plain_id = _plain_rows(deployment)
     plain_create = request("POST", "/videos/", plain_body)
@@ -117,33 +117,37 @@ def _pairs(deployment: Deployment) -> list[Pair]:
 
         return create
 
-    def same(path: str) -> Callable[[int], bytes]:
-        asked = request("GET", path, x_api_key=first)
+    def same(path: str, key: str = reader) -> Callable[[int], bytes]:
+        asked = request("GET", path, x_api_key=key)
         return lambda _: asked
 
     pairs = [
         Pair(f"read_{kind}", same(f"/api/v1/videos/{pk}"), lambda _: plain_read) for kind, pk in read.items()
     ]
-    pairs.append(Pair("list_100", same("/api/v1/videos?limit=100"), lambda _: plain_list))
-    pairs.append(Pair("accept_one_owner", creates(lambda _: first), lambda _: plain_create, 201))
+    pairs.append(Pair("accept_one_owner", creates(lambda _: keys[0]), lambda _: plain_create, 201))
     pairs.append(Pair("accept_16_owners", creates(lambda number: keys[number]), lambda _: plain_create, 201))
+    lists = "/api/v1/videos?limit=100"
+    pairs.append(Pair("list_100", same(lists), lambda _: plain_list))
+    for _ in range(100):
+        _create(deployment, keys[0])
+    pairs.append(Pair("list_100_waiting", same(lists, keys[0]), lambda _: plain_list))
     return pairs
 
 
-def _filled(deployment: Deployment, keys: list[str]) -> dict[str, str]:
-    """Fills the tables. Returns the ids of a waiting, a running and an ended job of the first owner."""
+def _filled(deployment: Deployment, key: str) -> dict[str, str]:
+    """Fills the tables. Returns the ids of a waiting, a running and an ended job of the owner."""
     from bench.rows import copy_ended, end
     from videos.models import Job
 
     worker = deployment.start_work()
     # They take the upstream's places for as long as the benchmark runs.
-    taken = [_create(deployment, keys[0]) for _ in range(PLACES)]
+    taken = [_create(deployment, key) for _ in range(PLACES)]
     eventually(
         lambda: worker.running() and Job.objects.filter(pk__in=taken, status="processing").count() == PLACES,
         "renders in all places",
         within=60,
     )
-    waiting, ended = (_create(deployment, keys[0]) for _ in range(2))
+    waiting, ended = (_create(deployment, key) for _ in range(2))
     job = Job.objects.get(pk=ended)
     end(job)
     job.refresh_from_db()

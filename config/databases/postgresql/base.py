@@ -19,7 +19,10 @@ from config.databases.timeouts import gate
 
 logger = logging.getLogger(__name__)
 
+# In C, as long as psycopg has its binary part.
 _TIMES: Any = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, psycopg.pq.Format.TEXT)
+
+_ServerSideCursor: Any = base.ServerSideCursor
 
 # The server's own limit comes first: it says what was wrong, and leaves a connection that can be used.
 _SERVER_FIRST_SECONDS = 0.5
@@ -83,11 +86,6 @@ class PreparedCursor(psycopg.RawCursor[Any]):
     """
 
     _prepares = True
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        super().__init__(connection)
-        # Django's own sets the time zone by a class in Python; that of the session is UTC anyway.
-        self.adapters.register_loader("timestamptz", _TIMES)
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         """As psycopg does."""
@@ -174,8 +172,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             gate.gave_up()
             raise
         connection.answer_seconds = timeouts.seconds()
+        # Django's own sets the time zone by a class in Python; that of the session is UTC anyway.
+        connection.adapters.register_loader("timestamptz", _TIMES)
         gate.answered()
         return connection
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """As Django, but for the loader of times."""
+        connection: Any = self.connection
+        if name is None:
+            return connection.cursor()
+        return _ServerSideCursor(connection, name=name, scrollable=False, withhold=connection.autocommit)
 
     def prepared_cursor(self) -> Any:
         """A cursor for statements that are the same each time: PreparedCursor."""
