@@ -51,8 +51,8 @@ def main() -> None:
     found: dict[str, float] = {}
     with prepared(SORA_API_KEY="a-key", SORA_PROVIDER="stand-in", SORA_BASE_URL="http://127.0.0.1:9/v1"):
         for count in chosen.renders:
-            with _upstream(count, render_seconds=3_600) as url:
-                _fill(count)
+            with stand_in(count, render_seconds=3_600) as url:
+                fill(count)
                 plain = min(_plain(url) for _ in range(_ROUNDS))
                 rounds = [_swept(url, count) for _ in range(_ROUNDS)]
             worst = max(rounds, key=lambda each: each.seconds)
@@ -64,8 +64,8 @@ def main() -> None:
                 f"sweep_{count}_statements": worst.statements,
                 f"sweep_{count}_grown_mb": round(max(each.grown_mb for each in rounds[1:]), 1),
             }
-        with _upstream(_COMPLETED, render_seconds=0) as url:
-            _fill(_COMPLETED)
+        with stand_in(_COMPLETED, render_seconds=0) as url:
+            fill(_COMPLETED)
             ended = _swept(url, _COMPLETED, state="rendered")
         found["sweep_ends_per_second"] = round(_COMPLETED / ended.seconds, 1)
         found["sweep_ends_statements"] = ended.statements
@@ -75,7 +75,8 @@ def main() -> None:
 
 
 @contextmanager
-def _upstream(videos: int, render_seconds: float) -> Iterator[str]:
+def stand_in(videos: int, render_seconds: float) -> Iterator[str]:
+    """The address of an upstream that has so many videos."""
     with tempfile.TemporaryDirectory(prefix="takeone-bench-") as name:
         folder, port = Path(name), free_port()
         render(ClipSpec(str(folder / "clip"), "clip", "clip", 64, 64, 1, os.getppid()))
@@ -112,21 +113,13 @@ def _plain(url: str) -> float:
 
 def _swept(url: str, count: int, state: str = "rendering") -> Round:
     """One sweep in which all are due, with the real client."""
-    from dataclasses import replace
-
     from django.db import connection
 
-    from upstreams import registry
-    from upstreams.calls.contact import ObservedClient
     from upstreams.models import Provider
     from videos.lifecycle.following.sweep import sweep
     from videos.models import Submission
 
-    (configured,) = registry.configured()
-    client = ObservedClient(
-        url, "a-key", name=configured.name, dialect=configured.dialect, timeout=30, retries=2, retry_delay=0.1
-    )
-    upstream = replace(configured, client=client)
+    upstream = configured_at(url)
     Submission.objects.update(due_at=None)
     Provider.objects.update(sweep_due_at=None, sweep_after="")
     _vacuum()
@@ -136,10 +129,24 @@ def _swept(url: str, count: int, state: str = "rendering") -> Round:
         began = time.perf_counter()
         sweep(upstream)
         took = time.perf_counter() - began
-    client.close()
+    upstream.client.close()
     left = Submission.objects.filter(state=state, due_at__isnull=False).count()
     assert left == count, f"{left} of {count} were seen"
     return Round(took, _lists(url) - asked, statements.count, _resident_mb() - began_with)
+
+
+def configured_at(url: str) -> Any:
+    """The configured upstream at this address, with the real client, which its caller closes."""
+    from dataclasses import replace
+
+    from upstreams import registry
+    from upstreams.calls.contact import ObservedClient
+
+    (configured,) = registry.configured()
+    client = ObservedClient(
+        url, "a-key", name=configured.name, dialect=configured.dialect, timeout=30, retries=2, retry_delay=0.1
+    )
+    return replace(configured, client=client)
 
 
 class _Statements:
@@ -169,7 +176,7 @@ def _vacuum() -> None:
         cursor.execute("VACUUM ANALYZE videos_submission, videos_job")
 
 
-def _fill(count: int) -> None:
+def fill(count: int) -> None:
     """Makes renders in flight, under the ids of the upstream."""
     from django.utils import timezone
 

@@ -100,7 +100,7 @@ def _figures(pair: Pair) -> dict[str, float]:
 def _pairs(deployment: Deployment) -> list[Pair]:
     # Whose list does not grow while the others create.
     reader, *keys = (deployment.new_key(f"owner-{number}") for number in range(CONNECTIONS + 1))
-    read = _filled(deployment, reader)
+    read = filled(deployment, reader)
     plain_body = json.dumps(_PLAIN_BODY).encode()
     plain_id = _plain_rows(deployment)
     plain_create = request("POST", "/videos/", plain_body)
@@ -134,7 +134,7 @@ def _pairs(deployment: Deployment) -> list[Pair]:
     return pairs
 
 
-def _filled(deployment: Deployment, key: str) -> dict[str, str]:
+def filled(deployment: Deployment, key: str) -> dict[str, str]:
     """Fills the tables. Returns the ids of a waiting, a running and an ended job of the owner."""
     from bench.rows import copy_ended, end
     from videos.models import Job
