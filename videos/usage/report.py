@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db import models
@@ -34,11 +35,16 @@ def usage(owner: User, first: date, last: date, by: Sequence[str]) -> list[dict[
     for *group, jobs, settled, reserved in first_part.union(*others, all=True):
         row = found[tuple(group)]
         row[0] += jobs
-        row[1] += settled or NOTHING
-        row[2] += reserved or NOTHING
+        row[1] += _exact(settled)
+        row[2] += _exact(reserved)
     keys = {key.pk: key for key in owned_by(ApiKey.objects.all(), owner)} if "key" in by else {}
     rows = [_shown(dict(zip(by, group, strict=True)), row, keys) for group, row in found.items() if any(row)]
     return sorted(rows, key=lambda row: [str(row[group]) for group in by])
+
+
+def _exact(amount: Decimal | None) -> Decimal:
+    """The sum as it would be without SQLite's floating-point numbers."""
+    return NOTHING if amount is None else round(amount, 4)
 
 
 def _parts(owner: User, first: date, last: date, by: Sequence[str]) -> Iterator[Any]:

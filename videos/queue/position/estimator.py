@@ -42,8 +42,9 @@ class Estimator:
     def __init__(self, provider: Provider, upstream: Upstream | None) -> None:
         self._upstream = upstream
         self._provider = provider
-        self._clock, worked_at = clock_and_last_work(self._provider)
+        # Before the answer, however long it takes: a job of that moment must not seem to be of the future.
         self._read_at = time.monotonic()
+        self._clock, worked_at = clock_and_last_work(self._provider)
         self._renders = RenderTimes(self._provider.pk)
         # If no worker has ever run, nothing was measured either.
         self._is_worked = worked_at is None or self._clock - worked_at <= STALE_AFTER

@@ -27,13 +27,16 @@ def ahead_in_lanes(waiting: Sequence[JobRow], sent: Sequence[SentJob]) -> list[t
         jobs.sort(key=lambda job: (job.asked_at, job.pk))
         first, last = jobs[0], jobs[-1]
         before = _count_before(first, sent)
-        if before is not None and len(jobs) == 1:
-            found.append((first, before))
-            continue
-        lane = Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=[job.pk for job in sent])
-        older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
+        if before is None or len(jobs) > 1:
+            lane = (
+                Lane(owner, group, priority, first.asked_at).jobs().exclude(pk__in=[job.pk for job in sent])
+            )
+            older = Q(asked_at__lte=first.asked_at) & (Q(asked_at__lt=first.asked_at) | Q(pk__lt=first.pk))
         if before is None:
             before = lane.filter(older)[:MAX_POSITION].count()
+        if len(jobs) == 1:
+            found.append((first, before))
+            continue
         between = lane.filter(~older, asked_at__gte=first.asked_at, asked_at__lte=last.asked_at)
         place = {pk: before + n for n, pk in enumerate(between.values_list("pk", flat=True)[:MAX_POSITION])}
         # One that is not there is beyond what is counted, or was taken or has ended just now.
