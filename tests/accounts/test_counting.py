@@ -2,17 +2,26 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from decimal import Decimal
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import tasks
 from accounts.budgets import counting
 from accounts.budgets.counting import count_some
-from accounts.budgets.reservations import BudgetExceeded, release, remaining, reserve, reserve_all, settle
+from accounts.budgets.reservations import (
+    BudgetExceeded,
+    release,
+    remaining,
+    reserve,
+    reserve_all,
+    settle,
+    settle_all,
+)
 from accounts.models import ApiKey, Budget, Reservation, Spending, User
 from tests.timeouts import TIMEOUT
 
@@ -47,6 +56,36 @@ def test_what_ends_before_it_is_counted_counts_as_it_ended(owner: User) -> None:
     assert count_some() == 2
     assert sums(owner) == {(0, 4_000)}
     assert count_some() == 0
+
+
+@pytest.mark.django_db
+def test_many_are_settled_together_each_by_its_own_amount_and_once(owner: User) -> None:
+    cheap, dear, unknown, freed = (reserve(owner, None, ONE) for _ in range(4))
+    release(freed)
+    settle_all([(cheap.pk, Decimal("0.25")), (dear.pk, Decimal("0.70")), (unknown.pk, None), (freed.pk, ONE)])
+    rows = dict(Reservation.objects.values_list("pk", "settled"))
+    assert rows == {cheap.pk: Decimal("0.25"), dear.pk: Decimal("0.70"), unknown.pk: ONE, freed.pk: 0}
+    settle_all([(cheap.pk, ONE)])
+    assert dict(Reservation.objects.values_list("pk", "settled")) == rows, "what has ended stays"
+    tasks.count()
+    assert sums(owner) == {(0, 13_500)}
+
+
+@pytest.mark.django_db
+def test_what_is_not_counted_yet_counts_for_its_own_key_and_period_alone(owner: User) -> None:
+    mine, other = (ApiKey.issue(owner, name)[0] for name in ("mine", "other"))
+    budget = Budget(owner=owner, api_key=mine, period="day", limit=Decimal(9))
+    whole = Budget(owner=owner, period="month", limit=Decimal(9))
+    today = timezone.now().astimezone(UTC).date()
+    reserve(owner, mine, ONE)
+    settle(reserve(owner, other, ONE), ONE)
+    past = reserve(owner, mine, ONE)
+    Reservation.objects.filter(pk=past.pk).update(made_on=today - timedelta(days=40))
+    assert counting.counted_in(budget, today) == (4_000, 0)
+    assert counting.counted_in(whole, today) == (4_000, 4_000)
+    tasks.count()
+    assert counting.counted_in(budget, today) == (4_000, 0)
+    assert counting.counted_in(whole, today) == (4_000, 4_000)
 
 
 @pytest.mark.django_db

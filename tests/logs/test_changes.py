@@ -328,6 +328,8 @@ def test_a_stop_and_a_doubt_are_told_and_so_is_the_resume(
     assert lines(LogEvent.UPSTREAM)[0]["reason"] == "too dear"
 
 
+# Threads that share a database of SQLite's in memory do not wait for each other.
+@pytest.mark.postgres
 def test_a_thread_that_stores_does_not_name_the_job_of_another(
     make_job: MakeJob, upstream: Upstream, sora: ScriptedClient, lines: Lines
 ) -> None:

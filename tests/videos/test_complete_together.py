@@ -155,6 +155,7 @@ def test_the_statements_are_as_many_for_many_as_for_one(render: Render) -> None:
     assert len(for_three) == len(for_one)
 
 
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_threads_that_end_at_once_are_written_by_one_and_each_hears_of_its_own(
     render: Render, monkeypatch: pytest.MonkeyPatch, lines: Lines
