@@ -146,6 +146,24 @@ def test_if_they_cannot_be_written_together_each_is_by_itself(
 
 
 @pytest.mark.django_db
+def test_a_file_stays_if_the_answer_to_the_commit_is_lost(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = render(1)
+    write = completing._complete_together
+
+    def unanswered(some: Sequence[Any]) -> None:
+        write(some)
+        for each in some:
+            each.is_completed = False
+
+    monkeypatch.setattr(completing, "_complete_together", unanswered)
+    assert complete(one, kept(0)), "its caller would discard the file of a completed job"
+    assert Job.objects.get().status == "completed"
+    assert not complete(one, kept(1)), "another file is nobody's"
+
+
+@pytest.mark.django_db
 def test_the_statements_are_as_many_for_many_as_for_one(render: Render) -> None:
     rendered = render(4)
     with CaptureQueriesContext(connection) as for_one:

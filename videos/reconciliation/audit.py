@@ -22,7 +22,6 @@ from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.reconciliation.candidates import slim
 from videos.reconciliation.listing import may_be_its, unowned, walk
-from videos.retention.archive import archived_before
 from videos.states import UNDECIDED, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -149,12 +148,10 @@ def _orphans(
         Submission.objects.select_related("provider").filter(provider=provider, state__in=UNDECIDED)
     )
     strangers = unowned(provider, listed)
-    # What is older may be the video of a job that was removed.
-    since = archived_before()
     orphans = []
     for video in strangers:
         made = video.created_at
-        if made is None or made > settled or (since is not None and made < since):
+        if made is None or made > settled:
             continue
         if not any(may_be_its(video, submission, dialect) for submission in undecided):
             orphans.append(video)

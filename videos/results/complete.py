@@ -163,6 +163,9 @@ def _say(finished: _Finished, now: datetime) -> None:
 
 def _complete_alone(submission: Submission, kept: Kept) -> bool:
     with locked(submission) as (job, submission):
+        if job.status == JobStatus.COMPLETED and job.video.name == kept.video:
+            # It was committed with the others, and the answer to that was lost. The file is the job's.
+            return True
         late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
         if job.status != JobStatus.PROCESSING and not late:
             return False

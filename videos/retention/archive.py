@@ -7,7 +7,6 @@ archived again. What the jobs came to stays in the usage of their owner.
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -19,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from upstreams.clock import database_now
-from upstreams.models import Provider
+from upstreams.models import ForeignVideo, Provider
 from videos.models import Exclusion, Job, JobEvent, JobReference, Submission
 from videos.retention.files import write
 from videos.states import JOB_OPEN, JobStatus, SubmissionState
@@ -114,6 +113,15 @@ def fields_of(row: Model) -> dict[str, Any]:
 def _remove(jobs: Sequence[Job]) -> None:
     """Removes the rows. Nobody waits: what is locked here has ended long ago."""
     pks = [job.pk for job in jobs]
+    # While its list shows them, they must not be taken for the videos of other jobs.
+    known = Submission.objects.filter(job__in=pks, upstream_id__isnull=False, id_reused=False)
+    ForeignVideo.objects.bulk_create(
+        (
+            ForeignVideo(provider_id=provider, upstream_id=str(upstream_id))
+            for provider, upstream_id in known.values_list("provider", "upstream_id")
+        ),
+        ignore_conflicts=True,
+    )
     for model in (JobEvent, JobReference, Exclusion, Submission):
         model.objects.filter(job__in=pks).delete()
     Job.objects.filter(pk__in=pks).delete()
@@ -124,5 +132,7 @@ def _remove_files(jobs: Sequence[Job]) -> None:
     for job in jobs:
         for file in (job.video, job.thumbnail):
             if file:
-                with suppress(FileNotFoundError):
+                try:
                     default_storage.delete(str(file.name))
+                except OSError as error:
+                    logger.error("%s of a removed job is left: %s", file.name, error)

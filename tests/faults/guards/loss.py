@@ -286,13 +286,6 @@ GUARDS: Final = (
         "tests/videos/test_retention.py",
     ),
     Guard(
-        "the video of a removed job is no orphan",
-        "videos.reconciliation.audit:_orphans",
-        "made < since",
-        "False",
-        "tests/videos/test_retention.py",
-    ),
-    Guard(
         "a batch is not removed while a job of it moves",
         "batches.archive:archive_batches",
         "~Exists(recent)",
