@@ -15,6 +15,8 @@ class AddIndexOnline(AddIndexConcurrently):
         """On SQLite, which has one writer at a time, a plain index."""
         if schema_editor.connection.vendor != "postgresql":
             model = to_state.apps.get_model(app_label, self.model_name)
+            # Of an interrupted try before.
+            schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(self.index.name)}")
             schema_editor.add_index(model, self.index)
             return
         schema_editor.execute(

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 from batches.models import Batch, BatchEvent
 from videos.models import Group, Job
 from videos.retention.archive import archive_some, archived_before, fields_of, id_of
-from videos.retention.files import write
+from videos.retention.files import written
 from videos.states import JOB_OPEN
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ def archive_batches() -> int:
             for event in events.order_by("number"):
                 of_batch[event.batch_id].append(fields_of(event))
             rows = ({**fields_of(batch), "events": of_batch[batch.pk]} for batch in some)
-            path = write("batches", rows)
-            events.delete()
-            Batch.objects.filter(pk__in=list(of_batch)).delete()
+            with written("batches", rows) as path:
+                events.delete()
+                Batch.objects.filter(pk__in=list(of_batch)).delete()
             logger.info("Archived batches that were completed before %s: %d, in %s.", before, len(some), path)
         return len(some)
 

@@ -6,7 +6,6 @@ It starts the program that `make up` starts, twice: the first start also makes t
 import argparse
 import itertools
 import json
-import os
 import tempfile
 import time
 import uuid
@@ -16,10 +15,10 @@ from typing import Final
 import requests
 
 from bench.load import load, request
+from bench.work import processor_seconds
 from tests.e2e.processes import Program, eventually, members
 from tests.services import free_port
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _CONNECTIONS: Final = 8
 _BODY: Final = {"prompt": "A paper boat crosses a puddle at dusk.", "duration": 4, "resolution": "720p"}
 
@@ -72,21 +71,13 @@ def _rest(program: Program, seconds: float) -> dict[str, float]:
     """Memory and processor of all its processes while nobody asks for anything."""
     # What is done at the start is over.
     time.sleep(5)
-    before = _processor_seconds(program)
+    before = processor_seconds(program)
     time.sleep(seconds)
-    used = _processor_seconds(program) - before
+    used = processor_seconds(program) - before
     return {
         "embedded_memory_mb": round(_memory_bytes(program) / 1e6, 1),
         "embedded_idle_percent": round(100 * used / seconds, 2),
     }
-
-
-def _processor_seconds(program: Program) -> float:
-    spent = 0
-    for process in members(program.session):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        spent += int(fields[11]) + int(fields[12])
-    return spent / _TICKS
 
 
 def _memory_bytes(program: Program) -> int:

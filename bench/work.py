@@ -138,14 +138,14 @@ def _rates(worker: Program, done: Callable[[], int], first: int, last: int) -> d
         return worker.running() and done() >= count
 
     eventually(lambda: reached(first), f"{first} of {last}", within=_WITHIN)
-    began, spent, had = time.perf_counter(), _processor_seconds(worker), done()
+    began, spent, had = time.perf_counter(), processor_seconds(worker), done()
     eventually(lambda: reached(last), f"{last} done", within=_WITHIN)
     made = done() - had
-    took, used = time.perf_counter() - began, _processor_seconds(worker) - spent
+    took, used = time.perf_counter() - began, processor_seconds(worker) - spent
     return {"per_second": round(made / took, 1), "processor_ms": round(1000 * used / made, 2)}
 
 
-def _processor_seconds(program: Program) -> float:
+def processor_seconds(program: Program) -> float:
     """User and system time of all its processes."""
     spent = 0
     for process in members(program.session):

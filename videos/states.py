@@ -74,6 +74,7 @@ JOB_ENTERED_FROM: Final[Mapping[JobStatus, frozenset[JobStatus]]] = {
     _J.CANCELLED: frozenset({_J.PENDING, _J.PROCESSING}),
 }
 JOB_OPEN: Final = frozenset({_J.PENDING, _J.PROCESSING})
+JOB_ENDED: Final = frozenset(_J) - JOB_OPEN
 
 _S = SubmissionState
 SUBMISSION_ENTERED_FROM: Final[Mapping[SubmissionState, frozenset[SubmissionState]]] = {

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from django.db import transaction
+from django.http import Http404
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -33,7 +34,7 @@ class NothingFailed(APIException):
 def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
     """Retries the failed jobs of a batch, all or none, and returns how many.
 
-    Raises NothingFailed, and what videos.lifecycle.retry raises.
+    Raises NothingFailed, Http404, and what videos.lifecycle.retry raises.
     """
     with transaction.atomic():
         failed = Job.objects.filter(group=batch.pk, status=JobStatus.FAILED)
@@ -41,7 +42,9 @@ def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
         if not jobs:
             raise NothingFailed
         # Before any money: the order in which the retry of one job takes its locks.
-        Batch.lock(batch.pk)
+        if Batch.lock(batch.pk) is None:
+            # It was archived in this moment.
+            raise Http404
         # What may go on with what was paid is looked at one by one.
         begun = set(failed.filter(submissions__state__in=LIVE).values_list("pk", flat=True)) | set(
             failed.filter(

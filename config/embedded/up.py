@@ -6,6 +6,7 @@ web server, which runs the Celery worker and beat as threads.
 
 import argparse
 import io
+import itertools
 import os
 import shlex
 import signal
@@ -169,7 +170,7 @@ def _migrate() -> None:
         return
     name = settings.DATABASES["default"]["NAME"]
     if connection.vendor == "sqlite" and connection.introspection.table_names():
-        copy = Path(f"{name}.before-{settings.VERSION}")
+        copy = _unused(f"{name}.before-{settings.VERSION}")
         with (
             closing(sqlite3.connect(name)) as source,
             closing(sqlite3.connect(copy)) as target,
@@ -177,6 +178,12 @@ def _migrate() -> None:
             source.backup(target)
         print(f"make up: the database is brought to version {settings.VERSION}; its copy is {copy}.")
     call_command("migrate", verbosity=0, interactive=False)
+
+
+def _unused(name: str) -> Path:
+    """The path of this name, or with a number if there is one: a copy of before may be the only good one."""
+    names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _env_file() -> Path:

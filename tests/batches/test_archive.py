@@ -100,7 +100,7 @@ def test_what_cannot_be_archived_stays_and_is_said(
     def broken(*_: Any) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr("batches.archive.write", broken)
+    monkeypatch.setattr("videos.retention.files._write", broken)
     run()
     assert "No batch is archived: the disk is gone" in caplog.text
     assert Batch.objects.filter(pk=ended.pk).exists()

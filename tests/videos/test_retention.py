@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 from django.test import Client
 from pytest_django import Settings
 
@@ -210,6 +211,42 @@ def test_a_crash_between_the_file_and_the_rows_archives_it_twice_and_loses_nothi
     assert media(settings) == kept
     run()
     assert [each["id"] for each in lines(settings)] == [str(old.pk)] * 2
+
+
+def test_an_error_between_the_file_and_the_rows_leaves_no_file(
+    old: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    def broken(*_: Any) -> None:
+        raise DatabaseError("no")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(archive, "_remove", broken)
+        with pytest.raises(DatabaseError):
+            run()
+    assert Job.objects.filter(pk=old.pk).exists()
+    assert lines(settings) == []
+
+
+def test_a_full_disk_is_no_reason_to_keep_what_fills_it(old: Job, settings: Settings, run: Run) -> None:
+    settings.MEDIA_MIN_FREE_BYTES = 1 << 60
+    run()
+    assert [each["id"] for each in lines(settings)] == [str(old.pk)]
+
+
+def test_a_file_that_cannot_be_removed_leaves_no_other(
+    old: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    delete = archive.default_storage.delete
+
+    def stuck(name: str) -> None:
+        if name == str(old.video):
+            raise OSError("it is held")
+        delete(name)
+
+    monkeypatch.setattr(archive.default_storage, "delete", stuck)
+    run()
+    assert f"{old.video} of a removed job is left: it is held" in caplog.text
+    assert str(old.thumbnail) not in media(settings)
 
 
 def test_reservations_of_removed_jobs_go_and_what_was_spent_stays(

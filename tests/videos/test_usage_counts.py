@@ -118,6 +118,16 @@ def test_the_database_refuses_to_open_a_job_that_is_counted(job: Job) -> None:
         Job.objects.update(status="pending")
 
 
+def test_a_move_that_is_refused_changes_nothing(job: Job) -> None:
+    cancel(job)
+    assert count_some() == 1
+    before = Job.objects.get()
+    with transaction.atomic():
+        assert not Job.lock(pk=job.pk).move(JobStatus.COMPLETED)
+    after = Job.objects.get()
+    assert (after.counted, after.updated_at) == (True, before.updated_at)
+
+
 def test_many_jobs_of_a_group_that_are_asked_for_again_are_taken_back(
     owner: User, make_job: Callable[..., Job]
 ) -> None:

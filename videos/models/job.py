@@ -196,7 +196,7 @@ class Job(models.Model):
         """
         allowed = JOB_ENTERED_FROM[to] if only_from is None else JOB_ENTERED_FROM[to] & set(only_from)
         before, now = self.status, database_now()
-        if before not in JOB_OPEN:
+        if before in allowed - JOB_OPEN:
             self.take_back()
         won = Job.objects.filter(pk=self.pk, status__in=allowed).update(status=to, updated_at=now, **fields)
         after_update(self, won, status=to, updated_at=now, **fields)

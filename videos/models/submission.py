@@ -196,7 +196,7 @@ class Submission(models.Model):
             fields.pop("cost_state", None)
         fields.setdefault("due_at", None)
         fields.setdefault("ended_at", None if to in LIVE else now)
-        if before not in LIVE:
+        if before in allowed - LIVE:
             self.job.take_back()
         won = Submission.objects.filter(pk=self.pk, state__in=allowed).update(state=to, **fields)
         after_update(self, won, state=to, **fields)

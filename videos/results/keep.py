@@ -1,6 +1,5 @@
 """Fetches a file, probes it, and stores it with a picture in the media folder."""
 
-import os
 import secrets
 import time
 from contextlib import suppress
@@ -18,7 +17,7 @@ from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
 from videos.results.fetch import RENEW_SECONDS, download, draft, renew, thumbnail
-from videos.results.media import require_media, require_mounted
+from videos.results.media import require_media, require_mounted, sync_folder
 from videos.results.probe import Probe, probe
 
 
@@ -87,9 +86,5 @@ def _rename(name: str, path: Path) -> str:
     """Renames a complete file into the media folder, safe against a power cut. Returns its name there."""
     with path.open("rb") as file:
         kept = default_storage.save(name, _Finished(file, name=str(path)))
-    folder = os.open((settings.MEDIA_ROOT / kept).parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder((settings.MEDIA_ROOT / kept).parent)
     return kept

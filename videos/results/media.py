@@ -38,6 +38,15 @@ def require_mounted(known: MediaFolder) -> None:
         raise MediaUnusable(problem)
 
 
+def sync_folder(folder: Path) -> None:
+    """Keeps the names of what was made in it, safe against a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def media_problem() -> str:
     """Why results cannot be stored, in words; "" if they can. Writes nothing."""
     known = MediaFolder.objects.first()

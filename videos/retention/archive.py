@@ -20,13 +20,12 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
 from videos.models import Exclusion, Job, JobEvent, JobReference, Submission
-from videos.retention.files import write
-from videos.states import JOB_OPEN, JobStatus, SubmissionState
+from videos.retention.files import written
+from videos.states import JOB_ENDED, SubmissionState
 
 logger = logging.getLogger(__name__)
 
 _TOGETHER: Final = 500
-_ENDED: Final = sorted(set(JobStatus) - JOB_OPEN)
 # Of each upstream, the last attempts stay: by them its list is compared with our books.
 _STAYS: Final = timedelta(days=1)
 
@@ -51,8 +50,8 @@ def archive_some(jobs: QuerySet[Job]) -> int:
         may_go = _may_go(jobs, before).order_by("pk").select_for_update(of=("self",), skip_locked=True)
         some = list(may_go[:_TOGETHER])
         if some:
-            path = write("jobs", _lines(some))
-            _remove(some)
+            with written("jobs", _lines(some)) as path:
+                _remove(some)
             transaction.on_commit(partial(_remove_files, some), robust=True)
             logger.info("Archived jobs that ended before %s: %d, in %s.", before, len(some), path)
         return len(some)
@@ -71,7 +70,7 @@ def _may_go(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
         # The index of the ids finds those that are old enough.
         pk__lt=id_of(before),
         updated_at__lt=before,
-        status__in=_ENDED,
+        status__in=sorted(JOB_ENDED),
         counted=True,
     )
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,18 +11,30 @@ from typing import Any, Final
 from django.conf import settings
 
 from upstreams.clock import database_now
-from videos.models import new_id
-from videos.results.media import require_media
+from videos.models import MediaFolder, new_id
+from videos.results.media import require_media, require_mounted, sync_folder
 
 FOLDER: Final = "archive"
 
 
-def write(kind: str, rows: Iterable[Any]) -> Path:
-    """Writes a file of these rows, one a line, safe against a power cut. Returns its path.
+@contextmanager
+def written(kind: str, rows: Iterable[Any]) -> Iterator[Path]:
+    """A new file of these rows, one a line, safe against a power cut. If the block raises, it is removed."""
+    path = _write(kind, rows)
+    try:
+        yield path
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
 
-    Raises OSError, and then there is no such file.
-    """
-    require_media()
+
+def _write(kind: str, rows: Iterable[Any]) -> Path:
+    """Raises OSError, and then there is no such file."""
+    # Whatever room is left: what is removed afterwards makes more.
+    if (known := MediaFolder.objects.first()) is None:
+        require_media()
+    else:
+        require_mounted(known)
     folder = Path(settings.MEDIA_ROOT) / FOLDER / f"{database_now():%Y-%m-%d}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{kind}-{new_id()}.jsonl"
@@ -39,17 +52,9 @@ def write(kind: str, rows: Iterable[Any]) -> Path:
         unfinished.unlink(missing_ok=True)
         raise
     for each in (folder, folder.parent, folder.parent.parent):
-        _sync(each)
+        sync_folder(each)
     return path
 
 
 def _text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

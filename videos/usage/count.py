@@ -8,10 +8,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from videos.models import Job, Submission, UsageCount
-from videos.states import JOB_OPEN, LIVE, JobStatus
-from videos.usage.sums import Group, sums_of
+from videos.states import JOB_ENDED, LIVE
+from videos.usage.sums import UsageGroup, sums_of
 
-_ENDED: Final = sorted(set(JobStatus) - JOB_OPEN)
 _TOGETHER: Final = 1000
 
 
@@ -22,14 +21,16 @@ def count_some() -> int:
     """
     with transaction.atomic():
         costs_more = Submission.objects.filter(job=OuterRef("pk"), state__in=sorted(LIVE))
-        ended = Job.objects.filter(~Exists(costs_more), counted=False, status__in=_ENDED, reservation=None)
+        ended = Job.objects.filter(
+            ~Exists(costs_more), counted=False, status__in=sorted(JOB_ENDED), reservation=None
+        )
         rows = ended.order_by().select_for_update(of=("self",), skip_locked=True)
         some = Job.objects.filter(pk__in=list(rows.values_list("pk", flat=True)[:_TOGETHER]))
         _add(sums_of(some))
         return some.update(counted=True)
 
 
-def _add(sums: Mapping[Group, tuple[int, Decimal]]) -> None:
+def _add(sums: Mapping[UsageGroup, tuple[int, Decimal]]) -> None:
     """Adds these to their groups. Where a group has several rows, they become one."""
     if not sums:
         return
@@ -40,7 +41,7 @@ def _add(sums: Mapping[Group, tuple[int, Decimal]]) -> None:
     replaced = []
     # In one order: two that count the same days wait for each other.
     for row in rows.order_by("pk").select_for_update():
-        group = Group.of(row)
+        group = UsageGroup.of(row)
         if group in totals:
             jobs, settled = totals[group]
             totals[group] = jobs + row.jobs, settled + row.settled

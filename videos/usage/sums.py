@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import UTC, date
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import models
@@ -11,9 +11,8 @@ from django.db.models import F, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, NullIf
 
+from accounts.budgets.reservations import NOTHING
 from videos.states import CostState
-
-NOTHING: Final = Decimal(0)
 
 
 class UsageCount(models.Model):
@@ -39,7 +38,7 @@ class UsageCount(models.Model):
         return f"{self.jobs} {self.status} of {self.day}: {self.settled}"
 
 
-class Group(NamedTuple):
+class UsageGroup(NamedTuple):
     """What is counted together."""
 
     owner_id: int
@@ -49,7 +48,7 @@ class Group(NamedTuple):
     status: str
 
     @classmethod
-    def of(cls, row: UsageCount) -> "Group":
+    def of(cls, row: UsageCount) -> "UsageGroup":
         """The group of a row."""
         return cls(row.owner_id, row.day, row.api_key_id, row.model, row.status)
 
@@ -65,22 +64,22 @@ def model_of(job: str = "") -> Any:
     return Coalesce(NullIf(f"{job}model", Value("")), sent, Value(""), output_field=models.CharField())
 
 
-def sums_of(jobs: "models.QuerySet[Any]") -> dict[Group, tuple[int, Decimal]]:
+def sums_of(jobs: "models.QuerySet[Any]") -> dict[UsageGroup, tuple[int, Decimal]]:
     """By group, how many of these jobs and how many dollars are in it.
 
     Money counts for the key for which it was reserved, and a job for the key that asked last.
     """
-    sums: dict[Group, list[Any]] = defaultdict(lambda: [0, NOTHING])
+    sums: dict[UsageGroup, list[Any]] = defaultdict(lambda: [0, NOTHING])
     its = ("owner", "created_at", "api_key", "of_model", "status")
     rows = jobs.order_by().annotate(of_model=model_of())
     for owner, at, key, model, status in rows.values_list(*its):
-        sums[Group(owner, at.astimezone(UTC).date(), key, model, status)][0] += 1
+        sums[UsageGroup(owner, at.astimezone(UTC).date(), key, model, status)][0] += 1
     paid = rows.filter(submissions__cost_state=CostState.SETTLED).values_list(
         *its, "submissions__reservation", "submissions__reservation__api_key", "submissions__price"
     )
     for owner, at, key, model, status, reservation, reserved_for, price in paid:
         paying = key if reservation is None else reserved_for
-        sums[Group(owner, at.astimezone(UTC).date(), paying, model, status)][1] += price or NOTHING
+        sums[UsageGroup(owner, at.astimezone(UTC).date(), paying, model, status)][1] += price or NOTHING
     return {group: (jobs, settled) for group, (jobs, settled) in sums.items()}
 
 

@@ -273,15 +273,15 @@ GUARDS: Final = (
     ),
     Guard(
         "what cannot be kept is not removed",
-        "videos.retention.files:write",
+        "videos.retention.files:_write",
         "os.fsync(file.fileno())",
         "None",
         "tests/videos/test_retention.py",
     ),
     Guard(
         "a media folder that is not mounted takes no archive",
-        "videos.retention.files:write",
-        "require_media()",
+        "videos.retention.files:_write",
+        "require_mounted(known)",
         "None",
         "tests/videos/test_retention.py",
     ),
