@@ -1,7 +1,6 @@
 """Celery tasks of batches."""
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +10,7 @@ from django.db import DatabaseError
 from django.db.models import F
 from structlog.contextvars import bound_contextvars
 
+from api.repeats import repeat
 from batches.archive import archive_batches, archive_their_jobs, remove_empty_groups
 from batches.lifecycle.cancel import cancel_jobs, unfinished
 from batches.lifecycle.finish import complete, seemingly_completed
@@ -20,7 +20,7 @@ from videos.queue.isolation import fault_text, wait_seconds
 
 logger = logging.getLogger(__name__)
 
-# However much there is to archive, one message is carried out for no longer than this.
+# However much there is to archive, each step of it is carried out for no longer than this.
 _LONGEST_SECONDS: Final = 5.0
 
 
@@ -72,10 +72,8 @@ def _put_off(batch: Batch, error: Exception) -> None:
 @shared_task(name="batches.archive")
 def archive(**_: Any) -> None:
     """Archives and removes batches that were completed long ago, and their jobs, for some seconds at most."""
-    began = time.monotonic()
     try:
         for some in (archive_batches, archive_their_jobs, remove_empty_groups):
-            while some() and time.monotonic() - began < _LONGEST_SECONDS:
-                pass
+            repeat(some, within=_LONGEST_SECONDS)
     except OSError as error:
         logger.error("No batch is archived: %s", error)

@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from celery import Task, shared_task
 from django.conf import settings
 
+from api.repeats import repeat
 from upstreams import registry
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
@@ -47,7 +49,7 @@ class _Spacing:
 
 
 _spacing = _Spacing()
-# However much there is, one message is carried out for no longer than this.
+# However much there is, a step of a message is carried out for no longer than this.
 _LONGEST_SECONDS: Final = 5.0
 
 
@@ -135,20 +137,15 @@ def sweep_pictures(**_: Any) -> None:
 @shared_task(name="videos.count_usage")
 def count_usage(**_: Any) -> None:
     """Counts jobs that have ended, however many for a few seconds at most."""
-    began = time.monotonic()
-    while count_some() and time.monotonic() - began < _LONGEST_SECONDS:
-        pass
+    repeat(count_some, within=_LONGEST_SECONDS)
 
 
 @shared_task(name="videos.archive")
 def archive(**_: Any) -> None:
     """Archives and removes what ended long ago, however much for some seconds at most."""
-    began = time.monotonic()
     try:
-        while archive_some(Job.objects.filter(group=None)) and time.monotonic() - began < _LONGEST_SECONDS:
-            pass
+        repeat(partial(archive_some, Job.objects.filter(group=None)), within=_LONGEST_SECONDS)
     except OSError as error:
         logger.error("Nothing is archived: %s", error)
         return
-    while forget_some() and time.monotonic() - began < _LONGEST_SECONDS:
-        pass
+    repeat(forget_some, within=_LONGEST_SECONDS)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.http import Http404
 from django.test import Client
 from pytest_django import Settings
 
 from batches import tasks
+from batches.lifecycle.retry import retry_failed
 from batches.models import Batch, BatchEvent
 from tests.batches.conftest import MakeBatch, Renders
 from upstreams.clock import database_now, shifted
@@ -104,3 +106,11 @@ def test_what_cannot_be_archived_stays_and_is_said(
     run()
     assert "No batch is archived: the disk is gone" in caplog.text
     assert Batch.objects.filter(pk=ended.pk).exists()
+
+
+def test_a_retry_of_a_batch_that_is_archived_in_this_moment_retries_nothing(ended: Batch) -> None:
+    BatchEvent.objects.all().delete()
+    Batch.objects.all().delete()
+    with pytest.raises(Http404):
+        retry_failed(ended)
+    assert set(Job.objects.values_list("status", flat=True)) == {"failed"}

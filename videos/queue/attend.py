@@ -114,8 +114,8 @@ def _rows(upstream: Upstream, kind: Due) -> Iterator[Submission]:
 
 
 def _some(upstream: Upstream, provider: Provider, kind: Due, tried: set[int]) -> QuerySet[Submission]:
-    """The first rows that are due, but for those that were tried or that another thread works on."""
-    due = due_rows(upstream, provider, kind).exclude(pk__in=tried | _taken.keys())
+    """The first rows that are due and were not tried. What another thread has claimed is not due."""
+    due = due_rows(upstream, provider, kind).exclude(pk__in=tried)
     return due.select_related("job", "provider")[:_AHEAD_ROWS]
 
 
