@@ -44,6 +44,7 @@ def _options() -> argparse.Namespace:
     add("--model", help="the one model of a profile that has one")
     add("--host", default="127.0.0.1")
     add("--port", type=_port, default=9000, help="0 takes a free one")
+    add("--socket", type=int, metavar="FD", help="listen on this inherited socket instead")
     add("--state", type=Path, default=Path("var/simulator/state.sqlite3"), help="the file that keeps all")
     add("--render-seconds", type=_seconds, default=6.0, help="how long a render takes; 0 is at once")
     add("--expires-seconds", type=_seconds, default=3600.0, help="how long finished content is served")

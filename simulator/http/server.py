@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -108,6 +109,13 @@ class Simulator:
 
     async def _listen(self) -> None:
         await self._runner.setup()
+        if self._options.socket is not None:
+            try:
+                listening = socket.socket(fileno=self._options.socket)
+            except OSError as error:
+                raise CannotStart(f"cannot listen on descriptor {self._options.socket}: {error}") from error
+            await web.SockSite(self._runner, listening).start()
+            return
         host, port = self._options.host, self._options.port
         try:
             await web.TCPSite(self._runner, host, port).start()

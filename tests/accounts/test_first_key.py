@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.keys import key_format
 from accounts.models import ApiKey, User
-from config.embedded import up
+from config.embedded.shell import first_key
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +20,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start(file: Path) -> str:
-    secret = up._first_key()
+    secret = first_key()
     file.write_text(f"export TAKEONE_API_KEY={secret}\n")
     return secret
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.simulator.process import Simulator, command, eventually
 from tests.timeouts import TIMEOUT
@@ -59,6 +60,32 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr == f"simulator: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     assert ended.stdout == ""
+
+
+def test_it_listens_on_a_socket_that_it_inherits(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        given = command(tmp_path / "state.sqlite3", "--tiny", "--socket", str(listening.fileno()))
+        process = subprocess.Popen(
+            given, cwd=ROOT, stdout=subprocess.PIPE, text=True, pass_fds=[listening.fileno()]
+        )
+    with process:
+        try:
+            # A request that comes before it is ready waits.
+            url = f"http://127.0.0.1:{port}/v1"
+            answer = requests.get(f"{url}/videos", headers={"Authorization": "Bearer key"}, timeout=TIMEOUT)
+            assert answer.ok
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"simulator: {url}\n"
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_a_descriptor_that_is_no_socket_is_one_line(tmp_path: Path) -> None:
+    ended = run("--tiny", "--socket", "99", state=tmp_path / "state.sqlite3")
+    assert ended.returncode == 1
+    assert ended.stderr == "simulator: cannot listen on descriptor 99: [Errno 9] Bad file descriptor\n"
 
 
 def test_a_state_file_serves_one_simulator_at_a_time(start: Callable[..., Simulator]) -> None:
