@@ -13,5 +13,6 @@ from upstreams.calls.catalogues import refresh_if_due
 def contact(**_: Any) -> None:
     """Asks each upstream whether it answers, after a silence, and for its models, if that is due."""
     for upstream in registry.configured():
-        contacts.ask_if_silent(upstream.name, upstream.client)
+        if contacts.is_silent(upstream.provider()):
+            contacts.ask_if_silent(upstream.name, upstream.client)
         refresh_if_due(upstream)

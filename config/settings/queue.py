@@ -75,7 +75,7 @@ CELERY_BEAT_SCHEDULE = {
     # What shows that messages are published and tasks done; /ready misses it after ten seconds.
     "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": _FRESH},
     # Asks the upstream whether it answers, if nobody has called it for a while.
-    "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": _FRESH},
+    "contact": {"task": "upstreams.calls.contact", "schedule": 2.0, "options": _FRESH},
     # Each call looks at a part of the folder (videos.references.sweep).
     "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
     # What is reserved and spent, for /metrics and for budgets (accounts.budgets.counting).
@@ -87,7 +87,7 @@ CELERY_BEAT_SCHEDULE = {
     "archive": {"task": "videos.archive", "schedule": 600.0, "options": _FRESH},
     "forget": {"task": "accounts.forget", "schedule": 10.0, "options": _FRESH},
     # The figures of /metrics; the task itself keeps to its share of time.
-    "measure": {"task": "health.measure", "schedule": 2.0, "options": _FRESH},
+    "measure": {"task": "health.measure", "schedule": 5.0, "options": _FRESH},
 }
 # Whether somebody takes what is published: without Redis, only the threads of the embedded worker do.
 WAKE_MESSAGES_ENABLED = bool(REDIS_URL) or bool(env.text("TAKEONE_EMBEDDED"))

@@ -16,7 +16,7 @@ from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS: Final = 2.0
+_EVERY_SECONDS: Final = 5.0
 # Counting takes this share of the database's time at most, however much there is to count.
 _SHARE: Final = 0.02
 # Without a worker that counts, a reader does if it takes no longer than this.
@@ -28,6 +28,8 @@ _LEASE_SECONDS: Final = 300.0
 def measure_if_due() -> bool:
     """Counts if no process has within the last seconds. Returns whether it did."""
     row, _ = Snapshot.objects.get_or_create(pk=1, defaults={"due_at": database_now()})
+    if row.due_at > database_now():
+        return False
     if not Snapshot.objects.filter(pk=row.pk, due_at__lte=in_database()).update(
         due_at=in_database(_LEASE_SECONDS)
     ):

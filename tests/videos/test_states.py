@@ -1,15 +1,13 @@
 import itertools
 from collections.abc import Callable
-from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 
+from tests.videos.rows import submission_in
 from upstreams.clock import database_now
-from upstreams.models import Provider
-from videos.models import Group, Job, JobEvent, Submission
+from videos.models import Group, Job, JobEvent
 from videos.states import (
     ACCEPTED,
     COST_IN,
@@ -62,26 +60,6 @@ SUBMISSION_TABLE = {
     ("given_up", "rendering"),
     ("dropped", "rendering"),
 }
-
-
-def submission_in(job: Job, state: SubmissionState, **fields: Any) -> Submission:
-    now = database_now()
-    provider, _ = Provider.objects.get_or_create(name="scripted")
-    given = {
-        "job": job,
-        "number": job.submissions.count() + 1,
-        "provider": provider,
-        "match_key": job.match_key,
-        "state": state,
-        "lease_until": now + timedelta(minutes=1),
-        "give_up_at": now + timedelta(days=1),
-        "request": job.fitted,
-        "price": Decimal("0.40"),
-        "cost_state": min(COST_IN[state]),
-        "upstream_id": f"video_{job.pk}_{state}" if state in ACCEPTED else None,
-        "created_at": now,
-    }
-    return Submission.objects.create(**(given | fields))
 
 
 @pytest.mark.parametrize(("before", "after"), [*itertools.product(JobStatus, JobStatus)])

@@ -8,12 +8,17 @@ from pytest_django import Settings
 
 from tests.configured import configure
 from tests.timeouts import TIMEOUT
+from tests.videos.rows import submission_in
 from tests.videos.scripted import ScriptedClient
+from upstreams.clock import database_now
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos import tasks
+from videos.lifecycle.cancel import cancel
 from videos.management.commands import work as command
 from videos.models import Job, Submission
 from videos.queue.dispatch import Work, all_due_work
+from videos.states import LIVE, SubmissionState
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +51,45 @@ def test_the_tasks_carry_a_job_from_the_dispatch_to_its_file(
     job.refresh_from_db()
     assert job.status == "completed"
     assert len(sora.creates) == 1
+
+
+@pytest.mark.parametrize("due", [True, False])
+@pytest.mark.parametrize("state", SubmissionState)
+def test_a_dispatch_looks_for_work_if_an_attempt_is_open(
+    job: Job, upstream: Upstream, state: SubmissionState, due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel(job)
+    submission_in(job, state, due_at=database_now() if due else None)
+    asked: list[Upstream] = []
+    monkeypatch.setattr("videos.queue.dispatch.due_work", lambda each: asked.append(each) or [])
+
+    all_due_work()
+
+    assert bool(asked) == (due or state in LIVE)
+
+
+def test_a_dispatch_with_nothing_to_do_makes_few_statements(
+    job: Job, upstream: Upstream, django_assert_max_num_queries: Any
+) -> None:
+    cancel(job)
+    all_due_work()
+
+    # The record that we work, what is open, the upstream's row; and the time, for the first and last.
+    with django_assert_max_num_queries(5):
+        assert all_due_work() == []
+
+
+def test_a_paused_upstream_is_probed_and_an_audit_made_without_any_job(upstream: Upstream) -> None:
+    provider = upstream.provider()
+    assert all_due_work() == []
+
+    Provider.objects.filter(pk=provider.pk).update(
+        paused_at=database_now(), audit_due_at=database_now(), worked_at=database_now()
+    )
+    assert [work.task for work in all_due_work()] == ["probe", "audit"]
+
+    Provider.objects.filter(pk=provider.pk).update(unrecognized_at=database_now())
+    assert [work.task for work in all_due_work()] == ["probe"]
 
 
 def test_a_doubled_or_lost_message_changes_nothing(job: Job, sora: ScriptedClient) -> None:

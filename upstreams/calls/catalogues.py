@@ -6,7 +6,7 @@ from typing import Final
 from django.db.models import Q
 
 from upstreams.client import errors
-from upstreams.clock import in_database
+from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.offer.catalogue import Model
 from upstreams.offer.openrouter import models_of
@@ -26,7 +26,9 @@ def refresh_if_due(upstream: Upstream) -> bool:
     """
     if not isinstance(upstream.catalogue.models, StoredModels):
         return False
-    upstream.provider()
+    known = upstream.provider()
+    if known.catalogue_due_at is not None and known.catalogue_due_at > database_now():
+        return False
     row = Provider.objects.filter(name=upstream.name)
     due = row.filter(Q(catalogue_due_at=None) | Q(catalogue_due_at__lte=in_database()))
     # Only one worker asks, however long that takes.

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 import structlog
@@ -17,7 +18,7 @@ from upstreams.client import errors
 from upstreams.client.client import SoraClient
 from upstreams.client.downloads import Content
 from upstreams.client.types import CreateRequest, Video, VideoPage
-from upstreams.clock import in_database
+from upstreams.clock import database_now, in_database
 from upstreams.models import Provider
 from upstreams.signals import upstream_called
 
@@ -64,6 +65,13 @@ def _write(name: str, heard: float) -> None:
         Provider.objects.filter(older, name=name).update(answered_at=at)
     except DatabaseError as error:
         logger.debug("The contact with %s is not kept: %s", name, error)
+
+
+def is_silent(provider: Provider) -> bool:
+    """Whether its last answer is as old as SORA_CONTACT_SECONDS, and nobody has asked it meanwhile."""
+    before = database_now() - timedelta(seconds=settings.SORA_CONTACT_SECONDS)
+    is_old = provider.answered_at is None or provider.answered_at <= before
+    return is_old and (provider.contact_due_at is None or provider.contact_due_at <= database_now())
 
 
 def ask_if_silent(name: str, client: SoraClient) -> bool:

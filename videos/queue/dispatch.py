@@ -3,9 +3,11 @@
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, Q
 
+from api.compiled import Compiled
 from upstreams import registry
 from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.changes import Block, log_unblocked
@@ -17,18 +19,26 @@ from videos.lifecycle.expiry import give_up_expired
 from videos.lifecycle.following.sweep import can_sweep, swept_by
 from videos.lifecycle.outcomes import expire_leases
 from videos.lifecycle.working_time import record_working
-from videos.models import Job
+from videos.models import Job, Submission
 from videos.queue.attend import Due, due_rows
 from videos.queue.occupancy import occupying
-from videos.reconciliation.audit import audit_due
+from videos.reconciliation.audit import is_audit_due
 from videos.reconciliation.identity import RECHECK_SECONDS, recheck
-from videos.states import JobStatus
+from videos.states import LIVE, JobStatus
 
 logger = logging.getLogger(__name__)
 
 # Messages of one kind in a dispatch, so that several workers do it side by side. Each takes what it finds.
 _MAX_ATTENDERS = 4
 _MAX_SUBMITTERS = 4
+# What may need attention. Each has an index of its own.
+_open: Final = Compiled(
+    lambda: Provider.objects.order_by("pk").values_list(
+        Exists(Job.objects.filter(status=JobStatus.PENDING)),
+        Exists(Submission.objects.filter(state__in=sorted(LIVE))),
+        Exists(Submission.objects.filter(due_at__isnull=False)),
+    )[:1]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +63,40 @@ def all_due_work() -> list[Work]:
     """Judges expired leases and deadlines, and lists what is due at each upstream. Calling it twice is
     harmless, because a worker claims work before it does it."""
     record_working()
+    if not _is_anything_open():
+        return [work for upstream in registry.configured() for work in _upkeep(upstream.provider())]
     expire_leases()
     give_up_expired()
     return [work for upstream in registry.configured() for work in due_work(upstream)]
 
 
+def _is_anything_open() -> bool:
+    """Whether there is a job or submission that may need attention. If not, one statement shows it."""
+    found = _open.rows()
+    # Before the first provider has its row, nothing is said.
+    return not found or any(found[0])
+
+
 def due_work(upstream: Upstream) -> list[Work]:
     """What is due at one upstream."""
     provider = upstream.provider()
-    work: list[Work] = []
     if provider.unrecognized_at is not None:
         # What it says counts for nothing.
+        return _upkeep(provider)
+    return _upkeep(provider) + _submitting(upstream, provider) + _attending(upstream, provider)
+
+
+def _upkeep(provider: Provider) -> list[Work]:
+    """What is due even if there is no job."""
+    if provider.unrecognized_at is not None:
         return [Work("probe", provider=provider.name)]
-    if provider.paused_at is not None:
-        work.append(Work("probe", provider=provider.name))
-    elif (
+    probe = [Work("probe", provider=provider.name)] if provider.paused_at is not None else []
+    return probe + ([Work("audit", provider=provider.name)] if is_audit_due(provider) else [])
+
+
+def _submitting(upstream: Upstream, provider: Provider) -> list[Work]:
+    work: list[Work] = []
+    if (
         provider.takes_creates()
         and Job.objects.filter(status=JobStatus.PENDING, due_at__lte=in_database()).exists()
     ):
@@ -80,9 +109,7 @@ def due_work(upstream: Upstream) -> list[Work]:
     swept = swept_by(upstream, provider).filter(due_at__lte=in_database())
     if swept.exists() and can_sweep(upstream, provider):
         work.append(Work("sweep", provider=provider.name))
-    if audit_due(provider).exists():
-        work.append(Work("audit", provider=provider.name))
-    return work + _attending(upstream, provider)
+    return work
 
 
 def _attending(upstream: Upstream, provider: Provider) -> list[Work]:

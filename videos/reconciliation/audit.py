@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from api.logs.events import EACH
 from upstreams.breaker import respecting_retry_after
@@ -84,17 +84,21 @@ def dollars(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"{amount:.4f} {pricing.CURRENCY}"
 
 
-def audit_due(provider: Provider) -> QuerySet[Provider]:
-    """The provider, if its next audit is due."""
+def is_audit_due(provider: Provider) -> bool:
+    """Whether it is time for its next audit, and its list may be read."""
     if not settings.AUDIT_SECONDS or provider.backoff_seconds(Call.LIST):
-        return Provider.objects.none()
-    first = Q(audit_due_at__isnull=True, created_at__lte=in_database(-settings.AUDIT_SECONDS))
-    return Provider.objects.filter(first | Q(audit_due_at__lte=in_database()), pk=provider.pk)
+        return False
+    first = provider.created_at + timedelta(seconds=settings.AUDIT_SECONDS)
+    return (provider.audit_due_at or first) <= database_now()
 
 
 def audit_if_due(upstream: Upstream) -> None:
     """Audits and logs the findings, if an audit is due. Only the first caller does it."""
-    if not audit_due(upstream.provider()).update(audit_due_at=in_database(settings.AUDIT_SECONDS)):
+    provider = upstream.provider()
+    if not is_audit_due(provider):
+        return
+    unchanged = Provider.objects.filter(pk=provider.pk, audit_due_at=provider.audit_due_at)
+    if not unchanged.update(audit_due_at=in_database(settings.AUDIT_SECONDS)):
         return
     found = audit(upstream)
     for line in found.findings():
