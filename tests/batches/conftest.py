@@ -12,6 +12,7 @@ from batches.lifecycle.create import create_batch
 from batches.models import Batch
 from tests.videos.scripted import ScriptedClient
 from tests.videos.sending import submit_next
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, Submission
@@ -52,6 +53,8 @@ class Renders:
         submission = Submission.objects.get(job__prompt=prompt, state=SubmissionState.RENDERING)
         assert submission.upstream_id
         (self._sora.complete if well else self._sora.fail)(submission.upstream_id)
+        # A sweep that was slow makes the next one wait.
+        Provider.objects.update(sweep_due_at=None)
         sweep(self._upstream)
         submission.refresh_from_db()
         if well:
