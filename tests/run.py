@@ -87,7 +87,9 @@ def quick_options() -> list[str]:
     """pytest's arguments for the quick tests: those that failed last come first, up to the first failure."""
     lines = (services.ROOT / "tests" / "slow.txt").read_text().splitlines()
     slow = [f"--deselect={line}" for line in lines if not line.startswith("#")]
-    return [*_PARALLEL, "-x", "--failed-first", *(f"--ignore=tests/{name}" for name in _NOT_QUICK), *slow]
+    # By default xdist takes the longest files first, whatever failed.
+    first = ["-x", "--failed-first", "--no-loadscope-reorder"]
+    return [*_PARALLEL, *first, *(f"--ignore=tests/{name}" for name in _NOT_QUICK), *slow]
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
