@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
+from tests.videos.rows import submission_in
 from tests.videos.scripted import ScriptedClient
 from tests.videos.sending import submit_next
 from tests.videos.test_submit import only, raising
@@ -13,6 +14,7 @@ from tests.videos.working import worked
 from upstreams.client import errors
 from upstreams.client.types import CreateRequest
 from upstreams.clock import database_now, shifted
+from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.lifecycle.retry import retry
@@ -20,6 +22,7 @@ from videos.lifecycle.working_time import _note, record_working
 from videos.models import Job, Submission
 from videos.queue.attend import attend
 from videos.queue.dispatch import all_due_work
+from videos.states import SubmissionState
 
 pytestmark = pytest.mark.django_db
 
@@ -234,3 +237,59 @@ def test_while_we_work_no_deadline_moves(
         with shifted(timedelta(seconds=seconds)):
             all_due_work()
     assert only(rendering.job).give_up_at == rendering.give_up_at
+
+
+@pytest.mark.parametrize(
+    ("dispatch", "away", "is_gap"),
+    [(1, 59, False), (1, 62, True), (10, 99, False), (10, 102, True), (0.1, 59, False), (1, -62, True)],
+)
+def test_a_gap_is_a_minute_or_ten_dispatches(
+    rendering: Submission, settings: Settings, dispatch: float, away: float, is_gap: bool
+) -> None:
+    settings.DISPATCH_SECONDS = dispatch
+    with shifted(timedelta(seconds=away)):
+        record_working()
+    moved = only(rendering.job).give_up_at - rendering.give_up_at
+    assert abs(moved - timedelta(seconds=away if is_gap else 0)) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("later", "is_written"), [(5, False), (7, True), (-5, False), (-7, True)])
+def test_that_we_work_is_written_every_six_seconds(
+    rendering: Submission, upstream: Upstream, later: float, is_written: bool
+) -> None:
+    record_working()
+    before = upstream.provider().worked_at
+    with shifted(timedelta(seconds=later)):
+        record_working()
+    assert (upstream.provider().worked_at != before) == is_written
+
+
+def test_a_gap_moves_the_deadlines_of_its_own_upstream(rendering: Submission, upstream: Upstream) -> None:
+    record_working()
+    stale, other = upstream.provider(), Provider.objects.create(name="another")
+    Provider.objects.update(worked_at=stale.worked_at)
+    with shifted(timedelta(seconds=DAYS)):
+        _note(Provider.objects.get(pk=other.pk), database_now())
+    assert only(rendering.job).give_up_at == rendering.give_up_at
+    assert upstream.provider().worked_at == stale.worked_at
+
+
+@pytest.mark.parametrize(
+    ("state", "due", "moves"),
+    [
+        (SubmissionState.UNKNOWN, False, True),
+        (SubmissionState.RENDERED, True, True),
+        (SubmissionState.GIVEN_UP, True, True),
+        (SubmissionState.GIVEN_UP, False, False),
+        (SubmissionState.STORED, False, False),
+    ],
+)
+def test_a_gap_moves_what_is_open_or_still_due(
+    job: Job, upstream: Upstream, state: SubmissionState, due: bool, moves: bool
+) -> None:
+    upstream.provider()
+    record_working()
+    submission = submission_in(job, state, due_at=database_now() if due else None)
+    with shifted(timedelta(seconds=DAYS)):
+        record_working()
+    assert (only(job).give_up_at > submission.give_up_at) == moves
