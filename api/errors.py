@@ -71,11 +71,12 @@ def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
     if not isinstance(exc, exceptions.APIException):
         return None
     request = context["request"]
-    headers = {}
+    headers: dict[str, str] = {}
     if challenge := getattr(exc, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(exc, "wait", None)) is not None:
         headers["Retry-After"] = str(max(1, int(wait + 0.999)))
+    headers |= getattr(exc, "headers", {})
     if isinstance(exc, exceptions.ValidationError):
         problems = problems_of(exc.detail)
         message = "; ".join(f"{p['field']}: {p['message']}" if p["field"] else p["message"] for p in problems)

@@ -73,6 +73,11 @@ _SAYS: Final = {
         "length_required",
         "Send the body with a Content-Length, not in chunks.",
     ),
+    "412": (
+        "The file is not the one that If-Match or If-Unmodified-Since names.",
+        "precondition_failed",
+        "The file is not, or is no longer, the one that the request names. Fetch it anew.",
+    ),
     "413": (
         "The body is too large.",
         "payload_too_large",
@@ -82,6 +87,11 @@ _SAYS: Final = {
         "The body is not JSON.",
         "unsupported_media_type",
         'Unsupported media type "text/plain" in request.',
+    ),
+    "416": (
+        "The range begins after the end of the file.",
+        "range_not_satisfiable",
+        "The file has 1784 bytes, and the range has none of them.",
     ),
     "422": (
         "The Idempotency-Key came before, with another request; or there is a budget, and no listed price.",
@@ -111,7 +121,7 @@ _MORE: Final = {
     "pauseBatch": ["409"],
     "resumeBatch": ["409"],
     "syncVideo": ["409"],
-    "getVideoContent": ["410"],
+    "getVideoContent": ["410", "412", "416"],
 }
 _VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
 # If a status means an error of the operation itself.

@@ -1,11 +1,19 @@
-"""The file of a completed job."""
+"""The files of a completed job."""
 
 import logging
+from pathlib import PurePath
+from typing import Any, Final
 
-from django.http import FileResponse
+from django.http import HttpResponseBase
+from django.utils.text import slugify
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.request import Request
 
+from api.headers import IF_NONE_MATCH, header
+from videos.api.serializers.listing import ContentQuery
+from videos.api.serving import serve
 from videos.models import Job
 from videos.reads.rows import JobRow
 from videos.results.media import media_problem
@@ -13,6 +21,39 @@ from videos.results.refetch import is_missing
 from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
+
+# Of a prompt, in the name of a file.
+_NAME_CHARACTERS: Final = 60
+
+_TYPES: Final = ("video/mp4", "image/webp", "image/jpeg", "image/png")
+# For extend_schema.
+CONTENT: Final[dict[str, Any]] = {
+    "operation_id": "getVideoContent",
+    "summary": "Download the video or its thumbnail",
+    "description": (
+        "The whole file, or one range of it. If several ranges are asked for, the whole file comes. "
+        "400 `job_not_completed` before the job is completed."
+    ),
+    "parameters": [
+        ContentQuery,
+        OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range: `bytes=0-1023`."),
+        OpenApiParameter(
+            "If-Range",
+            str,
+            OpenApiParameter.HEADER,
+            description="An ETag or date: the range comes only from that file, and the whole file otherwise.",
+        ),
+        IF_NONE_MATCH,
+        header("ETag", [200, 206, 304], "Changes if the file was fetched again."),
+        header("Last-Modified", [200, 206, 304], "When the file was stored."),
+        header("Content-Range", [206], "Which bytes of how many these are."),
+        header("Content-Disposition", [200, 206], "The name to save it as: from the prompt and the id."),
+    ],
+    "responses": {
+        **{(status, kind): bytes for status in (200, 206) for kind in _TYPES},
+        304: OpenApiResponse(description="Nothing has changed."),
+    },
+}
 
 
 class NotCompleted(APIException):
@@ -46,21 +87,31 @@ class MediaUnavailable(APIException):
     wait = 30
 
 
-def file_of(job: Job, variant: str) -> FileResponse:
-    """A file of a job: "video" or "thumbnail". Raises NotCompleted, FileMissing, ValidationError."""
+def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
+    """A file of a job: "video" or "thumbnail".
+
+    Raises NotCompleted, FileMissing, MediaUnavailable, ValidationError, and what `serve` raises.
+    """
     if job.status != JobStatus.COMPLETED:
         raise NotCompleted(job)
     kept = job.video if variant == "video" else job.thumbnail
     if not kept:
         raise ValidationError({"variant": f"This job has no {variant}."})
+    stored = str(kept.name)
     try:
         file = kept.open("rb")
         if variant == "video" and is_missing(job):
             file.close()
-            raise FileNotFoundError(f"{kept.name} has another length than it had")
-        return FileResponse(file, filename=str(kept.name).rsplit("/", 1)[-1])
+            raise FileNotFoundError(f"{stored} has another length than it had")
+        return serve(request, file.file, version=stored, name=_file_name(job, PurePath(stored).suffix))
     except OSError as error:
         if not isinstance(error, FileNotFoundError) or media_problem():
             raise MediaUnavailable from error
-        logger.error("%s of job %s is not in the media any more.", kept.name, job.pk)
+        logger.error("%s of job %s is not in the media any more.", stored, job.pk)
         raise FileMissing from error
+
+
+def _file_name(job: Job, suffix: str) -> str:
+    """The first words of its prompt and its id. No blank, no dot and no slash of a prompt is in it."""
+    words = slugify(job.prompt[:_NAME_CHARACTERS], allow_unicode=True)
+    return f"{words or 'video'}-{job.pk}{suffix}"

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from django.http import FileResponse, Http404
+from django.http import Http404, HttpResponseBase
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -26,7 +26,7 @@ from upstreams.offer.request import VideoRequest
 from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
-from videos.api.content import NotCompleted, file_of
+from videos.api.content import CONTENT, NotCompleted, file_of
 from videos.api.fragments import listed
 from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (
@@ -234,15 +234,10 @@ class VideoViewSet(GenericViewSet[Job]):
         headers = {} if (wait := ask_now(job)) is None else {"Retry-After": str(math.ceil(wait))}
         return self._shown(headers=headers)
 
-    @extend_schema(
-        operation_id="getVideoContent",
-        summary="Download the video or its thumbnail",
-        parameters=[ContentQuery],
-        responses={(200, kind): bytes for kind in ("video/mp4", "image/webp", "image/jpeg", "image/png")},
-    )
+    @extend_schema(**CONTENT)
     @action(detail=True, methods=["get"])
-    def content(self, request: Request, pk: str) -> Response | FileResponse:
-        """The file; 400 `job_not_completed` before the job is completed."""
+    def content(self, request: Request, pk: str) -> HttpResponseBase:
+        """The file, or one range of it; 400 `job_not_completed` before the job is completed."""
         query = ContentQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
-        return file_of(self.get_object(), query.validated_data["variant"])
+        return file_of(self.get_object(), query.validated_data["variant"], request)

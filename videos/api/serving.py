@@ -1,0 +1,122 @@
+"""Serves a stored file: whole or one range of it, with what caches and players need (RFC 9110)."""
+
+import hashlib
+import os
+import re
+from typing import BinaryIO, Final
+
+from django.http import FileResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date, parse_http_date_safe
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+# One range. Of several, as of what cannot be read, a server may send the whole file.
+_RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE)
+
+
+class RangeNotSatisfiable(APIException):
+    """416: the range begins after the end of the file."""
+
+    status_code = status.HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE
+    default_code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size} bytes, and the range has none of them.")
+        self.extra = {"size": size}
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+class PreconditionFailed(APIException):
+    """412: the file is another one than `If-Match` or `If-Unmodified-Since` asks for."""
+
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_code = "precondition_failed"
+    default_detail = "The file is not, or is no longer, the one that the request names. Fetch it anew."
+
+
+def serve(request: Request, file: BinaryIO, *, version: str, name: str) -> HttpResponseBase:
+    """The answer to a GET or HEAD for this file, which it closes in the end.
+
+    `version` tells files apart that were kept under one address, and `name` is what a browser saves it as.
+    Raises RangeNotSatisfiable and PreconditionFailed.
+    """
+    found = os.fstat(file.fileno())
+    size, modified = found.st_size, int(found.st_mtime)
+    tag = f'"{hashlib.sha256(f"{version} {size} {found.st_mtime_ns}".encode()).hexdigest()[:32]}"'
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "ETag": tag,
+        "Last-Modified": http_date(modified),
+    }
+    try:
+        judged = get_conditional_response(request, tag, modified)
+        if judged is not None and judged.status_code == status.HTTP_412_PRECONDITION_FAILED:
+            raise PreconditionFailed
+        part = None if judged else _asked_for(request, size, tag, modified)
+    except APIException:
+        file.close()
+        raise
+    answer: HttpResponseBase
+    if judged is not None:
+        file.close()
+        answer = judged
+    elif part is None:
+        answer = FileResponse(file, filename=name)
+    else:
+        file.seek(part.start)
+        answer = FileResponse(_Part(file, part.stop), filename=name, status=status.HTTP_206_PARTIAL_CONTENT)
+        headers["Content-Length"] = str(len(part))
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    for field, value in headers.items():
+        answer[field] = value
+    return answer
+
+
+class _Part:
+    """A file that is at the beginning of a part, and ends with it."""
+
+    def __init__(self, file: BinaryIO, stop: int) -> None:
+        self._file = file
+        self._stop = stop
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many of the bytes that are left; all if negative."""
+        left = max(0, self._stop - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _asked_for(request: Request, size: int, tag: str, modified: int) -> range | None:
+    """The bytes of the range that is asked for; None if the whole file is to be sent."""
+    match = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None or not _is_same(request.headers.get("If-Range"), tag, modified):
+        return None
+    first, last = match.groups()
+    if not first:
+        if not last:
+            return None
+        start, stop = max(0, size - int(last)), size
+    else:
+        start = int(first)
+        stop = min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= stop:
+        raise RangeNotSatisfiable(size)
+    return range(start, stop)
+
+
+def _is_same(named: str | None, tag: str, modified: int) -> bool:
+    """Whether the file is the one that If-Range names, of which the caller has a part."""
+    if named is None:
+        return True
+    if named.startswith('"'):
+        return named == tag
+    # A weak tag, which names no exact bytes, is no date either.
+    return parse_http_date_safe(named) == modified
