@@ -5,6 +5,7 @@ then, whose worker process runs the Celery worker and beat as threads.
 """
 
 import argparse
+import gc
 import io
 import itertools
 import os
@@ -164,6 +165,9 @@ def _serve() -> NoReturn:
     from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]
 
     os.chdir(Path(__file__).resolve().parents[2])
+    # A collection in either process would write to all that they share, and so make copies.
+    gc.collect()
+    gc.freeze()
     sys.argv = ["gunicorn", "-c", "python:config.server", "config.wsgi"]
     # gunicorn ends the process.
     sys.exit(run())
