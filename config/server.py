@@ -23,7 +23,8 @@ _EMBEDDED = bool(os.environ.get("TAKEONE_EMBEDDED"))
 class Log(Logger):  # type: ignore[misc]
     """Gunicorn's log in the form of all others.
 
-    The master does not read the settings: what it has read, a reload on SIGHUP would not read anew.
+    The master does not read the settings: what it has read, a reload on SIGHUP would not read anew. That of
+    `make up` has read them, and is started anew instead.
     """
 
     def setup(self, cfg: Any) -> None:
@@ -73,7 +74,9 @@ def post_worker_init(worker: Any) -> None:
     if not _EMBEDDED:
         return
     from config.embedded.threads import start
+    from health.liveness import restart
 
+    restart()
     start()
     if worker.age == 1 and (greeting := os.environ.get("TAKEONE_GREETING")):
         print(greeting, flush=True)

@@ -14,6 +14,12 @@ def timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def restart() -> None:
+    """Counts the time of this process from now on: it was forked from one that had loaded the application."""
+    global _started
+    _started = time.monotonic()
+
+
 def uptime() -> float:
     """Seconds since this process loaded its application."""
     return round(time.monotonic() - _started, 3)

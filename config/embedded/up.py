@@ -91,11 +91,14 @@ def _start_simulator() -> subprocess.Popen[bytes]:
     folder = var_dir() / "simulator"
     folder.mkdir(exist_ok=True)
     _ready_file().unlink(missing_ok=True)
+    options = shlex.split(os.environ.get("SIMULATOR_OPTIONS", ""))
+    if any(each.startswith(("--port", "--host")) for each in options):
+        fail("SIMULATOR_OPTIONS may name neither a host nor a port; run `python -m simulator` for that.")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", "simulator", "--socket", str(listening.fileno())]
         command += ["--state", str(folder / "state.sqlite3")]
         command += ["--ready-file", str(_ready_file()), "--exit-with-parent"]
-        command += shlex.split(os.environ.get("SIMULATOR_OPTIONS", ""))
+        command += options
         simulator = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -135,6 +138,9 @@ def _prepare(simulator: subprocess.Popen[bytes] | None) -> None:
     try:
         django.setup()
         call_command("check", stdout=io.StringIO())
+        # Before anything is changed: another `make up` may use the folder.
+        if simulator is not None:
+            _await_simulator(simulator)
         _migrate()
     except (ImproperlyConfigured, SystemCheckError, ValueError) as error:
         fail(f"the settings cannot be used. {error}")
@@ -149,8 +155,6 @@ def _prepare(simulator: subprocess.Popen[bytes] | None) -> None:
     # The processes that serve open their own.
     connection.close()
     write_env(secret)
-    if simulator is not None:
-        _await_simulator(simulator)
     os.environ["TAKEONE_GREETING"] = greeting(
         os.environ["TAKEONE_URL"],
         registry.configured().described,
@@ -162,15 +166,20 @@ def _prepare(simulator: subprocess.Popen[bytes] | None) -> None:
 
 def _serve() -> NoReturn:
     """Is gunicorn from now on. Its worker process inherits all that is imported here by now."""
-    from gunicorn.app.wsgiapp import run  # type: ignore[import-untyped]
+    import gunicorn.app.wsgiapp  # type: ignore[import-untyped]
 
     os.chdir(Path(__file__).resolve().parents[2])
     # A collection in either process would write to all that they share, and so make copies.
     gc.collect()
     gc.freeze()
-    sys.argv = ["gunicorn", "-c", "python:config.server", "config.wsgi"]
+    sys.argv = [
+        str(Path(gunicorn.__file__).with_name("__main__.py")),
+        "-c",
+        "python:config.server",
+        "config.wsgi",
+    ]
     # gunicorn ends the process.
-    sys.exit(run())
+    sys.exit(gunicorn.app.wsgiapp.run())
 
 
 def _migrate() -> None:

@@ -16,7 +16,8 @@ from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)
 
-_EVERY_SECONDS: Final = 5.0
+# From the end of a count on: less than beat's interval.
+_EVERY_SECONDS: Final = 4.0
 # Counting takes this share of the database's time at most, however much there is to count.
 _SHARE: Final = 0.02
 # Without a worker that counts, a reader does if it takes no longer than this.

@@ -247,6 +247,7 @@ def test_a_gap_is_a_minute_or_ten_dispatches(
     rendering: Submission, settings: Settings, dispatch: float, away: float, is_gap: bool
 ) -> None:
     settings.DISPATCH_SECONDS = dispatch
+    Provider.objects.update(worked_at=database_now())
     with shifted(timedelta(seconds=away)):
         record_working()
     moved = only(rendering.job).give_up_at - rendering.give_up_at
@@ -257,8 +258,8 @@ def test_a_gap_is_a_minute_or_ten_dispatches(
 def test_that_we_work_is_written_every_six_seconds(
     rendering: Submission, upstream: Upstream, later: float, is_written: bool
 ) -> None:
-    record_working()
-    before = upstream.provider().worked_at
+    before = database_now()
+    Provider.objects.update(worked_at=before)
     with shifted(timedelta(seconds=later)):
         record_working()
     assert (upstream.provider().worked_at != before) == is_written

@@ -114,7 +114,14 @@ def test_another_s_drop_is_not_put_off(
     assert only(other).due_at == before
 
 
-def test_what_is_not_dropping_any_more_is_not_put_off(cancelled: Job, upstream: Upstream) -> None:
+def test_what_is_not_dropping_any_more_is_not_put_off(
+    cancelled: Job, upstream: Upstream, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_meanwhile(video_id: str, **_: object) -> None:
+        Submission.objects.update(state="dropped", cost_state="settled", due_at=None)
+        raise errors.Unavailable("502")
+
+    monkeypatch.setattr(sora, "delete", ended_meanwhile)
     due(only(cancelled))
     drop(only(cancelled), upstream)
     assert (only(cancelled).state, only(cancelled).due_at) == ("dropped", None)

@@ -1,9 +1,10 @@
+import re
 import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from pytest_django import Settings
 
 from tests.configured import configure
@@ -17,8 +18,8 @@ from videos import tasks
 from videos.lifecycle.cancel import cancel
 from videos.management.commands import work as command
 from videos.models import Job, Submission
-from videos.queue.dispatch import Work, all_due_work
-from videos.states import LIVE, SubmissionState
+from videos.queue.dispatch import Work, _open, all_due_work
+from videos.states import LIVE, JobStatus, SubmissionState
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +67,22 @@ def test_a_dispatch_looks_for_work_if_an_attempt_is_open(
     all_due_work()
 
     assert bool(asked) == (due or state in LIVE)
+
+
+def test_what_may_be_open_is_found_by_indexes_of_its_own(job: Job, upstream: Upstream) -> None:
+    compiled = _open._compiled({})
+    # Besides these, Django's own ones of EXISTS.
+    assert not {str(each) for each in compiled.parameters} & {JobStatus.PENDING, *LIVE}
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Of a few rows it would read the table, although it could use the index.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        cursor.execute(f"{explain} {compiled.sql}", compiled.parameters)
+        plan = "\n".join(str(row) for row in cursor.fetchall())
+    # There are two indexes of live ones.
+    for index in ("job_status", "submission_(one_)?live", "submission_due"):
+        assert re.search(index, plan), plan
 
 
 def test_a_dispatch_with_nothing_to_do_makes_few_statements(

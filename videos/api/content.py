@@ -22,10 +22,16 @@ from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
 
-# Of a prompt, in the name of a file.
-_NAME_CHARACTERS: Final = 60
+# Of a prompt, in the name of a file, which may have 255 on most disks.
+_NAME_BYTES: Final = 60
 
-_TYPES: Final = ("video/mp4", "image/webp", "image/jpeg", "image/png")
+# Not as the machine's own table says.
+_KINDS: Final = {
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+}
 # For extend_schema.
 CONTENT: Final[dict[str, Any]] = {
     "operation_id": "getVideoContent",
@@ -50,7 +56,7 @@ CONTENT: Final[dict[str, Any]] = {
         header("Content-Disposition", [200, 206], "The name to save it as: from the prompt and the id."),
     ],
     "responses": {
-        **{(status, kind): bytes for status in (200, 206) for kind in _TYPES},
+        **{(status, kind): bytes for status in (200, 206) for kind in _KINDS.values()},
         304: OpenApiResponse(description="Nothing has changed."),
     },
 }
@@ -103,7 +109,9 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
         if variant == "video" and is_missing(job):
             file.close()
             raise FileNotFoundError(f"{stored} has another length than it had")
-        return serve(request, file.file, version=stored, name=_file_name(job, PurePath(stored).suffix))
+        suffix = PurePath(stored).suffix
+        kind = _KINDS.get(suffix, "application/octet-stream")
+        return serve(request, file.file, kind=kind, version=stored, name=_file_name(job, suffix))
     except OSError as error:
         if not isinstance(error, FileNotFoundError) or media_problem():
             raise MediaUnavailable from error
@@ -113,5 +121,6 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
 
 def _file_name(job: Job, suffix: str) -> str:
     """The first words of its prompt and its id. No blank, no dot and no slash of a prompt is in it."""
-    words = slugify(job.prompt[:_NAME_CHARACTERS], allow_unicode=True)
-    return f"{words or 'video'}-{job.pk}{suffix}"
+    # A letter may become many.
+    words = slugify(job.prompt[:_NAME_BYTES], allow_unicode=True).encode()[:_NAME_BYTES]
+    return f"{words.decode(errors='ignore').strip('-_') or 'video'}-{job.pk}{suffix}"

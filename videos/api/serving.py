@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
+import unicodedata
 from typing import BinaryIO, Final
+from urllib.parse import quote
 
 from django.http import FileResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
@@ -36,11 +38,11 @@ class PreconditionFailed(APIException):
     default_detail = "The file is not, or is no longer, the one that the request names. Fetch it anew."
 
 
-def serve(request: Request, file: BinaryIO, *, version: str, name: str) -> HttpResponseBase:
+def serve(request: Request, file: BinaryIO, *, kind: str, version: str, name: str) -> HttpResponseBase:
     """The answer to a GET or HEAD for this file, which it closes in the end.
 
-    `version` tells files apart that were kept under one address, and `name` is what a browser saves it as.
-    Raises RangeNotSatisfiable and PreconditionFailed.
+    `version` tells files apart that were kept under one address. `name` is what a browser saves it as: of
+    letters, digits, hyphens, underscores and a dot. Raises RangeNotSatisfiable and PreconditionFailed.
     """
     found = os.fstat(file.fileno())
     size, modified = found.st_size, int(found.st_mtime)
@@ -64,15 +66,26 @@ def serve(request: Request, file: BinaryIO, *, version: str, name: str) -> HttpR
         file.close()
         answer = judged
     elif part is None:
-        answer = FileResponse(file, filename=name)
+        answer = FileResponse(file, content_type=kind)
     else:
         file.seek(part.start)
-        answer = FileResponse(_Part(file, part.stop), filename=name, status=status.HTTP_206_PARTIAL_CONTENT)
+        answer = FileResponse(
+            _Part(file, part.stop), content_type=kind, status=status.HTTP_206_PARTIAL_CONTENT
+        )
         headers["Content-Length"] = str(len(part))
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    if judged is None:
+        headers["Content-Disposition"] = _disposition(name)
     for field, value in headers.items():
         answer[field] = value
     return answer
+
+
+def _disposition(name: str) -> str:
+    """With the name in ASCII as well, for programs that do not read `filename*`."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lstrip("-")
+    exact = "" if plain == name else f"; filename*=utf-8''{quote(name)}"
+    return f'inline; filename="{plain}"{exact}'
 
 
 class _Part:
@@ -95,7 +108,12 @@ class _Part:
 def _asked_for(request: Request, size: int, tag: str, modified: int) -> range | None:
     """The bytes of the range that is asked for; None if the whole file is to be sent."""
     match = _RANGE.fullmatch(request.headers.get("Range", ""))
-    if match is None or not _is_same(request.headers.get("If-Range"), tag, modified):
+    # Only a GET has a range.
+    if (
+        request.method != "GET"
+        or match is None
+        or not _is_same(request.headers.get("If-Range"), tag, modified)
+    ):
         return None
     first, last = match.groups()
     if not first:
