@@ -75,7 +75,7 @@ CELERY_BEAT_SCHEDULE = {
     # What shows that messages are published and tasks done; /ready misses it after ten seconds.
     "heartbeat": {"task": "health.heartbeat", "schedule": 3.0, "options": _FRESH},
     # Asks the upstream whether it answers, if nobody has called it for a while.
-    "contact": {"task": "upstreams.calls.contact", "schedule": 2.0, "options": _FRESH},
+    "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": _FRESH},
     # Each call looks at a part of the folder (videos.references.sweep).
     "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
     # What is reserved and spent, for /metrics and for budgets (accounts.budgets.counting).

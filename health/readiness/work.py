@@ -18,7 +18,7 @@ from videos.reconciliation.books import BEHIND
 # noticed first.
 IDLE_AFTER: Final = timedelta(seconds=20)
 # The time that a worker needs to notice a silent upstream: until it asks, and the answer.
-_CONTACT_SLACK_SECONDS: Final = 5.0
+_CONTACT_SLACK_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
