@@ -16,7 +16,7 @@ import requests
 
 from bench.load import load, request
 from bench.work import processor_seconds
-from tests.e2e.processes import Program, eventually, members
+from tests.e2e.processes import Program, eventually, memory_bytes
 from tests.services import free_port
 
 _CONNECTIONS: Final = 8
@@ -75,19 +75,9 @@ def _rest(program: Program, seconds: float) -> dict[str, float]:
     time.sleep(seconds)
     used = processor_seconds(program) - before
     return {
-        "embedded_memory_mb": round(_memory_bytes(program) / 1e6, 1),
+        "embedded_memory_mb": round(sum(memory_bytes(program.session).values()) / 1e6, 1),
         "embedded_idle_percent": round(100 * used / seconds, 2),
     }
-
-
-def _memory_bytes(program: Program) -> int:
-    """What they have for themselves, and their shares of what several have."""
-    found = 0
-    for process in members(program.session):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                found += int(line.split()[1]) * 1024
-    return found
 
 
 def _accepts(folder: Path, port: int) -> dict[str, float]:

@@ -50,13 +50,17 @@ def members(session: int) -> dict[int, str]:
     return found
 
 
-def resident_bytes(session: int) -> dict[str, int]:
-    """What each process of a session keeps in memory, by command line."""
-    page = os.sysconf("SC_PAGE_SIZE")
+def memory_bytes(session: int) -> dict[str, int]:
+    """What each process of a session has in memory for itself, and its share of what several have, by command
+    line."""
     return {
-        f"{process} {command[-40:]}": int(Path(f"/proc/{process}/statm").read_text().split()[1]) * page
-        for process, command in members(session).items()
+        f"{process} {command[-40:]}": _memory_of(process) for process, command in members(session).items()
     }
+
+
+def _memory_of(process: int) -> int:
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 class Program:

@@ -16,12 +16,12 @@ import requests
 
 from tests.e2e.caller import ledger, printed_create
 from tests.e2e.conftest import Up
-from tests.e2e.processes import eventually, members, resident_bytes
+from tests.e2e.processes import eventually, members, memory_bytes
 from tests.timeouts import TIMEOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
-_IDLE_MEMORY_BYTES = 250_000_000
+_IDLE_MEMORY_BYTES = 230_000_000
 
 
 def test_a_video_is_made_and_paid_once(up: Callable[..., Up]) -> None:
@@ -126,9 +126,9 @@ def test_idle_memory_is_small(up: Callable[..., Up]) -> None:
     service = up()
     service.caller.follow(service.caller.ask_for("A train in the snow"), within=30)
 
-    resident = resident_bytes(service.program.session)
+    kept = memory_bytes(service.program.session)
 
-    assert sum(resident.values()) < _IDLE_MEMORY_BYTES, resident
+    assert sum(kept.values()) < _IDLE_MEMORY_BYTES, kept
 
 
 def test_a_body_that_is_too_large_is_one_clear_error(up: Callable[..., Up]) -> None:
