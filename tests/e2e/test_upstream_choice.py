@@ -61,3 +61,33 @@ def test_an_upstream_without_a_name_is_one_error(start: Callable[..., Program], 
     assert program.output.startswith("make up: ")
     assert "SORA_PROVIDER" in program.output
     assert "Traceback" not in program.output
+
+
+@pytest.mark.parametrize("option", ["--port 9000", "--port=9000", "--host 0.0.0.0"])
+def test_an_address_of_the_simulator_s_is_one_error(
+    start: Callable[..., Program], tmp_path: Path, option: str
+) -> None:
+    settings = {"TAKEONE_VAR": str(tmp_path / "var"), "SIMULATOR_OPTIONS": option}
+
+    program = start(["-m", "config.embedded.up", "--port", str(free_port())], settings)
+
+    assert program.ends(within=15) == 1
+    (line,) = program.output.splitlines()
+    assert line.startswith("make up: SIMULATOR_OPTIONS")
+
+
+def test_a_second_start_in_the_same_folder_changes_nothing_of_the_first(
+    up: Callable[..., Up], start: Callable[..., Program], tmp_path: Path
+) -> None:
+    service = up()
+    kept = (tmp_path / "var" / "takeone.env").read_text()
+
+    second = start(
+        ["-m", "config.embedded.up", "--port", str(free_port())], {"TAKEONE_VAR": str(tmp_path / "var")}
+    )
+
+    assert second.ends(within=30) == 1
+    assert "the simulator did not start" in second.output
+    assert (tmp_path / "var" / "takeone.env").read_text() == kept
+    job, _ = service.caller.follow(service.caller.ask_for("A second boat"), within=30)
+    assert job["status"] == "completed"
