@@ -30,6 +30,8 @@ ANSWER_CODES: Final = (
     "job_renders_elsewhere",
     "key_in_url",
     "length_required",
+    "link_expired",
+    "link_invalid",
     "locked_out",
     "login_link_unusable",
     "malformed_body",

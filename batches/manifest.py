@@ -13,10 +13,11 @@ from api.moments import written
 from videos.api.show import cost_of, error_of, result_of
 from videos.models import Job
 from videos.reads.rows import JobRow, rows_of
+from videos.results.links import Addresses
 
 COLUMNS: Final = (
     "item", "ref", "jobId", "status", "prompt", "videoUrl", "thumbnailUrl", "duration", "width", "height",
-    "format", "fileSize", "model", "seconds", "size", "estimatedCost", "settledCost", "errorCode",
+    "format", "fileSize", "sha256", "model", "seconds", "size", "estimatedCost", "settledCost", "errorCode",
     "errorMessage", "metadata", "createdAt", "completedAt",
 )  # fmt: skip
 _TOGETHER: Final = 500
@@ -42,18 +43,19 @@ def json_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
 
 def rows(batch_id: UUID, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """All jobs, some hundred in memory at a time. `context` is a serializer's context with the request."""
-    base = context["request"].build_absolute_uri("/api/v1/videos/")
+    # A file is read long after it is made, and a link would have ended by then.
+    addresses = Addresses(context["request"].build_absolute_uri("/api/v1/videos/"))
     pks = Job.objects.filter(group=batch_id).order_by("id").values_list("pk", flat=True)
     last, number = UUID(int=0), 0
     while found := list(pks.filter(pk__gt=last)[:_TOGETHER]):
         for job in rows_of(found):
             number += 1
-            yield _row(number, job, base)
+            yield _row(number, job, addresses)
         last = found[-1]
 
 
-def _row(number: int, job: JobRow, base: str) -> dict[str, Any]:
-    result = result_of(job, base) or {}
+def _row(number: int, job: JobRow, addresses: Addresses) -> dict[str, Any]:
+    result = result_of(job, addresses) or {}
     error = error_of(job) or {}
     cost = cost_of(job)
     return {
@@ -62,7 +64,7 @@ def _row(number: int, job: JobRow, base: str) -> dict[str, Any]:
         "jobId": str(job.pk),
         "status": job.status,
         "prompt": job.prompt,
-        **{name: result.get(name) for name in COLUMNS[5:12]},
+        **{name: result.get(name) for name in COLUMNS[5:13]},
         **{name: job.fitted[name] for name in ("model", "seconds", "size")},
         "estimatedCost": dollars(job.estimated_cost),
         "settledCost": cost["settled"],

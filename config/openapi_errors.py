@@ -100,6 +100,11 @@ OWN: Final = {
         "forbidden",
         "This job belongs to somebody else.",
     ),
+    ("getVideoContent", "403"): (
+        "The link has ended, or is not as it was made.",
+        "link_expired",
+        "This link has ended. Read the job, which shows a new one each time.",
+    ),
     ("register", "403"): (
         "There is no registration here, or a page of another site asks.",
         "registration_closed",

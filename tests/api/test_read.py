@@ -1,3 +1,4 @@
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -85,14 +86,19 @@ def test_a_job_in_work_shows_what_was_sent_and_where_it_stands(
 
 def test_a_result_is_there_once_the_job_is_completed(api: Client, completed: Job) -> None:
     shown = get(api, f"/{completed.pk}/result")["data"]
-    address = f"http://testserver/api/v1/videos/{completed.pk}/content"
+    for name, variant in (("videoUrl", "video"), ("thumbnailUrl", "thumbnail")):
+        address, _, query = shown["result"].pop(name).partition("?")
+        assert address == f"http://testserver/api/v1/videos/{completed.pk}/content"
+        assert query.startswith(f"variant={variant}&expires=")
     assert shown["result"] == {
-        "videoUrl": address,
-        "thumbnailUrl": f"{address}?variant=thumbnail",
         "duration": 1.0,
         "width": 64,
         "height": 48,
+        "fps": 8.0,
+        "codec": "h264",
+        "audio": False,
         "format": "mp4",
+        "sha256": hashlib.sha256(clip()).hexdigest(),
         "differences": [
             {"field": "duration", "submitted": 4.0, "found": 1.0},
             {"field": "size", "submitted": "1280x720", "found": "64x48"},

@@ -1,5 +1,8 @@
 """Downloads as players, caches and download managers make them."""
 
+import hashlib
+import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
@@ -15,7 +18,6 @@ from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
 from upstreams.models import Provider
 from upstreams.registry import Upstream
-from videos.api.serving import serve
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job
 from videos.results.store import store
@@ -259,15 +261,16 @@ def test_no_name_is_too_long_for_a_disk_or_a_header(
     assert str(job.pk) in exact
 
 
-def test_nothing_of_it_stays_open(fetch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
+def test_nothing_of_it_stays_open(fetch: Callable[..., Any]) -> None:
+    path = Job.objects.get().video.path
 
-    def watched(request: Any, file: Any, **named: Any) -> Any:
-        opened.append(file)
-        return serve(request, file, **named)
+    def opened() -> int:
+        return sum(
+            os.path.realpath(f"/proc/self/fd/{number}") == path for number in os.listdir("/proc/self/fd")
+        )
 
-    monkeypatch.setattr("videos.api.content.serve", watched)
     whole = fetch()
+    assert opened() == 1
     tag = whole["ETag"]
     body(whole)
     for headers in (
@@ -280,4 +283,41 @@ def test_nothing_of_it_stays_open(fetch: Callable[..., Any], monkeypatch: pytest
         answer = fetch(**headers)
         if answer.streaming:
             body(answer)
-    assert [file.closed for file in opened] == [True] * 6
+        assert opened() == 0
+
+
+def test_the_hash_of_the_whole_comes_with_each_part(fetch: Callable[..., Any]) -> None:
+    digest = b64encode(hashlib.sha256(WHOLE).digest()).decode()
+    for answer in (fetch(), fetch(range="bytes=3-5")):
+        assert answer["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert "Repr-Digest" not in fetch("thumbnail")
+    Job.objects.update(sha256="")
+    assert "Repr-Digest" not in fetch(), "kept by a version that did not measure it"
+
+
+@pytest.mark.parametrize("variant", ["video", "thumbnail"])
+@pytest.mark.parametrize("header", ["X-Accel-Redirect", "X-Sendfile"])
+def test_a_web_server_in_front_is_told_which_file_to_send(
+    fetch: Callable[..., Any], settings: Settings, header: str, variant: str
+) -> None:
+    plain = fetch(variant)
+    settings.RESULT_SENDFILE = header
+    settings.RESULT_SENDFILE_LOCATION = "/inside/"
+    job = Job.objects.get()
+    kept = job.video if variant == "video" else job.thumbnail
+    # It judges ranges and conditions itself.
+    answer = fetch(variant, range="bytes=0-1", if_none_match=plain["ETag"])
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer[header] == (f"/inside/{kept.name}" if header == "X-Accel-Redirect" else kept.path)
+    for name in ("Content-Type", "Content-Disposition", "Cache-Control", "X-Content-Type-Options"):
+        assert answer[name] == plain[name]
+    assert not {"ETag", "Last-Modified", "Accept-Ranges"} & set(answer.headers)
+
+
+def test_no_file_is_named_that_is_not_there(fetch: Callable[..., Any], settings: Settings) -> None:
+    settings.RESULT_SENDFILE = "X-Accel-Redirect"
+    Path(Job.objects.get().video.path).write_bytes(WHOLE[:-1])
+    for variant in ("video", "thumbnail"):
+        assert fetch(variant).status_code == (410 if variant == "video" else 200)
+    Path(Job.objects.get().thumbnail.path).unlink()
+    assert fetch("thumbnail").status_code == 410

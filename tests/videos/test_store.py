@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -58,6 +59,8 @@ def test_a_stored_video_completes_its_job_with_what_is_in_the_file(
     with job.video.open() as file:
         assert file.read() == clip()
     assert job.file_size == len(clip())
+    assert job.sha256 == hashlib.sha256(clip()).hexdigest()
+    assert (job.codec, job.result_fps, job.result_audio) == ("h264", 8.0, False)
     assert job.thumbnail.name.endswith(".webp")
     assert len(files(settings)) == 2, "nothing unfinished is left"
 
@@ -431,4 +434,28 @@ def test_what_encoders_round_is_no_difference(
 ) -> None:
     width, _, height = size.partition("x")
     job = Job(result_seconds=seconds, width=int(width), height=int(height))
+    assert [each["field"] for each in differences(job, rendered)] == named
+
+
+@pytest.mark.parametrize(
+    ("asked", "fps", "audio", "named"),
+    [
+        ({"fps": 24, "audio": True}, 23.976, True, []),
+        ({"fps": 24, "audio": True}, 30.0, False, ["fps", "audio"]),
+        ({"fps": 24, "audio": False}, 23.4, True, ["fps", "audio"]),
+        ({"fps": None, "audio": None}, 30.0, True, []),
+        ({}, 30.0, False, []),
+        # Kept by a version that did not look.
+        ({"fps": 24, "audio": True}, None, None, []),
+    ],
+)
+def test_frames_and_sound_are_compared_if_they_were_asked_for(
+    rendered: Submission,
+    asked: dict[str, object],
+    fps: float | None,
+    audio: bool | None,
+    named: list[str],
+) -> None:
+    rendered.request = rendered.request | asked
+    job = Job(result_seconds=4.0, width=1280, height=720, result_fps=fps, result_audio=audio)
     assert [each["field"] for each in differences(job, rendered)] == named

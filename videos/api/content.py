@@ -1,7 +1,7 @@
 """The files of a completed job."""
 
 import logging
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from django.http import HttpResponseBase
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from api.headers import IF_NONE_MATCH, header
 from videos.api.serializers.listing import ContentQuery
-from videos.api.serving import serve
+from videos.api.serving import Served, serve
 from videos.models import Job
 from videos.reads.rows import JobRow
 from videos.results.media import media_problem
@@ -38,7 +38,8 @@ CONTENT: Final[dict[str, Any]] = {
     "summary": "Download the video or its thumbnail",
     "description": (
         "The whole file, or one range of it. If several ranges are asked for, the whole file comes. "
-        "400 `job_not_completed` before the job is completed."
+        "400 `job_not_completed` before the job is completed. A link of a job's `result` has `expires` and "
+        "`signature`, and needs no key until it ends."
     ),
     "parameters": [
         ContentQuery,
@@ -50,6 +51,7 @@ CONTENT: Final[dict[str, Any]] = {
             description="An ETag or date: the range comes only from that file, and the whole file otherwise.",
         ),
         IF_NONE_MATCH,
+        header("Repr-Digest", [200, 206], "The SHA-256 of the whole file, if it is known (RFC 9530)."),
         header("ETag", [200, 206, 304], "Changes if the file was fetched again."),
         header("Last-Modified", [200, 206, 304], "When the file was stored."),
         header("Content-Range", [206], "Which bytes of how many these are."),
@@ -105,13 +107,17 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
         raise ValidationError({"variant": f"This job has no {variant}."})
     stored = str(kept.name)
     try:
-        file = kept.open("rb")
         if variant == "video" and is_missing(job):
-            file.close()
-            raise FileNotFoundError(f"{stored} has another length than it had")
+            raise FileNotFoundError(f"{stored} is missing, or has another length than it had")
         suffix = PurePath(stored).suffix
-        kind = _KINDS.get(suffix, "application/octet-stream")
-        return serve(request, file.file, kind=kind, version=stored, name=_file_name(job, suffix))
+        served = Served(
+            path=Path(kept.path),
+            stored=stored,
+            kind=_KINDS.get(suffix, "application/octet-stream"),
+            name=_file_name(job, suffix),
+            sha256=job.sha256 if variant == "video" else "",
+        )
+        return serve(request, served)
     except OSError as error:
         if not isinstance(error, FileNotFoundError) or media_problem():
             raise MediaUnavailable from error

@@ -57,19 +57,25 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "startedAt": "2026-11-21T10:00:01.000Z",
     "completedAt": None,
 }
+_CONTENT: Final = f"http://127.0.0.1:8000/api/v1/videos/{_ID}/content"
+_SIGNATURE: Final = "y8T9mJ1mE1v0c1m0Zl3mCqv8dQhU0c2v3M4b5N6a7S8"
 _COMPLETED: Final = EXAMPLE_JOB | {
     "status": "completed",
     "stage": None,
     "progress": 100,
     "cost": {"estimated": "1.20", "settled": "1.20", "currency": "USD"},
     "result": {
-        "videoUrl": f"http://127.0.0.1:8000/api/v1/videos/{_ID}/content",
-        "thumbnailUrl": f"http://127.0.0.1:8000/api/v1/videos/{_ID}/content?variant=thumbnail",
+        "videoUrl": f"{_CONTENT}?variant=video&expires=1795258800&signature={_SIGNATURE}",
+        "thumbnailUrl": f"{_CONTENT}?variant=thumbnail&expires=1795258800&signature={_SIGNATURE}",
         "duration": 12.0,
         "width": 1280,
         "height": 720,
+        "fps": 24.0,
+        "codec": "h264",
+        "audio": True,
         "format": "mp4",
         "fileSize": 1843200,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "differences": [],
     },
     "estimatedCompletionAt": None,

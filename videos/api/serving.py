@@ -4,10 +4,14 @@ import hashlib
 import os
 import re
 import unicodedata
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
-from django.http import FileResponse, HttpResponseBase
+from django.conf import settings
+from django.http import FileResponse, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, parse_http_date_safe
 from rest_framework import status
@@ -38,18 +42,35 @@ class PreconditionFailed(APIException):
     default_detail = "The file is not, or is no longer, the one that the request names. Fetch it anew."
 
 
-def serve(request: Request, file: BinaryIO, *, kind: str, version: str, name: str) -> HttpResponseBase:
-    """The answer to a GET or HEAD for this file, which it closes in the end.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A stored file, and how it is shown."""
 
-    `version` tells files apart that were kept under one address. `name` is what a browser saves it as: of
-    letters, digits, hyphens, underscores and a dot. Raises RangeNotSatisfiable and PreconditionFailed.
-    """
+    path: Path
+    # Its name in the media.
+    stored: str
+    # Its media type.
+    kind: str
+    # What a browser saves it as: of letters, digits, hyphens, underscores and a dot.
+    name: str
+    # Its SHA-256 in hexadecimal digits; "" if it is not known.
+    sha256: str = ""
+
+
+def serve(request: Request, served: Served) -> HttpResponseBase:
+    """The answer to a GET or HEAD for this file. Raises RangeNotSatisfiable, PreconditionFailed, OSError."""
+    file = served.path.open("rb")
+    if settings.RESULT_SENDFILE:
+        file.close()
+        return _handed_over(served)
     found = os.fstat(file.fileno())
     size, modified = found.st_size, int(found.st_mtime)
-    tag = f'"{hashlib.sha256(f"{version} {size} {found.st_mtime_ns}".encode()).hexdigest()[:32]}"'
+    # Not its SHA-256, which was measured when it was kept: this one changes with the file on the disk.
+    version = hashlib.sha256(f"{served.stored} {size} {found.st_mtime_ns}".encode()).hexdigest()
+    tag = f'"{version[:32]}"'
     headers = {
+        **_headers(served),
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
         "ETag": tag,
         "Last-Modified": http_date(modified),
     }
@@ -66,19 +87,38 @@ def serve(request: Request, file: BinaryIO, *, kind: str, version: str, name: st
         file.close()
         answer = judged
     elif part is None:
-        answer = FileResponse(file, content_type=kind)
+        answer = FileResponse(file, content_type=served.kind)
     else:
         file.seek(part.start)
         answer = FileResponse(
-            _Part(file, part.stop), content_type=kind, status=status.HTTP_206_PARTIAL_CONTENT
+            _Part(file, part.stop), content_type=served.kind, status=status.HTTP_206_PARTIAL_CONTENT
         )
         headers["Content-Length"] = str(len(part))
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
-    if judged is None:
-        headers["Content-Disposition"] = _disposition(name)
     for field, value in headers.items():
         answer[field] = value
     return answer
+
+
+def _handed_over(served: Served) -> HttpResponseBase:
+    """Tells the web server in front which file to send. It sees to ranges and conditions itself."""
+    answer = HttpResponse(content_type=served.kind)
+    if settings.RESULT_SENDFILE == "X-Sendfile":
+        where = str(served.path)
+    else:
+        where = settings.RESULT_SENDFILE_LOCATION + quote(served.stored)
+    for field, value in {**_headers(served), settings.RESULT_SENDFILE: where}.items():
+        answer[field] = value
+    return answer
+
+
+def _headers(served: Served) -> dict[str, str]:
+    """What each answer says of it."""
+    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": _disposition(served.name)}
+    if served.sha256:
+        # RFC 9530: of the whole file, whichever part is sent.
+        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(served.sha256)).decode()}:"
+    return headers
 
 
 def _disposition(name: str) -> str:

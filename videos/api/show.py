@@ -20,6 +20,7 @@ from videos.queue.position.estimator import QueuePosition
 from videos.queue.position.reasons import Waiting
 from videos.reads.rows import JobRow
 from videos.results.differences import differences
+from videos.results.links import Addresses, Links
 from videos.states import LIVE, CostState, JobStatus
 
 _PRIORITY_NAMES: Final = {int(priority): name for name, priority in PRIORITIES.items()}
@@ -31,11 +32,12 @@ def show_job(job: JobRow, request: Request) -> dict[str, Any]:
     return show_jobs([job], request)[0]
 
 
-def show_jobs(jobs: Sequence[JobRow], request: Request) -> list[dict[str, Any]]:
-    """Jobs, with their places in the queue, which are found for all together."""
+def show_jobs(jobs: Sequence[JobRow], request: Request, links: Links | None = None) -> list[dict[str, Any]]:
+    """Jobs, with their places in the queue, which are found for all together; and links that are made now, or
+    these."""
     positions = queue_positions(jobs)
-    base = base_of(request)
-    return [_shown(job, positions, base) for job in jobs]
+    links = links or Links.now(base_of(request))
+    return [_shown(job, positions, links) for job in jobs]
 
 
 def base_of(request: Request) -> str:
@@ -43,7 +45,7 @@ def base_of(request: Request) -> str:
     return request.build_absolute_uri("/api/v1/videos/")
 
 
-def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], base: str) -> dict[str, Any]:
+def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], links: Links) -> dict[str, Any]:
     position = positions.get(job.pk, _NOWHERE)
     fitted = job.fitted
     return {
@@ -73,7 +75,7 @@ def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], base: str) -> d
         "soraJobId": next((each.upstream_id for each in job.submissions[::-1] if each.upstream_id), None),
         "submitted": _submitted(job),
         "cost": cost_of(job),
-        "result": result_of(job, base),
+        "result": result_of(job, links),
         "error": error_of(job),
         "overdue": job.overdue,
         "waiting": _waiting(position.waiting),
@@ -116,19 +118,22 @@ def cost_of(job: JobRow) -> dict[str, Any]:
     }
 
 
-def result_of(job: JobRow, base: str) -> dict[str, Any] | None:
-    """The finished video, below the address `base`; None before that."""
+def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
+    """The finished video; None before that."""
     if job.status != JobStatus.COMPLETED:
         return None
-    address = f"{base}{job.pk}/content"
     return {
-        "videoUrl": address,
-        "thumbnailUrl": f"{address}?variant=thumbnail" if job.thumbnail else None,
+        "videoUrl": addresses.to(job.pk, "video"),
+        "thumbnailUrl": addresses.to(job.pk, "thumbnail") if job.thumbnail else None,
         "duration": job.result_seconds,
         "width": job.width,
         "height": job.height,
+        "fps": job.result_fps,
+        "codec": job.codec or None,
+        "audio": job.result_audio,
         "format": job.format,
         "fileSize": job.file_size,
+        "sha256": job.sha256 or None,
         "differences": differences(job, job.submissions[-1]) if job.submissions else [],
     }
 

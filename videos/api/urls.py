@@ -3,6 +3,8 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from api.identifiers import ANY_CASE_UUID
+from videos.api.content_view import ContentView
 from videos.api.images_view import ImagesView
 from videos.api.models_view import ModelsView
 from videos.api.usage_views import UsageView
@@ -12,6 +14,7 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("videos", VideoViewSet, basename="video")
 urlpatterns = [
     *router.urls,
+    path(f"videos/<{ANY_CASE_UUID}:pk>/content", ContentView.as_view(), name="content"),
     path("images", ImagesView.as_view(), name="images"),
     path("models", ModelsView.as_view(), name="models"),
     path("usage", UsageView.as_view(), name="usage"),

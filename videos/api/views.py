@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from django.http import Http404, HttpResponseBase
+from django.http import Http404
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
@@ -26,7 +26,7 @@ from upstreams.offer.request import VideoRequest
 from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
-from videos.api.content import CONTENT, NotCompleted, file_of
+from videos.api.content import NotCompleted
 from videos.api.fragments import listed
 from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (
@@ -37,7 +37,7 @@ from videos.api.serializers.create import (
     Estimate,
 )
 from videos.api.serializers.job import JobView
-from videos.api.serializers.listing import ContentQuery, JobPage, ListQuery
+from videos.api.serializers.listing import JobPage, ListQuery
 from videos.api.show import show_job
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
@@ -61,7 +61,7 @@ class VideoViewSet(GenericViewSet[Job]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses parameters and bodies that the call would ignore."""
         super().initial(request, *args, **kwargs)
-        if self.action not in {"list", "content"}:
+        if self.action != "list":
             refuse_fields(parameters_of(request))
         if self.action not in {"create", "estimate", None}:
             refuse_fields(request.data)
@@ -233,11 +233,3 @@ class VideoViewSet(GenericViewSet[Job]):
         job = self.get_object()
         headers = {} if (wait := ask_now(job)) is None else {"Retry-After": str(math.ceil(wait))}
         return self._shown(headers=headers)
-
-    @extend_schema(**CONTENT)
-    @action(detail=True, methods=["get"])
-    def content(self, request: Request, pk: str) -> HttpResponseBase:
-        """The file, or one range of it; 400 `job_not_completed` before the job is completed."""
-        query = ContentQuery(data=parameters_of(request))
-        query.is_valid(raise_exception=True)
-        return file_of(self.get_object(), query.validated_data["variant"], request)

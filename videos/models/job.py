@@ -15,12 +15,13 @@ from upstreams.offer.request import Priority
 from videos.log_context import request_id
 from videos.models.event import JobEvent
 from videos.models.group import Group, new_id, notify_group
+from videos.models.result import Result
 from videos.models.updates import after_update
 from videos.states import JOB_ENTERED_FROM, JOB_OPEN, JobStatus
 from videos.usage.sums import take_back
 
 
-class Job(models.Model):
+class Job(Result):
     """What a caller asked for."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -77,14 +78,6 @@ class Job(models.Model):
     fault = models.TextField(blank=True)
     # It has ended, and what it came to is in the sums of videos.usage.sums.
     counted = models.BooleanField(default=False, db_default=False)
-
-    video = models.FileField(max_length=255, blank=True)
-    thumbnail = models.FileField(max_length=255, blank=True)
-    result_seconds = models.FloatField(null=True)
-    width = models.PositiveIntegerField(null=True)
-    height = models.PositiveIntegerField(null=True)
-    format = models.CharField(max_length=10, blank=True)
-    file_size = models.PositiveBigIntegerField(null=True)
 
     created_at = models.DateTimeField()
     # When it was last asked for: at its creation or by a retry.

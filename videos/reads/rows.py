@@ -74,6 +74,10 @@ class JobRow(NamedTuple):
     height: int | None
     format: str
     file_size: int | None
+    sha256: str
+    codec: str
+    result_fps: float | None
+    result_audio: bool | None
     created_at: datetime
     asked_at: datetime
     updated_at: datetime

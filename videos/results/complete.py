@@ -16,6 +16,7 @@ from upstreams.clock import database_now
 from videos.models import Job, JobEvent, Submission, locked
 from videos.models.event import Line
 from videos.models.group import notify_group
+from videos.models.result import Result
 from videos.results.keep import Kept
 from videos.signals import submission_moved
 from videos.states import CostState, JobStatus, SubmissionState
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # More than there are threads (WORK_THREADS).
 _MOST: Final = 100
-_KEPT: Final = ("video", "thumbnail", "result_seconds", "width", "height", "format", "file_size")
+_KEPT: Final = tuple(field.name for field in Result._meta.get_fields())
 _UPDATE: Final = (
     f"UPDATE {Job._meta.db_table} SET {', '.join(f'{name} = %s' for name in _KEPT)}"  # noqa: S608
     " WHERE id = %s AND status = %s"

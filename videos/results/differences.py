@@ -7,6 +7,8 @@ from videos.reads.rows import JobRow, SubmissionRow
 # Encoders round to whole frames, and some servers to groups of frames.
 _SECONDS: Final = 0.5
 _SHARE: Final = 0.1
+# 23.976 is called 24.
+_FPS: Final = 0.5
 
 
 def differences(job: JobRow, submission: SubmissionRow) -> list[dict[str, Any]]:
@@ -20,4 +22,10 @@ def differences(job: JobRow, submission: SubmissionRow) -> list[dict[str, Any]]:
     size = f"{job.width}x{job.height}"
     if job.width is not None and size != submission.request["size"]:
         found.append({"field": "size", "submitted": submission.request["size"], "found": size})
+    fps = submission.request.get("fps")
+    if fps is not None and job.result_fps is not None and abs(job.result_fps - fps) > _FPS:
+        found.append({"field": "fps", "submitted": fps, "found": job.result_fps})
+    audio = submission.request.get("audio")
+    if audio is not None and job.result_audio is not None and job.result_audio != audio:
+        found.append({"field": "audio", "submitted": audio, "found": job.result_audio})
     return found

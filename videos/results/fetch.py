@@ -1,6 +1,7 @@
 """Streams the file of a finished render and a picture of it to the disk of the media folder."""
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -89,11 +90,12 @@ def draft(submission: Submission) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def download(submission: Submission, upstream: Upstream, path: Path) -> int:
-    """Streams the file to the path and syncs it. Returns its length in bytes. Raises SoraError, and OSError
-    if the disk fails."""
+def download(submission: Submission, upstream: Upstream, path: Path) -> tuple[int, str]:
+    """Streams the file to the path and syncs it. Returns its length in bytes and its SHA-256 in hexadecimal
+    digits. Raises SoraError, and OSError if the disk fails."""
     assert submission.upstream_id is not None
     got = 0
+    digest = hashlib.sha256()
     renewed = time.monotonic()
     with (
         upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
@@ -107,13 +109,14 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> int:
             if got > settings.SORA_DOWNLOAD_MAX_BYTES:
                 raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
             file.write(chunk)
+            digest.update(chunk)
             speed.check(got)
             if time.monotonic() - renewed > RENEW_SECONDS:
                 renew(submission, upstream)
                 renewed = time.monotonic()
         file.flush()
         os.fsync(file.fileno())
-    return got
+    return got, digest.hexdigest()
 
 
 def renew(submission: Submission, upstream: Upstream) -> None:

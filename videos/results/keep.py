@@ -35,6 +35,7 @@ class Kept:
     video: str
     thumbnail: str
     size: int
+    sha256: str
     found: Probe
 
     def fields(self) -> dict[str, Any]:
@@ -47,6 +48,10 @@ class Kept:
             "height": self.found.height,
             "format": self.found.format,
             "file_size": self.size,
+            "sha256": self.sha256,
+            "codec": self.found.codec,
+            "result_fps": self.found.fps,
+            "result_audio": self.found.audio,
         }
 
     def discard(self) -> None:
@@ -64,7 +69,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     job = submission.job
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
         began = time.monotonic()
-        size = download(submission, upstream, path)
+        size, sha256 = download(submission, upstream, path)
         if time.monotonic() - began > min(RENEW_SECONDS, upstream.lease / 4):
             renew(submission, upstream)
         found = probe(path)
@@ -73,7 +78,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
         video = _rename(f"{name}.{found.format}", path)
         small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
-    kept = Kept(video, small, size, found)
+    kept = Kept(video, small, size, sha256, found)
     try:
         require_mounted(media)
     except OSError:

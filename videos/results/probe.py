@@ -26,6 +26,12 @@ class Probe:
     height: int
     seconds: float
     format: str
+    # FFmpeg's name, such as h264.
+    codec: str
+    # Frames per second on the average; None if the file does not tell.
+    fps: float | None
+    # Whether it has sound.
+    audio: bool
 
 
 # So much of the length that a file announces must be there. Some writers announce a little too much.
@@ -59,7 +65,15 @@ def probe(path: Path) -> Probe:
             if stream.duration is not None and stream.time_base is not None:
                 seconds = float(stream.duration * stream.time_base)
             names = container.format.name.split(",")
-            return Probe(first.width, first.height, round(seconds, 3), "mp4" if "mp4" in names else names[0])
+            return Probe(
+                width=first.width,
+                height=first.height,
+                seconds=round(seconds, 3),
+                format="mp4" if "mp4" in names else names[0],
+                codec=stream.codec.canonical_name,
+                fps=round(float(stream.average_rate), 3) if stream.average_rate else None,
+                audio=bool(container.streams.audio),
+            )
     except (FFmpegError, StopIteration) as error:
         raise Unplayable(f"It cannot be decoded: {error}") from error
 

@@ -130,7 +130,7 @@ GUARDS: Final = (
         "a file is probed before it is kept",
         "videos.results.keep:fetch_and_keep",
         "probe(path)",
-        'Probe(64, 48, 1.0, "mp4")',
+        'Probe(64, 48, 1.0, "mp4", "h264", 8.0, False)',
         "tests/videos/test_store.py",
     ),
     Guard(

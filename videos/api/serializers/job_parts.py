@@ -1,5 +1,7 @@
 """The objects within a job, as callers see them."""
 
+from typing import Final
+
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
@@ -29,21 +31,28 @@ class Cost(serializers.Serializer):  # type: ignore[type-arg]
 class Difference(serializers.Serializer):  # type: ignore[type-arg]
     """A difference between a video and what was submitted for it."""
 
-    field = serializers.ChoiceField(choices=["duration", "size"])
+    field = serializers.ChoiceField(choices=["duration", "size", "fps", "audio"])
     submitted = serializers.JSONField()
     found = serializers.JSONField()
+
+
+_LINK: Final = "Needs no key, and ends after RESULT_URL_TTL. Each read of the job has a fresh one."
 
 
 class Result(serializers.Serializer):  # type: ignore[type-arg]
     """The finished video."""
 
-    videoUrl = serializers.URLField()
-    thumbnailUrl = serializers.URLField(allow_null=True)
+    videoUrl = serializers.URLField(help_text=_LINK)
+    thumbnailUrl = serializers.URLField(allow_null=True, help_text=_LINK)
     duration = serializers.FloatField(help_text="Seconds.")
     width = serializers.IntegerField()
     height = serializers.IntegerField()
+    fps = serializers.FloatField(allow_null=True, help_text="Frames per second, on the average.")
+    codec = serializers.CharField(allow_null=True, help_text="FFmpeg's name of it, such as `h264`.")
+    audio = serializers.BooleanField(allow_null=True, help_text="Whether it has sound.")
     format = serializers.CharField()
     fileSize = serializers.IntegerField(help_text="Bytes.")
+    sha256 = serializers.CharField(allow_null=True, help_text="Of the file, in hexadecimal digits.")
     differences = Difference(many=True, help_text="Where the video is not as it was submitted; mostly none.")
 
 

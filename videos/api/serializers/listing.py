@@ -47,6 +47,8 @@ class ContentQuery(StrictSerializer):
     """Which of a job's files."""
 
     variant = StrictChoiceField(choices=["video", "thumbnail"], default="video")
+    expires = serializers.IntegerField(required=False, help_text="Of a link: when it ends, as Unix time.")
+    signature = serializers.CharField(required=False, max_length=100, help_text="Of a link.")
 
 
 class Pagination(serializers.Serializer):  # type: ignore[type-arg]

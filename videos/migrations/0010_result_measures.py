@@ -1,0 +1,28 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("videos", "0009_uncounted_jobs")]
+
+    operations = [
+        migrations.AddField(
+            model_name="job",
+            name="sha256",
+            field=models.CharField(blank=True, db_default="", default="", max_length=64),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="codec",
+            field=models.CharField(blank=True, db_default="", default="", max_length=40),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="result_fps",
+            field=models.FloatField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="result_audio",
+            field=models.BooleanField(null=True),
+        ),
+    ]

@@ -1,0 +1,67 @@
+"""Signed links to the files of a job: who has one reads that file until the link ends, without a key."""
+
+import math
+import time
+from typing import Final, Self
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.core.signing import BadSignature, Signer
+
+# A link is the same for a tenth of its life, so what shows it can be kept, by us and by browsers.
+_STEPS: Final = 10
+_SALT: Final = "videos.results.links"
+
+
+class Addresses:
+    """The addresses of files below one address of the API. They are for their owner, who has a key."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+
+    def to(self, job: UUID, variant: str) -> str:
+        """The address of a file of a job."""
+        query = "" if variant == "video" else f"?variant={variant}"
+        return f"{self.base}{job}/content{query}"
+
+
+class Links(Addresses):
+    """Links that end at one time, and need no key."""
+
+    def __init__(self, base: str, expires: int) -> None:
+        super().__init__(base)
+        # Unix time.
+        self.expires = expires
+        self._signer = Signer(salt=_SALT)
+
+    @classmethod
+    def now(cls, base: str) -> Self:
+        """Links that end between nine tenths of RESULT_URL_TTL and the whole of it from now."""
+        step = max(1, settings.RESULT_URL_TTL // _STEPS)
+        return cls(base, int(time.time()) // step * step + settings.RESULT_URL_TTL)
+
+    def to(self, job: UUID, variant: str) -> str:
+        """The link to a file of a job, and to nothing else."""
+        signature = self._signer.signature(_named(job, variant, self.expires))
+        query = urlencode({"variant": variant, "expires": self.expires, "signature": signature})
+        return f"{self.base}{job}/content?{query}"
+
+
+def is_genuine(job: UUID, variant: str, expires: int, signature: str) -> bool:
+    """Whether we made this link; it may have ended."""
+    signer = Signer(salt=_SALT)
+    try:
+        signer.unsign(f"{_named(job, variant, expires)}{signer.sep}{signature}")
+    except BadSignature:
+        return False
+    return True
+
+
+def has_ended(expires: int) -> bool:
+    """Whether a link that ends at this Unix time has."""
+    return expires <= math.floor(time.time())
+
+
+def _named(job: UUID, variant: str, expires: int) -> str:
+    return f"{job}/{variant}/{expires}"
