@@ -47,6 +47,8 @@ ANSWER_CODES: Final = (
     "rate_limited",
     "registration_closed",
     "request_timeout",
+    "result_on_hold",
+    "result_removed",
     "too_many_images",
     "too_many_uploads",
     "two_keys",

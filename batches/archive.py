@@ -27,7 +27,8 @@ def archive_batches() -> int:
     if before is None:
         return 0
     with transaction.atomic():
-        recent = Job.objects.filter(Q(updated_at__gte=before) | Q(status__in=JOB_OPEN), group=OuterRef("pk"))
+        needed = Q(updated_at__gte=before) | Q(status__in=JOB_OPEN) | Q(on_hold=True)
+        recent = Job.objects.filter(needed, group=OuterRef("pk"))
         old = Batch.objects.filter(~Exists(recent), pk__lt=id_of(before), completed_at__lt=before)
         some = list(old.order_by("pk").select_for_update(of=("self",), skip_locked=True)[:_TOGETHER])
         if some:

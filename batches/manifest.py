@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -23,26 +23,38 @@ COLUMNS: Final = (
 _TOGETHER: Final = 500
 
 
-def csv_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
+def csv_lines(
+    batch_id: UUID, context: dict[str, Any], files: Mapping[int, str] | None = None
+) -> Iterator[str]:
     """RFC 4180 with a header and a byte-order mark, without which Excel takes UTF-8 for something else.
 
     A cell that a spreadsheet would run as a formula gets an apostrophe in front, which an upload takes away
     again (api.bodies.formulas).
     """
+    columns = COLUMNS if files is None else (*COLUMNS, "file")
     write = csv.writer(_Echo()).writerow
-    yield "\ufeff" + write(COLUMNS)
-    for row in rows(batch_id, context):
-        yield write([_cell(row[column]) for column in COLUMNS])
+    yield "\ufeff" + write(columns)
+    for row in rows(batch_id, context, files):
+        yield write([_cell(row[column]) for column in columns])
 
 
-def json_lines(batch_id: UUID, context: dict[str, Any]) -> Iterator[str]:
+def json_lines(
+    batch_id: UUID, context: dict[str, Any], files: Mapping[int, str] | None = None
+) -> Iterator[str]:
     """One JSON object on each line."""
-    for row in rows(batch_id, context):
+    for row in rows(batch_id, context, files):
         yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def rows(batch_id: UUID, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """All jobs, some hundred in memory at a time. `context` is a serializer's context with the request."""
+# Of an archive with the videos, by their names in it.
+MANIFESTS: Final = {"manifest.csv": csv_lines, "manifest.jsonl": json_lines}
+
+
+def rows(
+    batch_id: UUID, context: dict[str, Any], files: Mapping[int, str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """All jobs, some hundred in memory at a time. `context` is a serializer's context with the request.
+    `files`: the names of the videos in an archive, by the numbers of their items."""
     # A file is read long after it is made, and a link would have ended by then.
     addresses = Addresses(context["request"].build_absolute_uri("/api/v1/videos/"))
     pks = Job.objects.filter(group=batch_id).order_by("id").values_list("pk", flat=True)
@@ -50,7 +62,8 @@ def rows(batch_id: UUID, context: dict[str, Any]) -> Iterator[dict[str, Any]]:
     while found := list(pks.filter(pk__gt=last)[:_TOGETHER]):
         for job in rows_of(found):
             number += 1
-            yield _row(number, job, addresses)
+            named = {} if files is None else {"file": files.get(number)}
+            yield _row(number, job, addresses) | named
         last = found[-1]
 
 

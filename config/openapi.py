@@ -8,6 +8,7 @@ from batches.lifecycle.cancel import BatchNotCancellable
 from batches.lifecycle.pause import NotPausable
 from batches.lifecycle.retry import NothingFailed
 from config.openapi_errors import MORE, OWN, SAYS, VALIDATE, WITHOUT
+from videos.retention.removal import ResultOnHold
 
 _ERROR: Final = {
     "type": "object",
@@ -76,7 +77,11 @@ def _add_errors(address: str, operation: dict[str, Any]) -> None:
         description, code, message = OWN.get((operation["operationId"], status), SAYS[status])
         if status == "409":
             code, message = _conflict(operation["operationId"], code, message)
-        elif status == "400" and operation["operationId"] in {"getVideoResult", "getVideoContent"}:
+        elif status == "400" and operation["operationId"] in {
+            "getVideoResult",
+            "getVideoContent",
+            "deleteVideoContent",
+        }:
             code, message = (
                 "job_not_completed",
                 "The job is pending; its result is there once it is completed.",
@@ -128,6 +133,7 @@ def _conflict(operation_id: str, code: str, message: str) -> tuple[str, str]:
             "job_not_retryable",
             "The job is pending; only a failed or cancelled job can be retried.",
         ),
+        "deleteVideoContent": ("result_on_hold", str(ResultOnHold.default_detail)),
         "syncVideo": ("job_not_syncable", "The job is completed; there is nothing more to ask the upstream."),
         "retryBatch": ("batch_not_retryable", str(NothingFailed.default_detail)),
         "cancelBatch": ("batch_not_cancellable", str(BatchNotCancellable.default_detail)),

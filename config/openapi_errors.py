@@ -91,6 +91,8 @@ MORE: Final = {
     "resumeBatch": ["409"],
     "syncVideo": ["409"],
     "getVideoContent": ["410", "412", "416"],
+    "deleteVideoContent": ["409"],
+    "getBatchContent": ["412", "416"],
 }
 VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
 # If a status means an error of the operation itself.

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 logger: structlog.stdlib.BoundLogger = structlog.get_logger("videos")
 
-_EVENTS: Final = {"job": LogEvent.JOB, "submission": LogEvent.SUBMISSION}
+_EVENTS: Final = {
+    "job": LogEvent.JOB,
+    "submission": LogEvent.SUBMISSION,
+    "result": LogEvent.RESULT,
+}
 # What an operator may have to look into. The rest goes its way.
 _TROUBLE: Final = {
     "job": frozenset({JobStatus.FAILED}),
@@ -69,7 +73,7 @@ def log_change(
     prompt in what it says; the line does not."""
     redactor = Redactor("", (job.prompt, job.negative_prompt))
     said = {shown: detail[name] for name, shown in _SHOWN.items() if name in detail}
-    is_trouble = after in _TROUBLE[subject]
+    is_trouble = after in _TROUBLE.get(subject, ())
     if is_trouble and cause is not None:
         said |= {f"error_{name}": text for name, text in cause.items() if text}
     logger.log(

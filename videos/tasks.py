@@ -16,6 +16,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep as sweep_provider
 from videos.lifecycle.sending.submit import submit as submit_to
 from videos.models import Job
+from videos.previews.make import make_next
 from videos.queue import dispatch as dispatching
 from videos.queue.attend import Due
 from videos.queue.attend import attend as attend_to_all
@@ -24,8 +25,11 @@ from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.books import may_create, was_compared
 from videos.references.sweep import sweep_references
+from videos.results.media import is_mounted
 from videos.retention.archive import archive_some
+from videos.retention.removal import remove_due
 from videos.retention.reservations import forget_some
+from videos.retention.sweep import sweep_results
 from videos.usage.count import count_some
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class _Spacing:
 
 
 _spacing = _Spacing()
+_drawing: Final = threading.Lock()
 # However much there is, a step of a message is carried out for no longer than this.
 _LONGEST_SECONDS: Final = 5.0
 
@@ -138,6 +143,24 @@ def sweep_pictures(**_: Any) -> None:
 def count_usage(**_: Any) -> None:
     """Counts jobs that have ended, however many for a few seconds at most."""
     repeat(count_some, within=_LONGEST_SECONDS)
+
+
+@shared_task(name="videos.sweep_results")
+def clean_results(**_: Any) -> None:
+    """Removes the files of results that have been kept for long enough, and those that no job uses."""
+    repeat(remove_due, within=_LONGEST_SECONDS)
+    if is_mounted():
+        sweep_results()
+
+
+@shared_task(name="videos.make_previews")
+def make_previews(**_: Any) -> None:
+    """Makes small pictures of completed videos, one after the other, in one thread of this process."""
+    if _drawing.acquire(blocking=False):
+        try:
+            repeat(make_next, within=_LONGEST_SECONDS)
+        finally:
+            _drawing.release()
 
 
 @shared_task(name="videos.archive")

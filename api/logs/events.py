@@ -10,6 +10,7 @@ class LogEvent(StrEnum):
     REQUEST = "request answered"
     JOB = "job changed"
     SUBMISSION = "submission changed"
+    RESULT = "result changed"
     BATCH = "batch changed"
     UPSTREAM = "upstream changed"
     CHECK = "check changed"

@@ -78,6 +78,10 @@ CELERY_BEAT_SCHEDULE = {
     "contact": {"task": "upstreams.calls.contact", "schedule": 1.0, "options": _FRESH},
     # Each call looks at a part of the folder (videos.references.sweep).
     "references": {"task": "videos.sweep_references", "schedule": 600.0, "options": _FRESH},
+    # Small pictures of completed videos.
+    "previews": {"task": "videos.make_previews", "schedule": 5.0, "options": _FRESH},
+    # Files whose time is over, and those that no job uses (videos.retention.sweep looks at a part of them).
+    "results": {"task": "videos.sweep_results", "schedule": 600.0, "options": _FRESH},
     # What is reserved and spent, for /metrics and for budgets (accounts.budgets.counting).
     "count": {"task": "accounts.count", "schedule": 2.0, "options": _FRESH},
     # What jobs that have ended came to, for the usage of their owners (videos.usage.count).

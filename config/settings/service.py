@@ -165,6 +165,10 @@ WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
 # With less room left nothing is fetched until there is more.
 MEDIA_MIN_FREE_BYTES = env.integer("MEDIA_MIN_FREE_BYTES", 268_435_456, least=0, most=1 << 50)
+# Whether a poster, a sprite sheet and a moving preview are made of each video.
+RESULT_PREVIEWS = env.flag("RESULT_PREVIEWS", True)
+# Days for which the files of a video are kept after its completion; 0 keeps them.
+RESULT_RETENTION_DAYS = env.integer("RESULT_RETENTION_DAYS", 0, least=0, most=36_500)
 # Seconds for which a link to a file opens it without a key.
 RESULT_URL_TTL = env.integer("RESULT_URL_TTL", 900, least=1, most=604_800)
 # If a web server in front sends the files: the header that tells it which.

@@ -43,6 +43,7 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "retryVideo": ROW_WRITTEN,
     "syncVideo": ROW_WRITTEN,
     "getVideoContent": ROW,
+    "deleteVideoContent": ROW_WRITTEN,
     "generateVideo": (201, 201, 403, 401, 401),
     # The second seed's API says that there is such a job, and whose it is not.
     "getGeneratedVideo": (200, 403, 200, 401, 401),
@@ -54,6 +55,7 @@ TABLE: Final[dict[str, tuple[int, ...]]] = {
     "getBatch": ROW,
     "listBatchJobs": ROW,
     "getBatchManifest": ROW,
+    "getBatchContent": ROW,
     "cancelBatch": ROW_WRITTEN,
     "pauseBatch": ROW_WRITTEN,
     "resumeBatch": ROW_WRITTEN,

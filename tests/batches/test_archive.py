@@ -89,6 +89,20 @@ def test_a_batch_of_which_a_job_has_moved_since_stays_whole(
     assert Batch.objects.filter(pk=ended.pk).exists()
 
 
+def test_a_batch_of_which_a_job_is_on_hold_stays_whole(
+    ended: Batch, make_batch: MakeBatch, renders: Renders
+) -> None:
+    another_upstream_day(make_batch, renders)
+    job = Job.objects.filter(group=ended.pk)[0]
+    Job.objects.filter(pk=job.pk).update(on_hold=True)
+    run()
+    assert Job.objects.filter(group=ended.pk).count() == 2
+    assert Batch.objects.filter(pk=ended.pk).exists()
+    Job.objects.filter(pk=job.pk).update(on_hold=False)
+    run()
+    assert not Batch.objects.filter(pk=ended.pk).exists()
+
+
 def test_an_open_batch_stays(ended: Batch, make_batch: MakeBatch, renders: Renders) -> None:
     another_upstream_day(make_batch, renders)
     Batch.objects.filter(pk=ended.pk).update(completed_at=None)

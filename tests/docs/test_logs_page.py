@@ -22,6 +22,7 @@ from upstreams.client.dialects import OPENAI
 from upstreams.registry import Upstream
 from videos.models import Job
 from videos.queue import providers
+from videos.retention.removal import remove_result
 
 __all__ = ["make_batch", "renders"]
 
@@ -51,6 +52,7 @@ def test_each_field_of_a_line_is_on_the_page(
     task_prerun.send(Named)
     renders.run(make_batch(2), failing=("boat 1",))
     task_postrun.send(Named)
+    remove_result(Job.objects.filter(status="completed")[0])
     providers.stop("scripted", "too dear")
     Probe("storage", lambda: None)._judge("no room")
     with Server(reply(500)) as server, pytest.raises(Exception, match="500"):

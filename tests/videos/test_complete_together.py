@@ -19,6 +19,7 @@ from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, JobEvent, Submission
 from videos.results import complete as completing
 from videos.results.complete import complete
+from videos.results.fetch import Downloaded
 from videos.results.keep import Kept
 from videos.results.probe import Probe
 
@@ -45,9 +46,17 @@ def render(make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClien
     return make
 
 
+@pytest.fixture(autouse=True)
+def there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of these results are only named."""
+    monkeypatch.setattr(Kept, "is_there", lambda _: True)
+
+
 def kept(number: int) -> Kept:
     found = Probe(64, 48, 1.5, "mp4", "h264", 8.0, False)
-    return Kept(f"videos/{number}.mp4", f"videos/{number}.webp", 1000 + number, "ab" * 32, found)
+    return Kept(
+        f"videos/{number}.mp4", f"videos/{number}.webp", Downloaded(1000 + number, "ab" * 32, 7), found
+    )
 
 
 def together(rendered: Sequence[Submission]) -> list[bool]:

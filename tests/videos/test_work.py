@@ -181,7 +181,13 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
     others = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} - {"videos.dispatch"}
     due = periodic.due()
     monitoring = {"health.heartbeat", "health.measure", "upstreams.calls.contact"}
-    seldom = {"accounts.forget", "videos.count_usage", "videos.sweep_references"}
+    seldom = {
+        "accounts.forget",
+        "videos.count_usage",
+        "videos.sweep_references",
+        "videos.sweep_results",
+        "videos.make_previews",
+    }
     seldom |= {"batches.archive", "videos.archive"}
     assert set(due) == others == {"accounts.count", "batches.sweep", *seldom, *monitoring}
     due["batches.sweep"]()

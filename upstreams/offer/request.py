@@ -91,6 +91,8 @@ class VideoRequest:
     model: str = ""
     priority: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    # Seconds for which its files are kept here.
+    retain_for: int | None = None
     strict: bool = False
 
 

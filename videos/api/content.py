@@ -1,10 +1,12 @@
 """The files of a completed job."""
 
 import logging
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from django.http import HttpResponseBase
+from django.db.models.fields.files import FieldFile
+from django.http import HttpResponse, HttpResponseBase
 from django.utils.text import slugify
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import status
@@ -12,10 +14,14 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
 from api.headers import IF_NONE_MATCH, header
+from api.moments import written
 from videos.api.serializers.listing import ContentQuery
 from videos.api.serving import Served, serve
-from videos.models import Job
+from videos.api.show import base_of
+from videos.models import Job, Preview
+from videos.previews.vtt import vtt
 from videos.reads.rows import JobRow
+from videos.results.links import Links
 from videos.results.media import media_problem
 from videos.results.refetch import is_missing
 from videos.states import JobStatus
@@ -31,11 +37,12 @@ _KINDS: Final = {
     ".webp": "image/webp",
     ".jpg": "image/jpeg",
     ".png": "image/png",
+    ".vtt": "text/vtt; charset=utf-8",
 }
 # For extend_schema.
 CONTENT: Final[dict[str, Any]] = {
     "operation_id": "getVideoContent",
-    "summary": "Download the video or its thumbnail",
+    "summary": "Download the video or a picture of it",
     "description": (
         "The whole file, or one range of it. If several ranges are asked for, the whole file comes. "
         "400 `job_not_completed` before the job is completed. A link of a job's `result` has `expires` and "
@@ -58,7 +65,12 @@ CONTENT: Final[dict[str, Any]] = {
         header("Content-Disposition", [200, 206], "The name to save it as: from the prompt and the id."),
     ],
     "responses": {
-        **{(status, kind): bytes for status in (200, 206) for kind in _KINDS.values()},
+        **{
+            (status, kind): bytes
+            for status in (200, 206)
+            for kind in _KINDS.values()
+            if status == 200 or kind != _KINDS[".vtt"]
+        },
         304: OpenApiResponse(description="Nothing has changed."),
     },
 }
@@ -86,6 +98,18 @@ class FileMissing(APIException):
     )
 
 
+class ResultRemoved(APIException):
+    """410: the files were kept, and were removed by request or because their time was over."""
+
+    status_code = status.HTTP_410_GONE
+    default_code = "result_removed"
+
+    def __init__(self, removed_at: datetime) -> None:
+        at = written(removed_at)
+        super().__init__(f"The files of this job were removed at {at}. They cannot be fetched again.")
+        self.extra = {"removedAt": at}
+
+
 class MediaUnavailable(APIException):
     """503: the media cannot be read now; nothing is lost."""
 
@@ -96,15 +120,20 @@ class MediaUnavailable(APIException):
 
 
 def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
-    """A file of a job: "video" or "thumbnail".
+    """A file of a job, by one of serializers.listing.VARIANTS.
 
-    Raises NotCompleted, FileMissing, MediaUnavailable, ValidationError, and what `serve` raises.
+    Raises NotCompleted, ResultRemoved, FileMissing, MediaUnavailable, ValidationError, and what `serve`
+    raises.
     """
     if job.status != JobStatus.COMPLETED:
         raise NotCompleted(job)
-    kept = job.video if variant == "video" else job.thumbnail
+    if job.removed_at is not None:
+        raise ResultRemoved(job.removed_at)
+    kept = _files_of(job, variant).get(variant)
     if not kept:
         raise ValidationError({"variant": f"This job has no {variant}."})
+    if variant == "vtt":
+        return _vtt(job, request)
     stored = str(kept.name)
     try:
         if variant == "video" and is_missing(job):
@@ -123,6 +152,30 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
             raise MediaUnavailable from error
         logger.error("%s of job %s is not in the media any more.", stored, job.pk)
         raise FileMissing from error
+
+
+def _files_of(job: Job, variant: str) -> dict[str, FieldFile]:
+    """The files that a job has, by variant."""
+    if variant in {"video", "thumbnail"}:
+        return {"video": job.video, "thumbnail": job.thumbnail}
+    preview = Preview.objects.filter(job=job).first() or Preview()
+    return {
+        "poster": preview.poster,
+        "spritesheet": preview.spritesheet,
+        # It is written anew each time, because it has a link to the sheet in it.
+        "vtt": preview.spritesheet,
+        "preview": preview.animation,
+    }
+
+
+def _vtt(job: Job, request: Request) -> HttpResponseBase:
+    sheet = Links.now(base_of(request)).to(job.pk, "spritesheet")
+    layout: Any = Preview.objects.values_list("layout", flat=True).get(job=job)
+    text = vtt(layout, sheet, job.result_seconds)
+    answer = HttpResponse(text, content_type=_KINDS[".vtt"])
+    answer["Cache-Control"] = "private, no-cache"
+    answer["Content-Disposition"] = f'inline; filename="{job.pk}.vtt"'
+    return answer
 
 
 def _file_name(job: Job, suffix: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any, cast
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 from structlog.contextvars import bind_contextvars
 
@@ -15,11 +16,17 @@ from accounts.ownership import get_owned
 from accounts.sessions.cookies import CookieAuthentication
 from api.fields import refuse_fields
 from api.parameters import parameters_of
-from videos.api.content import CONTENT, file_of
+from videos.api import examples
+from videos.api.content import CONTENT, NotCompleted, file_of
 from videos.api.links import IsKnownOrHasLink, Link, LinkAuthentication
 from videos.api.queries import owned_jobs
+from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery
+from videos.api.show import show_job
 from videos.models import Job
+from videos.reads.rows import owned_row
+from videos.retention.removal import remove_result
+from videos.states import JobStatus
 
 
 class ContentView(APIView):
@@ -43,8 +50,30 @@ class ContentView(APIView):
             # The answer is the same for whoever has the link, so pages of other sites may read it.
             answer["Access-Control-Allow-Origin"] = "*"
             return answer
-        owner = cast(User, request.user)
-        return file_of(get_owned(owned_jobs(owner), owner, pk), query.validated_data["variant"], request)
+        return file_of(_owned(request, pk), query.validated_data["variant"], request)
+
+    @extend_schema(
+        operation_id="deleteVideoContent",
+        summary="Remove the files",
+        responses={200: JobView},
+        examples=examples.REMOVED,
+    )
+    def delete(self, request: Request, pk: str) -> Response:
+        """Removes the video and its picture, for good. The job and what it cost stay. It can be repeated."""
+        refuse_fields(parameters_of(request))
+        job = _owned(request, pk)
+        if job.status != JobStatus.COMPLETED:
+            raise NotCompleted(job)
+        remove_result(job)
+        row = owned_row(request.user, job.pk)
+        if row is None:
+            raise Http404
+        return Response({"success": True, "data": show_job(row, request)})
+
+
+def _owned(request: Request, pk: str) -> Job:
+    owner = cast(User, request.user)
+    return get_owned(owned_jobs(owner), owner, pk)
 
 
 def _linked(link: Link) -> Job:

@@ -25,6 +25,7 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "model": "sora-2",
     "priority": "normal",
     "metadata": {"campaign": "autumn"},
+    "retainFor": None,
     "batchId": None,
     "ref": None,
     "adjustments": [
@@ -66,7 +67,10 @@ _COMPLETED: Final = EXAMPLE_JOB | {
     "cost": {"estimated": "1.20", "settled": "1.20", "currency": "USD"},
     "result": {
         "videoUrl": f"{_CONTENT}?variant=video&expires=1795258800&signature={_SIGNATURE}",
-        "thumbnailUrl": f"{_CONTENT}?variant=thumbnail&expires=1795258800&signature={_SIGNATURE}",
+        **{
+            f"{variant}Url": f"{_CONTENT}?variant={variant}&expires=1795258800&signature={_SIGNATURE}"
+            for variant in ("thumbnail", "poster", "spritesheet", "vtt", "preview")
+        },
         "duration": 12.0,
         "width": 1280,
         "height": 720,
@@ -76,6 +80,8 @@ _COMPLETED: Final = EXAMPLE_JOB | {
         "format": "mp4",
         "fileSize": 1843200,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "keptUntil": None,
+        "removedAt": None,
         "differences": [],
     },
     "estimatedCompletionAt": None,
@@ -168,6 +174,16 @@ USAGE: Final = [
 ]
 JOB: Final = [answer(EXAMPLE_JOB)]
 COMPLETED: Final = [answer(_COMPLETED)]
+REMOVED: Final = [
+    answer(
+        _COMPLETED
+        | {
+            "result": _COMPLETED["result"]
+            | dict.fromkeys(name for name in _COMPLETED["result"] if name.endswith("Url"))
+            | {"removedAt": "2026-11-22T10:00:00.000Z"}
+        }
+    )
+]
 LIST: Final = [
     OpenApiExample(
         "Answer",

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 
 from accounts.keys.authentication import carries_key
@@ -52,7 +52,8 @@ class LinkAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[AnonymousUser, Link] | None:
         """Nobody and the link; None without one. Raises LinkInvalid and LinkExpired."""
         query = request.query_params
-        if "signature" not in query:
+        # Who may read may not remove.
+        if "signature" not in query or request.method not in SAFE_METHODS:
             return None
         job = request.parser_context["kwargs"]["pk"]
         variant, expires = query.get("variant", ""), query.get("expires", "")

@@ -5,13 +5,14 @@ import os
 import re
 import unicodedata
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import quote
 
 from django.conf import settings
-from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, parse_http_date_safe
 from rest_framework import status
@@ -68,17 +69,8 @@ def serve(request: Request, served: Served) -> HttpResponseBase:
     # Not its SHA-256, which was measured when it was kept: this one changes with the file on the disk.
     version = hashlib.sha256(f"{served.stored} {size} {found.st_mtime_ns}".encode()).hexdigest()
     tag = f'"{version[:32]}"'
-    headers = {
-        **_headers(served),
-        "Accept-Ranges": "bytes",
-        "ETag": tag,
-        "Last-Modified": http_date(modified),
-    }
     try:
-        judged = get_conditional_response(request, tag, modified)
-        if judged is not None and judged.status_code == status.HTTP_412_PRECONDITION_FAILED:
-            raise PreconditionFailed
-        part = None if judged else _asked_for(request, size, tag, modified)
+        judged, part = _judged(request, size, tag, modified)
     except APIException:
         file.close()
         raise
@@ -90,9 +82,61 @@ def serve(request: Request, served: Served) -> HttpResponseBase:
         answer = FileResponse(file, content_type=served.kind)
     else:
         file.seek(part.start)
-        answer = FileResponse(
-            _Part(file, part.stop), content_type=served.kind, status=status.HTTP_206_PARTIAL_CONTENT
-        )
+        answer = FileResponse(_Part(file, part.stop), content_type=served.kind)
+    return _with_headers(answer, part, size, _headers(served) | _validators(tag, modified))
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What is written while it is sent, and is the same each time."""
+
+    size: int
+    # Changes with any byte of it.
+    tag: str
+    # Its media type, and what a browser saves it as.
+    kind: str
+    name: str
+    # The bytes from a place to another one, in chunks.
+    read: Callable[[int, int], Iterator[bytes]]
+
+
+def stream(request: Request, streamed: Streamed) -> HttpResponseBase:
+    """The answer to a GET or HEAD for it. Raises RangeNotSatisfiable and PreconditionFailed."""
+    tag = f'"{streamed.tag}"'
+    judged, part = _judged(request, streamed.size, tag, None)
+    answer: HttpResponseBase
+    if judged is not None:
+        answer = judged
+    else:
+        sent = part or range(streamed.size)
+        chunks = () if request.method == "HEAD" else streamed.read(sent.start, sent.stop)
+        answer = StreamingHttpResponse(chunks, content_type=streamed.kind)
+        answer["Content-Length"] = str(len(sent))
+    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": _disposition(streamed.name)}
+    return _with_headers(answer, part, streamed.size, headers | _validators(tag, None))
+
+
+def _judged(
+    request: Request, size: int, tag: str, modified: int | None
+) -> tuple[HttpResponseBase | None, range | None]:
+    """The answer without a body that the conditions of the request ask for, or the range that it asks for, or
+    neither."""
+    judged = get_conditional_response(request, tag, modified)
+    if judged is not None and judged.status_code == status.HTTP_412_PRECONDITION_FAILED:
+        raise PreconditionFailed
+    return judged, None if judged else _asked_for(request, size, tag, modified)
+
+
+def _validators(tag: str, modified: int | None) -> dict[str, str]:
+    dated = {} if modified is None else {"Last-Modified": http_date(modified)}
+    return {"Accept-Ranges": "bytes", "ETag": tag, **dated}
+
+
+def _with_headers(
+    answer: HttpResponseBase, part: range | None, size: int, headers: dict[str, str]
+) -> HttpResponseBase:
+    if part is not None:
+        answer.status_code = status.HTTP_206_PARTIAL_CONTENT
         headers["Content-Length"] = str(len(part))
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
     for field, value in headers.items():
@@ -145,7 +189,7 @@ class _Part:
         return True
 
 
-def _asked_for(request: Request, size: int, tag: str, modified: int) -> range | None:
+def _asked_for(request: Request, size: int, tag: str, modified: int | None) -> range | None:
     """The bytes of the range that is asked for; None if the whole file is to be sent."""
     match = _RANGE.fullmatch(request.headers.get("Range", ""))
     # Only a GET has a range.
@@ -170,11 +214,11 @@ def _asked_for(request: Request, size: int, tag: str, modified: int) -> range | 
     return range(start, stop)
 
 
-def _is_same(named: str | None, tag: str, modified: int) -> bool:
+def _is_same(named: str | None, tag: str, modified: int | None) -> bool:
     """Whether the file is the one that If-Range names, of which the caller has a part."""
     if named is None:
         return True
     if named.startswith('"'):
         return named == tag
     # A weak tag, which names no exact bytes, is no date either.
-    return parse_http_date_safe(named) == modified
+    return modified is not None and parse_http_date_safe(named) == modified

@@ -21,6 +21,7 @@ from videos.queue.position.reasons import Waiting
 from videos.reads.rows import JobRow
 from videos.results.differences import differences
 from videos.results.links import Addresses, Links
+from videos.retention.removal import kept_until
 from videos.states import LIVE, CostState, JobStatus
 
 _PRIORITY_NAMES: Final = {int(priority): name for name, priority in PRIORITIES.items()}
@@ -68,6 +69,7 @@ def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], links: Links) -
         "model": job.model or fitted["model"],
         "priority": _PRIORITY_NAMES[job.priority],
         "metadata": job.metadata,
+        "retainFor": job.retain_for,
         "batchId": None if job.group_id is None else str(job.group_id),
         "ref": job.ref or None,
         "adjustments": job.adjustments,
@@ -122,9 +124,14 @@ def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
     """The finished video; None before that."""
     if job.status != JobStatus.COMPLETED:
         return None
+    is_kept = job.removed_at is None
     return {
-        "videoUrl": addresses.to(job.pk, "video"),
-        "thumbnailUrl": addresses.to(job.pk, "thumbnail") if job.thumbnail else None,
+        "videoUrl": addresses.to(job.pk, "video") if is_kept else None,
+        "thumbnailUrl": addresses.to(job.pk, "thumbnail") if is_kept and job.thumbnail else None,
+        "posterUrl": addresses.to(job.pk, "poster") if is_kept and job.poster else None,
+        "spritesheetUrl": addresses.to(job.pk, "spritesheet") if is_kept and job.spritesheet else None,
+        "vttUrl": addresses.to(job.pk, "vtt") if is_kept and job.spritesheet else None,
+        "previewUrl": addresses.to(job.pk, "preview") if is_kept and job.animation else None,
         "duration": job.result_seconds,
         "width": job.width,
         "height": job.height,
@@ -134,6 +141,8 @@ def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
         "format": job.format,
         "fileSize": job.file_size,
         "sha256": job.sha256 or None,
+        "keptUntil": _moment(kept_until(job)),
+        "removedAt": _moment(job.removed_at),
         "differences": differences(job, job.submissions[-1]) if job.submissions else [],
     }
 

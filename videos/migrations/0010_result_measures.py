@@ -12,6 +12,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="job",
+            name="crc32",
+            field=models.BigIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
             name="codec",
             field=models.CharField(blank=True, db_default="", default="", max_length=40),
         ),
@@ -24,5 +29,25 @@ class Migration(migrations.Migration):
             model_name="job",
             name="result_audio",
             field=models.BooleanField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="retain_for",
+            field=models.PositiveIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="remove_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="removed_at",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="job",
+            name="on_hold",
+            field=models.BooleanField(db_default=False, default=False),
         ),
     ]

@@ -6,8 +6,8 @@ from videos.models.group import Group, new_id
 from videos.models.heartbeat import Heartbeat
 from videos.models.job import Job
 from videos.models.locks import locked
-from videos.models.media import MediaFolder
 from videos.models.reference import JobReference, ReferenceImage
+from videos.models.result import MediaFolder, Preview
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission
 from videos.usage.sums import UsageCount
@@ -21,6 +21,7 @@ __all__ = [
     "JobReference",
     "MediaFolder",
     "OwnerRotation",
+    "Preview",
     "ReferenceImage",
     "Submission",
     "UsageCount",

@@ -20,7 +20,7 @@ class JobEvent(models.Model):
 
     job = models.ForeignKey("videos.Job", models.CASCADE, related_name="events")
     number = models.PositiveIntegerField()
-    # "job" or "submission".
+    # "job", "submission" or "result".
     subject = models.CharField(max_length=10)
     submission_number = models.PositiveIntegerField(null=True)
     from_state = models.CharField(max_length=10, blank=True)
@@ -105,7 +105,8 @@ class JobEvent(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is to be written into the history of a job: "job" or "submission" has changed its state."""
+    """What is to be written into the history of a job: "job", "submission" or "result" has changed its
+    state."""
 
     job: "Job"
     subject: str

@@ -1,4 +1,4 @@
-"""The part of a job that tells of its finished video."""
+"""What is kept of finished videos, and where."""
 
 from django.db import models
 
@@ -20,6 +20,8 @@ class Result(models.Model):
 
     # In hexadecimal digits.
     sha256 = models.CharField(max_length=64, blank=True, default="", db_default="")
+    # As ZIP files have it.
+    crc32 = models.BigIntegerField(null=True)
     # FFmpeg's name of it, such as h264.
     codec = models.CharField(max_length=40, blank=True, default="", db_default="")
     # Frames per second.
@@ -27,5 +29,54 @@ class Result(models.Model):
     # Whether it has sound.
     result_audio = models.BooleanField(null=True)
 
+    # How long its files are kept after its completion, in seconds, if that was asked for.
+    retain_for = models.PositiveIntegerField(null=True)
+    # When they are removed therefore; null if only RESULT_RETENTION_DAYS says when.
+    remove_at = models.DateTimeField(null=True)
+    # When they were removed. Their names stay.
+    removed_at = models.DateTimeField(null=True)
+    # An operator keeps them, whoever asks for their removal.
+    on_hold = models.BooleanField(default=False, db_default=False)
+
     class Meta:
         abstract = True
+
+
+class Preview(models.Model):
+    """Small pictures of a finished video, made here after its job was completed."""
+
+    job = models.OneToOneField("videos.Job", models.CASCADE, primary_key=True, related_name="preview")
+    # When they are tried next; null if they are made, or cannot be.
+    due_at = models.DateTimeField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    poster = models.FileField(max_length=255, blank=True)
+    spritesheet = models.FileField(max_length=255, blank=True)
+    # A few seconds, which move.
+    animation = models.FileField(max_length=255, blank=True)
+    # Of the sheet: videos.previews.frames.Layout as JSON.
+    layout = models.JSONField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["due_at"], condition=models.Q(due_at__isnull=False), name="preview_due")
+        ]
+
+    def __str__(self) -> str:
+        return f"previews of {self.job_id}"
+
+    def names(self) -> list[str]:
+        """Of its files in the media."""
+        return [str(file.name) for file in (self.poster, self.spritesheet, self.animation) if file]
+
+
+class MediaFolder(models.Model):
+    """The folder of the results, known by the id in its marker file."""
+
+    identity = models.UUIDField()
+    accepted_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="media_folder_only_one")]
+
+    def __str__(self) -> str:
+        return str(self.identity)

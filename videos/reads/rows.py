@@ -38,7 +38,8 @@ class SubmissionRow(NamedTuple):
 
 
 class JobRow(NamedTuple):
-    """What is shown of a job. The fields are those of the model, with two of its API key."""
+    """What is shown of a job. The fields are those of the model, with three of its
+    previews and two of its API key."""
 
     pk: UUID
     owner_id: int
@@ -78,12 +79,19 @@ class JobRow(NamedTuple):
     codec: str
     result_fps: float | None
     result_audio: bool | None
+    retain_for: int | None
+    remove_at: datetime | None
+    removed_at: datetime | None
+    on_hold: bool
     created_at: datetime
     asked_at: datetime
     updated_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
     failed_at: datetime | None
+    poster: str | None
+    spritesheet: str | None
+    animation: str | None
     key_revoked_at: datetime | None
     key_jobs_released_at: datetime | None
     # By number.
@@ -107,6 +115,9 @@ class JobRow(NamedTuple):
 
 
 _NAMED: Final = {
+    "poster": "preview__poster",
+    "spritesheet": "preview__spritesheet",
+    "animation": "preview__animation",
     "key_revoked_at": "api_key__revoked_at",
     "key_jobs_released_at": "api_key__jobs_released_at",
 }

@@ -10,14 +10,15 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from upstreams.clock import database_now
-from videos.models import Job, JobEvent, Submission, locked
+from videos.models import Job, JobEvent, Preview, Submission, locked
 from videos.models.event import Line
 from videos.models.group import notify_group
-from videos.models.result import Result
-from videos.results.keep import Kept
+from videos.results.keep import COLUMNS, Kept
+from videos.retention.removal import remove_at
 from videos.signals import submission_moved
 from videos.states import CostState, JobStatus, SubmissionState
 
@@ -25,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 # More than there are threads (WORK_THREADS).
 _MOST: Final = 100
-_KEPT: Final = tuple(field.name for field in Result._meta.get_fields())
+_FIELDS: Final = [field for field in Job._meta.concrete_fields if field.attname in {*COLUMNS, "remove_at"}]
 _UPDATE: Final = (
-    f"UPDATE {Job._meta.db_table} SET {', '.join(f'{name} = %s' for name in _KEPT)}"  # noqa: S608
+    f"UPDATE {Job._meta.db_table} SET {', '.join(f'{field.attname} = %s' for field in _FIELDS)}"  # noqa: S608
     " WHERE id = %s AND status = %s"
 )
 
@@ -90,7 +91,9 @@ def _write(some: Sequence[_Finished]) -> set[int]:
     plain = {
         each.submission.pk: each
         for each in some
-        if each.submission.pk in pks and status.get(each.submission.job_id) == JobStatus.PROCESSING
+        if each.submission.pk in pks
+        and status.get(each.submission.job_id) == JobStatus.PROCESSING
+        and each.kept.is_there()
     }
     if not plain:
         return set()
@@ -99,6 +102,7 @@ def _write(some: Sequence[_Finished]) -> set[int]:
     Submission.objects.filter(pk__in=list(plain)).update(
         state=SubmissionState.STORED, due_at=None, ended_at=now
     )
+    _ask_for_previews(list(plain.values()), now)
     JobEvent.append(now, *(line for each in plain.values() for line in _lines(each)))
     for each in plain.values():
         _say(each, now)
@@ -109,7 +113,7 @@ def _write_jobs(plain: Sequence[_Finished], now: datetime) -> None:
     """Writes the status completed. Raises RuntimeError if one has left the status processing."""
     rows = [
         (
-            *(each.kept.fields()[name] for name in _KEPT),
+            *_values(each, now),
             _adapted(each.submission.job_id),
             JobStatus.PROCESSING.value,
         )
@@ -131,6 +135,18 @@ def _write_jobs(plain: Sequence[_Finished], now: datetime) -> None:
     )
 
 
+def _ask_for_previews(finished: Sequence[_Finished], now: datetime) -> None:
+    if settings.RESULT_PREVIEWS:
+        wanted = [Preview(job_id=each.submission.job_id, due_at=now) for each in finished]
+        Preview.objects.bulk_create(wanted, ignore_conflicts=True)
+
+
+def _values(finished: _Finished, now: datetime) -> list[Any]:
+    """Of _FIELDS, as the database takes them."""
+    found = {**finished.kept.fields(), "remove_at": remove_at(finished.submission.job, now)}
+    return [field.get_db_prep_save(found[field.attname], connection) for field in _FIELDS]
+
+
 def _adapted(pk: Any) -> Any:
     return Job._meta.pk.get_db_prep_value(pk, connection)
 
@@ -145,7 +161,7 @@ def _lines(finished: _Finished) -> tuple[Line, Line]:
             SubmissionState.RENDERED,
             SubmissionState.STORED,
             number=submission.number,
-            detail={"bytes": finished.kept.size},
+            detail={"bytes": finished.kept.file.size},
             logged={"provider": submission.provider.name},
         ),
         Line(submission.job, "job", JobStatus.PROCESSING, JobStatus.COMPLETED),
@@ -167,17 +183,23 @@ def _complete_alone(submission: Submission, kept: Kept) -> bool:
         if job.status == JobStatus.COMPLETED and job.video.name == kept.video:
             # It was committed with the others, and the answer to that was lost. The file is the job's.
             return True
+        if not kept.is_there():
+            # This thread slept so long that its file was swept away.
+            return False
         late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
         if job.status != JobStatus.PROCESSING and not late:
             return False
-        if not submission.move(SubmissionState.STORED, detail={"bytes": kept.size}):
+        if not submission.move(SubmissionState.STORED, detail={"bytes": kept.file.size}):
             return False
+        now = database_now()
+        _ask_for_previews([_Finished(submission, kept)], now)
         return job.move(
             JobStatus.COMPLETED,
             only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
             detail={"late": True} if late else None,
             progress=100,
-            completed_at=database_now(),
+            completed_at=now,
+            remove_at=remove_at(job, now),
             error_code="",
             error_message="",
             error_details=None,

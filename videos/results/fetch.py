@@ -7,11 +7,12 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 
@@ -67,18 +68,35 @@ class _Speed:
         return self._length - got <= speed * left
 
 
+def drafts() -> Path:
+    """The folder of unfinished files, on the disk of the media."""
+    return Path(settings.MEDIA_ROOT) / "unfinished"
+
+
+def leftovers() -> Iterator[Path]:
+    """The drafts of tries that crashed. One that goes meanwhile is left out."""
+    folder = drafts()
+    oldest = time.time() - _LEFTOVER_SECONDS
+    for leftover in folder.iterdir() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if leftover.stat().st_mtime < oldest:
+                yield leftover
+
+
+def remove_leftovers() -> None:
+    """Removes the drafts of tries that crashed."""
+    for leftover in leftovers():
+        leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def draft(submission: Submission) -> Iterator[Path]:
     """A temporary file for each try, on the disk of the media folder. Leftovers of crashed tries are deleted
     by age."""
-    folder = settings.MEDIA_ROOT / "unfinished"
+    folder = drafts()
     # The media itself is never made here: it may not be mounted.
     folder.mkdir(exist_ok=True)
-    oldest = time.time() - _LEFTOVER_SECONDS
-    for leftover in folder.iterdir():
-        with suppress(FileNotFoundError):
-            if leftover.stat().st_mtime < oldest:
-                leftover.unlink()
+    remove_leftovers()
     number, name = tempfile.mkstemp(prefix=f"{submission.pk}-", dir=folder)
     os.close(number)
     path = Path(name)
@@ -90,12 +108,20 @@ def draft(submission: Submission) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def download(submission: Submission, upstream: Upstream, path: Path) -> tuple[int, str]:
-    """Streams the file to the path and syncs it. Returns its length in bytes and its SHA-256 in hexadecimal
-    digits. Raises SoraError, and OSError if the disk fails."""
+class Downloaded(NamedTuple):
+    """A file as it came: its bytes, and its SHA-256 in hexadecimal digits."""
+
+    size: int
+    sha256: str
+    crc32: int
+
+
+def download(submission: Submission, upstream: Upstream, path: Path) -> Downloaded:
+    """Streams the file to the path and syncs it. Raises SoraError, and OSError if the disk fails."""
     assert submission.upstream_id is not None
     got = 0
     digest = hashlib.sha256()
+    crc32 = 0
     renewed = time.monotonic()
     with (
         upstream.client.download(submission.upstream_id, deadline=settings.SORA_DOWNLOAD_SECONDS) as content,
@@ -110,13 +136,14 @@ def download(submission: Submission, upstream: Upstream, path: Path) -> tuple[in
                 raise errors.Unavailable(f"The file is larger than {settings.SORA_DOWNLOAD_MAX_BYTES} bytes.")
             file.write(chunk)
             digest.update(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
             speed.check(got)
             if time.monotonic() - renewed > RENEW_SECONDS:
                 renew(submission, upstream)
                 renewed = time.monotonic()
         file.flush()
         os.fsync(file.fileno())
-    return got, digest.hexdigest()
+    return Downloaded(got, digest.hexdigest(), crc32)
 
 
 def renew(submission: Submission, upstream: Upstream) -> None:

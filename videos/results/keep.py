@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.files import File
@@ -16,16 +16,23 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
-from videos.results.fetch import RENEW_SECONDS, download, draft, renew, thumbnail
+from videos.results.fetch import RENEW_SECONDS, Downloaded, download, draft, renew, thumbnail
 from videos.results.media import require_media, require_mounted, sync_folder
 from videos.results.probe import Probe, probe
 
 
-class _Finished(File):  # type: ignore[type-arg]
+class Finished(File):  # type: ignore[type-arg]
     """A finished temporary file, which the file system storage renames instead of copying."""
 
     def temporary_file_path(self) -> str:
         return str(self.name)
+
+
+# Of a job, what `Kept.fields` has.
+COLUMNS: Final = (
+    "video", "thumbnail", "result_seconds", "width", "height", "format", "file_size", "sha256", "crc32",
+    "codec", "result_fps", "result_audio",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,7 @@ class Kept:
 
     video: str
     thumbnail: str
-    size: int
-    sha256: str
+    file: Downloaded
     found: Probe
 
     def fields(self) -> dict[str, Any]:
@@ -47,12 +53,18 @@ class Kept:
             "width": self.found.width,
             "height": self.found.height,
             "format": self.found.format,
-            "file_size": self.size,
-            "sha256": self.sha256,
+            "file_size": self.file.size,
+            "sha256": self.file.sha256,
+            "crc32": self.file.crc32,
             "codec": self.found.codec,
             "result_fps": self.found.fps,
             "result_audio": self.found.audio,
         }
+
+    def is_there(self) -> bool:
+        """Whether the file of the video is still in the media. The caller holds the lock of its job, without
+        which nobody sweeps it away."""
+        return default_storage.exists(self.video)
 
     def discard(self) -> None:
         """Deletes the files if no job owns them."""
@@ -69,7 +81,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     job = submission.job
     with respecting_retry_after(upstream, Call.DOWNLOAD), draft(submission) as path:
         began = time.monotonic()
-        size, sha256 = download(submission, upstream, path)
+        file = download(submission, upstream, path)
         if time.monotonic() - began > min(RENEW_SECONDS, upstream.lease / 4):
             renew(submission, upstream)
         found = probe(path)
@@ -78,7 +90,7 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
         video = _rename(f"{name}.{found.format}", path)
         small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
-    kept = Kept(video, small, size, sha256, found)
+    kept = Kept(video, small, file, found)
     try:
         require_mounted(media)
     except OSError:
@@ -90,6 +102,6 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
 def _rename(name: str, path: Path) -> str:
     """Renames a complete file into the media folder, safe against a power cut. Returns its name there."""
     with path.open("rb") as file:
-        kept = default_storage.save(name, _Finished(file, name=str(path)))
+        kept = default_storage.save(name, Finished(file, name=str(path)))
     sync_folder((settings.MEDIA_ROOT / kept).parent)
     return kept

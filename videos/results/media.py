@@ -38,6 +38,15 @@ def require_mounted(known: MediaFolder) -> None:
         raise MediaUnusable(problem)
 
 
+def is_mounted() -> bool:
+    """Whether the folder that this database knows is there, with room or without."""
+    known = MediaFolder.objects.first()
+    try:
+        return known is not None and not _not_mounted(known)
+    except OSError:
+        return False
+
+
 def sync_folder(folder: Path) -> None:
     """Keeps the names of what was made in it, safe against a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -33,7 +33,7 @@ _TOGETHER: Final = 500
 
 def is_missing(job: Job) -> bool:
     """Whether a completed job's video is not in the media, or not with the length that it had."""
-    if job.status != JobStatus.COMPLETED:
+    if job.status != JobStatus.COMPLETED or job.removed_at is not None:
         return False
     try:
         size = default_storage.size(str(job.video.name))
@@ -60,7 +60,9 @@ def request_missing() -> Iterator[tuple[Job, bool]]:
     """Every completed job whose file is missing, and whether a new fetch was requested."""
     last = UUID(int=0)
     while True:
-        completed = Job.objects.filter(status=JobStatus.COMPLETED, pk__gt=last).order_by("pk")
+        completed = Job.objects.filter(status=JobStatus.COMPLETED, removed_at=None, pk__gt=last).order_by(
+            "pk"
+        )
         jobs = list(completed[:_TOGETHER])
         if not jobs:
             return
@@ -115,14 +117,15 @@ def _try_again(submission: Submission, reason: str) -> None:
 def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
     """Gives the job its new files, unless another worker has."""
     with locked(submission) as (job, submission):
-        if submission.state != SubmissionState.STORED or job.video.name != missing:
+        is_asked_for = job.removed_at is None and job.video.name == missing
+        if submission.state != SubmissionState.STORED or not is_asked_for or not kept.is_there():
             return False
         left = [missing, str(job.thumbnail.name or "")]
         now = database_now()
         Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
         Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
         state, number = submission.state, submission.number
-        detail = {"how": "fetched again", "bytes": kept.size}
+        detail = {"how": "fetched again", "bytes": kept.file.size}
         JobEvent.record(job, "submission", state, state, now, number=number, detail=detail)
     for name in filter(None, left):
         default_storage.delete(name)

@@ -19,8 +19,9 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
-from videos.models import Exclusion, Job, JobEvent, JobReference, Submission
+from videos.models import Exclusion, Job, JobEvent, JobReference, Preview, Submission
 from videos.retention.files import written
+from videos.retention.stored import names_of
 from videos.states import JOB_ENDED, SubmissionState
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,10 @@ def archive_some(jobs: QuerySet[Job]) -> int:
         may_go = _may_go(jobs, before).order_by("pk").select_for_update(of=("self",), skip_locked=True)
         some = list(may_go[:_TOGETHER])
         if some:
+            names = names_of(Job.objects.filter(pk__in=[job.pk for job in some]))
             with written("jobs", _lines(some)) as path:
                 _remove(some)
-            transaction.on_commit(partial(_remove_files, some), robust=True)
+            transaction.on_commit(partial(_remove_files, names), robust=True)
             logger.info("Archived jobs that ended before %s: %d, in %s.", before, len(some), path)
         return len(some)
 
@@ -72,6 +74,7 @@ def _may_go(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
         updated_at__lt=before,
         status__in=sorted(JOB_ENDED),
         counted=True,
+        on_hold=False,
     )
 
 
@@ -121,17 +124,15 @@ def _remove(jobs: Sequence[Job]) -> None:
         ),
         ignore_conflicts=True,
     )
-    for model in (JobEvent, JobReference, Exclusion, Submission):
+    for model in (JobEvent, JobReference, Exclusion, Preview, Submission):
         model.objects.filter(job__in=pks).delete()
     Job.objects.filter(pk__in=pks).delete()
 
 
-def _remove_files(jobs: Sequence[Job]) -> None:
-    """Removes their videos and pictures. If a crash prevents that, their names are in the archive."""
-    for job in jobs:
-        for file in (job.video, job.thumbnail):
-            if file:
-                try:
-                    default_storage.delete(str(file.name))
-                except OSError as error:
-                    logger.error("%s of a removed job is left: %s", file.name, error)
+def _remove_files(names: Iterable[str]) -> None:
+    """Removes their videos and pictures. What a crash leaves is swept away later."""
+    for name in names:
+        try:
+            default_storage.delete(name)
+        except OSError as error:
+            logger.error("%s of a removed job is left: %s", name, error)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.faults.guards import authentication, isolation, loss, reconciling, sending, spending
+from tests.faults.guards import authentication, isolation, loss, reconciling, results, sending, spending
 from tests.faults.guards.guard import Guard
 
 GUARDS: Final[tuple[Guard, ...]] = (
@@ -10,6 +10,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     *reconciling.GUARDS,
     *spending.GUARDS,
     *loss.GUARDS,
+    *results.GUARDS,
     *isolation.GUARDS,
     *authentication.GUARDS,
 )

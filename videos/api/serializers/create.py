@@ -27,6 +27,7 @@ from upstreams.offer.request import (
 from videos.api.serializers.picture_field import PictureField, PictureFileField
 from videos.references.asked import GivenPicture
 from videos.references.images import Fit
+from videos.retention.removal import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from videos.states import JobStatus
 
 # What other services take for no seed.
@@ -82,6 +83,14 @@ class CreateVideo(StrictSerializer):
         help_text=f"One of {', '.join(PRIORITIES)}; another is taken as normal.",
     )
     metadata = JSONObjectField(required=False, help_text="Kept with the job and returned; at most 16 KB.")
+    retainFor = StrictIntegerField(
+        source="retain_for",
+        min_value=RETAIN_MIN_SECONDS,
+        max_value=RETAIN_MAX_SECONDS,
+        required=False,
+        help_text="Seconds after its completion until the files of the video are removed. Without it they "
+        "are kept as long as the operator has set.",
+    )
     fit = StrictChoiceField(
         choices=["nearest", "strict"],
         default="nearest",

@@ -61,6 +61,11 @@ class JobView(serializers.ModelSerializer[Job]):
         allow_null=True, help_text="The same by their 90th percentile: nine in ten were done by then."
     )
     metadata = JSONObjectField()
+    retainFor = serializers.IntegerField(
+        source="retain_for",
+        allow_null=True,
+        help_text="Seconds after its completion until its files are removed, if that was asked for.",
+    )
     createdAt = MomentField()
     updatedAt = MomentField()
     startedAt = MomentField(allow_null=True)
@@ -88,6 +93,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "model",
             "priority",
             "metadata",
+            "retainFor",
             "batchId",
             "ref",
             "adjustments",

@@ -42,8 +42,16 @@ _LINK: Final = "Needs no key, and ends after RESULT_URL_TTL. Each read of the jo
 class Result(serializers.Serializer):  # type: ignore[type-arg]
     """The finished video."""
 
-    videoUrl = serializers.URLField(help_text=_LINK)
+    videoUrl = serializers.URLField(allow_null=True, help_text=f"{_LINK} Null once the files are removed.")
     thumbnailUrl = serializers.URLField(allow_null=True, help_text=_LINK)
+    posterUrl = serializers.URLField(allow_null=True, help_text="A JPEG. Made after the job is completed.")
+    spritesheetUrl = serializers.URLField(
+        allow_null=True, help_text="A JPEG of many small pictures, from the first to the last."
+    )
+    vttUrl = serializers.URLField(
+        allow_null=True, help_text="WebVTT that says where in the sheet each moment is, for players."
+    )
+    previewUrl = serializers.URLField(allow_null=True, help_text="A WebP of a few seconds that moves.")
     duration = serializers.FloatField(help_text="Seconds.")
     width = serializers.IntegerField()
     height = serializers.IntegerField()
@@ -53,6 +61,8 @@ class Result(serializers.Serializer):  # type: ignore[type-arg]
     format = serializers.CharField()
     fileSize = serializers.IntegerField(help_text="Bytes.")
     sha256 = serializers.CharField(allow_null=True, help_text="Of the file, in hexadecimal digits.")
+    keptUntil = MomentField(allow_null=True, help_text="When the files are removed; null if that is not set.")
+    removedAt = MomentField(allow_null=True, help_text="When the files were removed.")
     differences = Difference(many=True, help_text="Where the video is not as it was submitted; mostly none.")
 
 

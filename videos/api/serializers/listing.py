@@ -12,6 +12,7 @@ from videos.api.serializers.job import JobView
 from videos.states import JobStatus
 
 MAX_PAGE_SIZE: Final = 100
+VARIANTS: Final = ["video", "thumbnail", "poster", "spritesheet", "vtt", "preview"]
 
 
 class PageQuery(StrictSerializer):
@@ -46,7 +47,7 @@ class ListQuery(PageQuery):
 class ContentQuery(StrictSerializer):
     """Which of a job's files."""
 
-    variant = StrictChoiceField(choices=["video", "thumbnail"], default="video")
+    variant = StrictChoiceField(choices=VARIANTS, default="video")
     expires = serializers.IntegerField(required=False, help_text="Of a link: when it ends, as Unix time.")
     signature = serializers.CharField(required=False, max_length=100, help_text="Of a link.")
 

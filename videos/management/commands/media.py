@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
+from videos.previews.missing import ask_for_missing
 from videos.results.media import accept_media, media_problem
 from videos.results.refetch import request_missing
 
@@ -21,9 +22,10 @@ class Command(EscapingCommand):
             "action",
             nargs="?",
             default="status",
-            choices=["status", "accept", "refetch"],
+            choices=["status", "accept", "refetch", "previews"],
             help="status: say what is wrong; accept: take the mounted folder as it is; "
-            "refetch: have every missing file of a completed job fetched again",
+            "refetch: have every missing file of a completed job fetched again; "
+            "previews: have the previews made that a completed job lacks",
         )
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
@@ -44,5 +46,7 @@ class Command(EscapingCommand):
                 if not requested:
                     self.stdout.write(f"{job.pk}: its upstream is not configured any more.")
             self.stdout.write(f"Missing files: {asked + lost}; {asked} are fetched again.")
+        elif action == "previews":
+            self.stdout.write(f"Previews that are made now: {ask_for_missing()}.")
         elif action == "status":
             self.stdout.write(f"{settings.MEDIA_ROOT} is mounted and has room.")

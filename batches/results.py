@@ -1,0 +1,112 @@
+"""All videos of a batch as one ZIP file, with the manifest in it."""
+
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final
+from uuid import UUID
+
+from django.conf import settings
+
+from batches.manifest import MANIFESTS
+from batches.zipped import Member, Zipped
+from videos.models import Job
+from videos.states import JobStatus
+
+_CHUNK: Final = 1 << 20
+# Of a caller's own name for a job. Disks take 255, and some programs put more before it.
+_NAME_BYTES: Final = 150
+# What Windows, Unix and shells take for something else.
+_UNFIT: Final = re.compile(r"[^\w.\- ]+")
+_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def zip_of(batch_id: UUID, created_at: datetime, context: dict[str, Any]) -> Zipped:
+    """The archive of the videos that are there, and of a manifest that names the file of each job.
+
+    `context` is a serializer's context with the request. Raises OSError if the media cannot be read.
+    """
+    members, files = [], {}
+    for number, member in _videos(batch_id):
+        members.append(member)
+        files[number] = member.name
+    for name, lines in MANIFESTS.items():
+        members.append(_written(name, lines(batch_id, context, files), created_at))
+    return Zipped(members)
+
+
+def _videos(batch_id: UUID) -> Iterator[tuple[int, Member]]:
+    """The videos by the numbers of their items. One whose file is not there, or not as it was kept, is left
+    out."""
+    taken: set[str] = set()
+    jobs = Job.objects.filter(group=batch_id).order_by("pk")
+    rows = jobs.values_list("ref", "status", "removed_at", "video", "file_size", "crc32", "completed_at")
+    for number, (ref, status, removed_at, video, size, crc32, completed_at) in enumerate(rows.iterator(), 1):
+        if status != JobStatus.COMPLETED or removed_at is not None or completed_at is None:
+            continue
+        path = Path(settings.MEDIA_ROOT) / video
+        with suppress(FileNotFoundError):
+            found = path.stat().st_size
+            if size is not None and found != size:
+                continue
+            # A version before 0.3 has not measured it.
+            checksum = _crc32(path) if crc32 is None else crc32
+            name = file_name(ref, number, path.suffix, taken)
+            yield number, Member(name, found, checksum, completed_at, _opener(path))
+
+
+def _opener(path: Path) -> Any:
+    return lambda: path.open("rb")
+
+
+def file_name(ref: str, number: int, suffix: str, taken: set[str]) -> str:
+    """A name for the file of an item that no other has, and that any disk takes: its ref, or its number.
+    `taken` gets it."""
+    plain = _UNFIT.sub("_", ref.removesuffix(suffix)).strip(" .")
+    # A letter may be cut in half.
+    plain = plain.encode()[:_NAME_BYTES].decode(errors="ignore").strip(" .")
+    if not plain or _DEVICES.fullmatch(plain) or f"{plain}{suffix}".casefold() in taken:
+        plain = f"{plain}-{number}" if plain else f"{number:05}"
+    while (name := f"{plain}{suffix}").casefold() in taken:
+        plain += "_"
+    taken.add(name.casefold())
+    return name
+
+
+def _written(name: str, lines: Iterator[str], changed_at: datetime) -> Member:
+    """A member that is written to a file without a name first, because its length stands before it."""
+    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it is read after this)
+    crc32 = size = 0
+    for line in lines:
+        encoded = line.encode()
+        crc32 = zlib.crc32(encoded, crc32)
+        size += file.write(encoded)
+    file.flush()
+    return Member(name, size, crc32, changed_at, _Reopened(file))
+
+
+class _Reopened:
+    """Opens a file without a name again and again. It goes with the last of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __call__(self) -> BinaryIO:
+        # Its place is shared, and there is one reader at a time.
+        return open(os.dup(self._file.fileno()), "rb")
+
+
+def _crc32(path: Path) -> int:
+    crc32 = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc32 = zlib.crc32(chunk, crc32)
+    return crc32

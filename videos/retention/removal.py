@@ -1,0 +1,110 @@
+"""Removes the files of completed jobs: by request, or once they have been kept for long enough."""
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from rest_framework import status
+from rest_framework.exceptions import APIException
+
+from upstreams.clock import database_now
+from videos.models import Job, JobEvent
+from videos.models.event import Line
+from videos.reads.rows import JobRow
+from videos.retention.stored import names_of
+from videos.states import JobStatus
+
+logger = logging.getLogger(__name__)
+
+RETAIN_MIN_SECONDS: Final = 60
+RETAIN_MAX_SECONDS: Final = 315_360_000
+_TOGETHER: Final = 100
+
+
+class ResultOnHold(APIException):
+    """409: the operator keeps the files, whoever asks for their removal."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "result_on_hold"
+    default_detail = "The files of this job are on hold: whoever runs this service keeps them. Ask there."
+
+
+def remove_at(job: Job, completed_at: datetime) -> datetime | None:
+    """When the files of a job that is completed at this time are removed, if it was asked for with a time of
+    its own."""
+    return None if job.retain_for is None else completed_at + timedelta(seconds=job.retain_for)
+
+
+def kept_until(job: JobRow) -> datetime | None:
+    """When the files of a completed job are removed; None if that is not known, or they were removed."""
+    if job.removed_at is not None or job.on_hold or job.completed_at is None:
+        return None
+    if job.remove_at is None and settings.RESULT_RETENTION_DAYS:
+        return job.completed_at + timedelta(days=settings.RESULT_RETENTION_DAYS)
+    return job.remove_at
+
+
+def remove_result(job: Job) -> bool:
+    """Removes the files of a completed job for its owner; False if they were removed before.
+
+    Raises ResultOnHold.
+    """
+    with transaction.atomic():
+        job = Job.lock(pk=job.pk)
+        if job.on_hold:
+            raise ResultOnHold
+        if job.status != JobStatus.COMPLETED or job.removed_at is not None:
+            return False
+        _remove([job], "asked")
+    return True
+
+
+def hold_results(jobs: QuerySet[Job], *, on_hold: bool) -> int:
+    """Puts the files of jobs on hold, or releases them. Returns of how many jobs that has changed."""
+    return jobs.filter(on_hold=not on_hold).update(on_hold=on_hold, updated_at=database_now())
+
+
+def remove_due() -> int:
+    """Removes the files of some jobs that have been kept for long enough. Returns of how many."""
+    now = database_now()
+    removed = _remove_some(Q(remove_at__lte=now), "remove_at", "retention")
+    if settings.RESULT_RETENTION_DAYS:
+        before = now - timedelta(days=settings.RESULT_RETENTION_DAYS)
+        removed += _remove_some(Q(remove_at=None, completed_at__lte=before), "completed_at", "retention")
+    return removed
+
+
+def _remove_some(due: Q, by: str, reason: str) -> int:
+    kept = Job.objects.filter(due, removed_at=None, on_hold=False, status=JobStatus.COMPLETED)
+    with transaction.atomic():
+        some = list(kept.order_by(by).select_for_update(of=("self",), skip_locked=True)[:_TOGETHER])
+        if some:
+            _remove(some, reason)
+    return len(some)
+
+
+def _remove(jobs: Iterable[Job], reason: str) -> None:
+    """Under the locks of the jobs. If a process dies before it has removed the files, they are swept away."""
+    jobs = sorted(jobs, key=lambda job: job.pk)
+    now = database_now()
+    Job.objects.filter(pk__in=[job.pk for job in jobs]).update(removed_at=now, updated_at=now)
+    detail = {"reason": reason}
+    JobEvent.append(now, *(Line(job, "result", "kept", "removed", detail=detail) for job in jobs))
+    names = names_of(Job.objects.filter(pk__in=[job.pk for job in jobs]))
+    transaction.on_commit(partial(_delete, names), robust=True)
+
+
+def _delete(names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(FileNotFoundError):
+            try:
+                default_storage.delete(name)
+            except OSError as error:
+                logger.warning("%s could not be removed, and is swept away later: %s", name, error)
