@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -80,28 +80,29 @@ def file_name(ref: str, number: int, suffix: str, taken: set[str]) -> str:
 
 def _written(name: str, lines: Iterator[str], changed_at: datetime) -> Member:
     """A member that is written to a file without a name first, because its length stands before it."""
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it is read after this)
+    unnamed = _Unnamed()
     crc32 = size = 0
-    for line in lines:
-        encoded = line.encode()
-        crc32 = zlib.crc32(encoded, crc32)
-        size += file.write(encoded)
-    file.flush()
-    return Member(name, size, crc32, changed_at, _Reopened(file))
+    with unnamed() as file:
+        for line in lines:
+            encoded = line.encode()
+            crc32 = zlib.crc32(encoded, crc32)
+            size += file.write(encoded)
+    return Member(name, size, crc32, changed_at, unnamed)
 
 
-class _Reopened:
-    """Opens a file without a name again and again. It goes with the last of them."""
+class _Unnamed:
+    """A file without a name, which can be opened again and again. It goes with this object."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self) -> None:
+        self._descriptor, path = tempfile.mkstemp(prefix="takeone-manifest-")
+        os.unlink(path)
 
     def __del__(self) -> None:
-        self._file.close()
+        os.close(self._descriptor)
 
     def __call__(self) -> BinaryIO:
         # Its place is shared, and there is one reader at a time.
-        return open(os.dup(self._file.fileno()), "rb")
+        return open(os.dup(self._descriptor), "r+b")
 
 
 def _crc32(path: Path) -> int:
