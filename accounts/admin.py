@@ -51,7 +51,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         made = ("prefix", "status", "created_at", "last_used_at", "revoked_at") if obj else ()
-        return ("owner", "name", "scope", "expires_at", *made)
+        return ("owner", "name", "scope", "expires_at", "retain_for", *made)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         """Only the name of an existing key can be changed, as over REST."""

@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.keys.key_format import DAYS_MAX, printable
+from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from accounts.models import ApiKey
 from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from api.moments import MomentField
@@ -20,6 +21,7 @@ _KEY: Final[dict[str, Any]] = {
     "status": "active",
     "createdAt": "2026-11-21T10:00:00.000Z",
     "expiresAt": "2027-02-19T10:00:00.000Z",
+    "retainFor": None,
     "revokedAt": None,
     "lastUsedAt": "2026-11-21T10:04:00.000Z",
 }
@@ -39,6 +41,13 @@ class NewKey(StrictSerializer):
     )
     expiresInDays = StrictIntegerField(min_value=1, max_value=DAYS_MAX, required=False)
     expiresAt = MomentField(required=False, help_text="ISO 8601, in the future.")
+    retainFor = StrictIntegerField(
+        min_value=RETAIN_MIN_SECONDS,
+        max_value=RETAIN_MAX_SECONDS,
+        required=False,
+        help_text="Seconds after the completion of a job until its files are removed, if a request of this "
+        "key names no time.",
+    )
 
     def validate_expiresAt(self, value: datetime) -> datetime:
         if value <= timezone.now():
@@ -74,6 +83,7 @@ class KeyView(serializers.ModelSerializer[ApiKey]):
     status = serializers.ChoiceField(choices=ApiKey.Status.choices)
     createdAt = MomentField(source="created_at")
     expiresAt = MomentField(source="expires_at", allow_null=True)
+    retainFor = serializers.IntegerField(source="retain_for", allow_null=True, help_text="Seconds.")
     revokedAt = MomentField(source="revoked_at", allow_null=True)
     lastUsedAt = MomentField(source="last_used_at", allow_null=True, help_text="May be a minute behind.")
 
@@ -87,6 +97,7 @@ class KeyView(serializers.ModelSerializer[ApiKey]):
             "status",
             "createdAt",
             "expiresAt",
+            "retainFor",
             "revokedAt",
             "lastUsedAt",
         )

@@ -65,6 +65,7 @@ class KeyViewSet(GenericViewSet[ApiKey]):
             serializer.validated_data["name"],
             scope=ApiKey.Scope(serializer.validated_data["scope"]),
             expires_at=serializer.expires_at(),
+            retain_for=serializer.validated_data.get("retainFor"),
         )
         data = {**self.get_serializer(key).data, "secret": secret}
         headers = {

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import DatabaseError, models
 from django.utils import timezone
 
 from accounts.keys import key_format
 from accounts.keys.key_format import printable
+from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from accounts.models.user import User
 from accounts.signals import jobs_released
 from api.compiled import Compiled
@@ -56,6 +58,12 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     # When an operator released the waiting jobs of a revoked key. Until then they are held.
     jobs_released_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # How long the files of its jobs are kept after their completion, in seconds, if a request says nothing.
+    retain_for = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(RETAIN_MIN_SECONDS), MaxValueValidator(RETAIN_MAX_SECONDS)],
+    )
     # Up to a minute older than the last use: note_use.
     last_used_at = models.DateTimeField(null=True, blank=True)
 
@@ -82,10 +90,11 @@ class ApiKey(models.Model):
         *,
         scope: Scope = Scope.WRITE,
         expires_at: datetime | None = None,
+        retain_for: int | None = None,
         secret: str = "",
     ) -> tuple[Self, str]:
         """Makes a key and returns it with its secret, which is not stored and cannot be shown again."""
-        key = cls(owner=owner, name=name, scope=scope, expires_at=expires_at)
+        key = cls(owner=owner, name=name, scope=scope, expires_at=expires_at, retain_for=retain_for)
         secret = key.take_secret(secret)
         key.save(force_insert=True)
         return key, secret

@@ -65,6 +65,7 @@ _READ: Final[dict[str, Callable[[str], Any]]] = {
     "lastFrame": str,
     "fps": _whole,
     "seed": _whole,
+    "retainFor": _whole,
     "concurrency": _whole,
     "audio": _flag,
     "extra": lambda text: read_object(text.encode("utf-8", "surrogatepass"), "extra"),

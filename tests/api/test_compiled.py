@@ -12,7 +12,7 @@ from accounts.models import ApiKey, User
 from api.compiled import Compiled
 from tests.videos.sending import claim_next
 from videos.lifecycle.sending.begin import begin
-from videos.models import Job
+from videos.models import Job, Preview
 from videos.reads.rows import JobRow, SubmissionRow, owned_row, rows_of
 
 pytestmark = pytest.mark.django_db
@@ -71,9 +71,15 @@ def test_the_owner_of_a_key_comes_with_it(owner: User, django_assert_num_queries
 def test_a_row_has_what_the_job_has(job: Job) -> None:
     row = owned_row(job.owner, job.pk)
     assert row is not None
+    previews = {"poster", "spritesheet", "animation"}
     for name in JobRow._fields:
-        if name not in {"submissions", "key_revoked_at", "key_jobs_released_at"}:
+        if name not in {"submissions", "key_revoked_at", "key_jobs_released_at", *previews}:
             assert getattr(row, name) == getattr(job, name), name
+    assert {getattr(row, name) for name in previews} == {None}
+    preview = Preview.objects.create(job=job, **{name: f"videos/{name}" for name in previews})
+    row = owned_row(job.owner, job.pk)
+    assert row is not None
+    assert all(getattr(row, name) == getattr(preview, name) == f"videos/{name}" for name in previews)
     assert (row.submissions, row.overdue, row.is_held) == ((), job.overdue, job.is_held())
     assert owned_row(User.objects.create_user("bob"), job.pk) is None
 

@@ -54,6 +54,7 @@ def test_a_key_is_made_and_works(admin: Client, owner: User) -> None:
         "expiresAt": None,
         "revokedAt": None,
         "lastUsedAt": None,
+        "retainFor": None,
         "secret": data["secret"],
     }
     assert key_format.is_well_formed(data["secret"])
@@ -101,6 +102,9 @@ BAD: list[tuple[Any, str]] = [
     ({"name": "a", "scope": ["read"]}, "scope"),
     ({"name": "a", "scope": None}, "scope"),
     ({"name": "a", "scope": "read", "expiresInDays": 0}, "expiresInDays"),
+    ({"name": "a", "scope": "read", "retainFor": 59}, "retainFor"),
+    ({"name": "a", "scope": "read", "retainFor": 315_360_001}, "retainFor"),
+    ({"name": "a", "scope": "read", "retainFor": "60"}, "retainFor"),
     ({"name": "a", "scope": "read", "expiresInDays": 3651}, "expiresInDays"),
     ({"name": "a", "scope": "read", "expiresInDays": 1.5}, "expiresInDays"),
     ({"name": "a", "scope": "read", "expiresInDays": "90"}, "expiresInDays"),

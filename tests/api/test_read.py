@@ -50,7 +50,7 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     assert set(shown) == {
         "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "fps",
         "seed", "audio", "extra", "inputReference", "lastFrame", "imageFit",
-        "style", "model", "priority", "metadata", "adjustments", "progress",
+        "style", "model", "priority", "metadata", "retainFor", "adjustments", "progress",
         "soraJobId", "submitted",
         "cost", "result", "error", "overdue", "batchId", "ref", "waiting", "queuePosition",
         "estimatedCompletionAt", "estimatedCompletionBy", "createdAt", "updatedAt", "startedAt",
@@ -99,6 +99,10 @@ def test_a_result_is_there_once_the_job_is_completed(api: Client, completed: Job
         "audio": False,
         "format": "mp4",
         "sha256": hashlib.sha256(clip()).hexdigest(),
+        "keptUntil": None,
+        "removedAt": None,
+        # They are made some seconds later.
+        **dict.fromkeys(("posterUrl", "spritesheetUrl", "vttUrl", "previewUrl")),
         "differences": [
             {"field": "duration", "submitted": 4.0, "found": 1.0},
             {"field": "size", "submitted": "1280x720", "found": "64x48"},

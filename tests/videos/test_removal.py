@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
@@ -279,6 +279,33 @@ def test_a_caller_says_how_long_files_are_kept(api: Client, upstream: Upstream, 
     assert api.get(f"{URL}/{job.pk}").json()["data"]["retainFor"] == seconds
 
 
+def test_a_key_says_how_long_the_files_of_its_jobs_are_kept(owner: User, upstream: Upstream) -> None:
+    err = StringIO()
+    call_command(
+        *("keys", "make", owner.username, "--name", "short", "--scope", "admin", "--retain-for", "3600"),
+        stdout=(out := StringIO()),
+        stderr=err,
+    )
+    caller = Client(headers={"x-api-key": out.getvalue().strip()})
+    (shown,) = caller.get("/api/v1/keys").json()["data"]
+    assert shown["retainFor"] == 3_600
+    made = caller.post("/api/v1/keys", {"name": "b", "scope": "read", "retainFor": 60}, "application/json")
+    assert made.json()["data"]["retainFor"] == 60
+    found = []
+    for more in ({}, {"retainFor": 7_200}):
+        answer = caller.post(URL, {"prompt": "A boat", **more}, content_type="application/json")
+        found.append(Job.objects.get(pk=answer.json()["data"]["jobId"]).retain_for)
+    caller.post("/api/v1/batches", "prompt,retainFor\na boat,\na ship,120\n", content_type="text/csv")
+    found += Job.objects.exclude(group=None).order_by("pk").values_list("retain_for", flat=True)
+    assert found == [3_600, 7_200, 3_600, 120]
+    with pytest.raises(CommandError, match="--retain-for is from 60 to"):
+        call_command(
+            *("keys", "make", owner.username, "--name", "x", "--scope", "read", "--retain-for", "1"),
+            stdout=StringIO(),
+            stderr=err,
+        )
+
+
 def test_what_was_removed_is_not_fetched_again(
     api: Client, complete: Callable[..., Job], upstream: Upstream, media: Path, commit: Any
 ) -> None:
@@ -505,3 +532,8 @@ def test_nothing_is_compared_if_the_media_is_not_there(complete: Callable[..., J
 
 def test_the_columns_of_a_kept_file_are_its_fields(render: Callable[..., Job], upstream: Upstream) -> None:
     assert tuple(fetch_and_keep(only(render()), upstream).fields()) == COLUMNS
+
+
+def test_a_form_names_a_time_as_well(api: Client, upstream: Upstream) -> None:
+    answer = api.post(URL, {"prompt": "A boat", "retainFor": "3600"})
+    assert Job.objects.get(pk=answer.json()["data"]["jobId"]).retain_for == 3_600

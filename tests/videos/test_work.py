@@ -186,10 +186,13 @@ def test_the_work_does_what_beat_would_publish(monkeypatch: pytest.MonkeyPatch, 
         "videos.count_usage",
         "videos.sweep_references",
         "videos.sweep_results",
-        "videos.make_previews",
     }
     seldom |= {"batches.archive", "videos.archive"}
-    assert set(due) == others == {"accounts.count", "batches.sweep", *seldom, *monitoring}
+    assert (
+        set(due)
+        == others
+        == {"accounts.count", "batches.sweep", "videos.make_previews", *seldom, *monitoring}
+    )
     due["batches.sweep"]()
     assert periodic.due() == {}
     now[0] += settings.CELERY_BEAT_SCHEDULE["batches"]["schedule"]

@@ -114,7 +114,7 @@ def accept_all(
                 strict=asked.strict,
                 priority=fitted.priority,
                 metadata=asked.metadata,
-                retain_for=asked.retain_for,
+                retain_for=asked.retain_for or (None if api_key is None else api_key.retain_for),
                 request_id=request_id(),
                 fitted=fitted_fields(fitted),
                 adjustments=fitted.adjustments,

@@ -23,8 +23,6 @@ from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
 
-RETAIN_MIN_SECONDS: Final = 60
-RETAIN_MAX_SECONDS: Final = 315_360_000
 _TOGETHER: Final = 100
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts.keys.key_format import DAYS_MAX, printable
+from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from accounts.models import ApiKey, User
 from api.escaping import EscapingCommand
 
@@ -34,6 +35,12 @@ class Command(EscapingCommand):
             help="read: every GET; write: also ask for videos, cancel and retry; admin: also manage keys",
         )
         make.add_argument("--days", type=int, help=f"until it expires, 1 to {DAYS_MAX}; never without")
+        make.add_argument(
+            "--retain-for",
+            type=int,
+            metavar="SECONDS",
+            help="how long the files of its videos are kept, if a request says nothing",
+        )
         make.add_argument(
             "--new-owner", action="store_true", help="make the user, without a password, where there is none"
         )
@@ -70,9 +77,16 @@ class Command(EscapingCommand):
             raise CommandError(error.message) from None
         if days is not None and not 1 <= days <= DAYS_MAX:
             raise CommandError(f"--days is from 1 to {DAYS_MAX}, not {days}.")
+        retain_for = options["retain_for"]
+        if retain_for is not None and not RETAIN_MIN_SECONDS <= retain_for <= RETAIN_MAX_SECONDS:
+            raise CommandError(
+                f"--retain-for is from {RETAIN_MIN_SECONDS} to {RETAIN_MAX_SECONDS}, not {retain_for}."
+            )
         owner = self._owner(options["owner"], make=options["new_owner"])
         ends = timezone.now() + timedelta(days=days) if days is not None else None
-        key, secret = ApiKey.issue(owner, name, scope=ApiKey.Scope(scope), expires_at=ends)
+        key, secret = ApiKey.issue(
+            owner, name, scope=ApiKey.Scope(scope), expires_at=ends, retain_for=retain_for
+        )
         self.stdout.write(secret)
         until = f"until {_date(ends)}" if ends else "without end"
         self.stderr.write(f"Key {key.pk} of {owner.username}, scope {scope}, {until}. It is not shown again.")

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from api.bodies.json_field import JSONObjectField
 from api.fields import (
     StrictBooleanField,
@@ -27,7 +28,6 @@ from upstreams.offer.request import (
 from videos.api.serializers.picture_field import PictureField, PictureFileField
 from videos.references.asked import GivenPicture
 from videos.references.images import Fit
-from videos.retention.removal import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from videos.states import JobStatus
 
 # What other services take for no seed.
@@ -88,8 +88,8 @@ class CreateVideo(StrictSerializer):
         min_value=RETAIN_MIN_SECONDS,
         max_value=RETAIN_MAX_SECONDS,
         required=False,
-        help_text="Seconds after its completion until the files of the video are removed. Without it they "
-        "are kept as long as the operator has set.",
+        help_text="Seconds after its completion until the files of the video are removed. Without it the "
+        "time of the API key counts, and without that one the operator's.",
     )
     fit = StrictChoiceField(
         choices=["nearest", "strict"],
