@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the beginning of the names to measure")
     chosen = parser.parse_args()
     found: dict[str, float] = {}
-    with prepared() as environment:
+    # Previews are drawn when nothing else is to do, by processes of their own.
+    with prepared(RESULT_PREVIEWS="false") as environment:
         for name, measure in _MEASURES.items():
             if not name.startswith(chosen.only):
                 continue

@@ -17,12 +17,13 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from PIL import Image
 from pytest_django import Settings
 
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.sending import submit_next
-from tests.videos.test_links import got, opened
+from tests.videos.test_links import Clock, clock, got, opened
 from tests.videos.test_submit import only
 from upstreams.clock import shifted
 from upstreams.models import Provider
@@ -41,6 +42,8 @@ from videos.retention.removal import remove_result
 from videos.retention.stored import stored_files, unused
 
 pytestmark = pytest.mark.django_db
+
+__all__ = ["clock"]
 
 URL = "/api/v1/videos"
 PREVIEWS = ("poster", "spritesheet", "vtt", "preview")
@@ -141,6 +144,30 @@ def test_pictures_are_made_of_a_completed_video(
     assert {opened(cue[2]) for cue in cues} == {(200, sheet)}
     assert not list(unused(stored_files()))
     assert [name for name in names(media) if name.startswith("unfinished/")] == []
+
+
+def test_a_link_to_the_track_opens_the_sheet_no_longer_than_itself(
+    api: Client, complete: Callable[..., Job], clock: Clock, settings: Settings
+) -> None:
+    settings.RESULT_URL_TTL = 900
+    job = complete()
+    make_next()
+    link = result(api, job)["vttUrl"]
+    clock.now += 800
+    sheet = Client().get(link).content.decode().splitlines()[3].partition("#")[0]
+    assert opened(sheet)[0] == 200
+    clock.now += 100
+    assert opened(link) == opened(sheet) == (403, "link_expired")
+
+
+def test_what_is_not_completed_after_all_has_no_pictures(
+    make_job: Callable[..., Job], complete: Callable[..., Job], upstream: Upstream
+) -> None:
+    complete()
+    Preview.objects.all().delete()
+    Preview.objects.create(job=make_job(), due_at=timezone.now())
+    assert [make_next(), make_next()] == [1, 0]
+    assert Preview.objects.get().tries == 1
 
 
 def test_each_tile_shows_its_moment(tmp_path: Path) -> None:

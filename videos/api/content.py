@@ -15,6 +15,7 @@ from rest_framework.request import Request
 
 from api.headers import IF_NONE_MATCH, header
 from api.moments import written
+from videos.api.links import Link
 from videos.api.serializers.listing import ContentQuery
 from videos.api.serving import Served, serve
 from videos.api.show import base_of
@@ -169,9 +170,11 @@ def _files_of(job: Job, variant: str) -> dict[str, FieldFile]:
 
 
 def _vtt(job: Job, request: Request) -> HttpResponseBase:
-    sheet = Links.now(base_of(request)).to(job.pk, "spritesheet")
+    base = base_of(request)
+    # Whoever has a link to it has the sheet no longer than that.
+    links = Links(base, request.auth.expires) if isinstance(request.auth, Link) else Links.now(base)
     layout: Any = Preview.objects.values_list("layout", flat=True).get(job=job)
-    text = vtt(layout, sheet, job.result_seconds)
+    text = vtt(layout, links.to(job.pk, "spritesheet"), job.result_seconds)
     answer = HttpResponse(text, content_type=_KINDS[".vtt"])
     answer["Cache-Control"] = "private, no-cache"
     answer["Content-Disposition"] = f'inline; filename="{job.pk}.vtt"'

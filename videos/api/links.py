@@ -22,10 +22,11 @@ _MOST_DIGITS = 12
 
 
 class Link(NamedTuple):
-    """What a link opens: one file of one job."""
+    """What a link opens: one file of one job, until it ends (Unix time)."""
 
     job: UUID
     variant: str
+    expires: int
 
 
 class LinkInvalid(APIException):
@@ -64,7 +65,7 @@ class LinkAuthentication(BaseAuthentication):
         elif has_ended(int(expires)):
             refusal = LinkExpired()
         if refusal is None:
-            return AnonymousUser(), Link(job, variant)
+            return AnonymousUser(), Link(job, variant, int(expires))
         if carries_key(request._request) or access_cookie() in request.COOKIES:
             return None
         raise refusal

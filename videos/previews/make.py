@@ -22,6 +22,7 @@ from videos.models import Job, Preview
 from videos.results.fetch import drafts
 from videos.results.keep import Finished
 from videos.results.media import media_problem
+from videos.states import JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +47,12 @@ def make_next() -> int:
     if preview is None:
         return 0
     job = Job.objects.get(pk=preview.job_id)
-    if job.removed_at is not None:
+    if job.status != JobStatus.COMPLETED or job.removed_at is not None:
         _end(preview)
         return 1
     prefix = str(drafts() / f"{job.pk}-{secrets.token_hex(4)}")
     try:
+        drafts().mkdir(exist_ok=True)
         layout = _draw(job, prefix)
         kept = _keep(job, prefix)
         if not _take(job, kept, layout):

@@ -192,8 +192,7 @@ def _complete_alone(submission: Submission, kept: Kept) -> bool:
         if not submission.move(SubmissionState.STORED, detail={"bytes": kept.file.size}):
             return False
         now = database_now()
-        _ask_for_previews([_Finished(submission, kept)], now)
-        return job.move(
+        won = job.move(
             JobStatus.COMPLETED,
             only_from=[JobStatus.PROCESSING, JobStatus.FAILED],
             detail={"late": True} if late else None,
@@ -206,3 +205,6 @@ def _complete_alone(submission: Submission, kept: Kept) -> bool:
             failed_at=None,
             **kept.fields(),
         )
+        if won:
+            _ask_for_previews([_Finished(submission, kept)], now)
+        return won
