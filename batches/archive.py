@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from batches.models import Batch, BatchEvent
 from videos.models import Group, Job
-from videos.retention.archive import archive_some, archived_before, fields_of, id_of
+from videos.retention.archive import archive_some, archived_before, fields_of, files_stay, id_of
 from videos.retention.files import written
 from videos.states import JOB_OPEN
 
@@ -27,7 +27,7 @@ def archive_batches() -> int:
     if before is None:
         return 0
     with transaction.atomic():
-        needed = Q(updated_at__gte=before) | Q(status__in=JOB_OPEN) | Q(on_hold=True)
+        needed = Q(updated_at__gte=before) | Q(status__in=JOB_OPEN) | files_stay()
         recent = Job.objects.filter(needed, group=OuterRef("pk"))
         old = Batch.objects.filter(~Exists(recent), pk__lt=id_of(before), completed_at__lt=before)
         some = list(old.order_by("pk").select_for_update(of=("self",), skip_locked=True)[:_TOGETHER])

@@ -3,9 +3,9 @@
 import os
 import re
 import tempfile
+import unicodedata
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -16,14 +16,16 @@ from django.conf import settings
 from batches.manifest import MANIFESTS
 from batches.zipped import Member, Zipped
 from videos.models import Job
+from videos.results.media import MediaUnusable, is_mounted
 from videos.states import JobStatus
 
 _CHUNK: Final = 1 << 20
 # Of a caller's own name for a job. Disks take 255, and some programs put more before it.
 _NAME_BYTES: Final = 150
-# What Windows, Unix and shells take for something else.
-_UNFIT: Final = re.compile(r"[^\w.\- ]+")
-_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# What no disk and no shell takes for something else, besides letters, marks on them, and digits.
+_FIT: Final = frozenset("._- ")
+# Windows takes a file for one of these by what stands before the first dot.
+_DEVICES: Final = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 
 
 def zip_of(batch_id: UUID, created_at: datetime, context: dict[str, Any]) -> Zipped:
@@ -50,14 +52,17 @@ def _videos(batch_id: UUID) -> Iterator[tuple[int, Member]]:
         if status != JobStatus.COMPLETED or removed_at is not None or completed_at is None:
             continue
         path = Path(settings.MEDIA_ROOT) / video
-        with suppress(FileNotFoundError):
+        try:
             found = path.stat().st_size
             if size is not None and found != size:
                 continue
-            # A version before 0.3 has not measured it.
-            checksum = _crc32(path) if crc32 is None else crc32
-            name = file_name(ref, number, path.suffix, taken)
-            yield number, Member(name, found, checksum, completed_at, _opener(path))
+            checksum = _measured(video, path) if crc32 is None else crc32
+        except FileNotFoundError:
+            if not is_mounted():
+                raise MediaUnusable("the media folder is not mounted") from None
+            continue
+        name = file_name(ref, number, path.suffix, taken)
+        yield number, Member(name, found, checksum, completed_at, _opener(path))
 
 
 def _opener(path: Path) -> Any:
@@ -67,15 +72,22 @@ def _opener(path: Path) -> Any:
 def file_name(ref: str, number: int, suffix: str, taken: set[str]) -> str:
     """A name for the file of an item that no other has, and that any disk takes: its ref, or its number.
     `taken` gets it."""
-    plain = _UNFIT.sub("_", ref.removesuffix(suffix)).strip(" .")
+    composed = unicodedata.normalize("NFC", ref.removesuffix(suffix))
+    plain = re.sub("\0+", "_", "".join(each if _fits(each) else "\0" for each in composed)).strip(" .")
     # A letter may be cut in half.
     plain = plain.encode()[:_NAME_BYTES].decode(errors="ignore").strip(" .")
-    if not plain or _DEVICES.fullmatch(plain) or f"{plain}{suffix}".casefold() in taken:
+    if plain.startswith("-") or _DEVICES.fullmatch(plain.partition(".")[0].strip()):
+        plain = f"_{plain}"
+    if not plain or f"{plain}{suffix}".casefold() in taken:
         plain = f"{plain}-{number}" if plain else f"{number:05}"
     while (name := f"{plain}{suffix}").casefold() in taken:
         plain += "_"
     taken.add(name.casefold())
     return name
+
+
+def _fits(letter: str) -> bool:
+    return letter.isalnum() or letter in _FIT or unicodedata.category(letter) in {"Mn", "Mc"}
 
 
 def _written(name: str, lines: Iterator[str], changed_at: datetime) -> Member:
@@ -105,9 +117,11 @@ class _Unnamed:
         return open(os.dup(self._descriptor), "r+b")
 
 
-def _crc32(path: Path) -> int:
+def _measured(video: str, path: Path) -> int:
+    """The checksum of a file that a version before 0.3 has kept, from now on kept as well."""
     crc32 = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             crc32 = zlib.crc32(chunk, crc32)
+    Job.objects.filter(video=video, crc32=None).update(crc32=crc32)
     return crc32

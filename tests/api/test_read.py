@@ -101,6 +101,7 @@ def test_a_result_is_there_once_the_job_is_completed(api: Client, completed: Job
         "sha256": hashlib.sha256(clip()).hexdigest(),
         "keptUntil": None,
         "removedAt": None,
+        "onHold": False,
         # They are made some seconds later.
         **dict.fromkeys(("posterUrl", "spritesheetUrl", "vttUrl", "previewUrl")),
         "differences": [

@@ -95,6 +95,10 @@ def test_any_range_is_that_of_the_whole(api: Client, batch: Any) -> None:
     beyond = fetch(api, batch, range=f"bytes={size}-")
     assert (beyond.status_code, beyond.json()["error"]["code"]) == (416, "range_not_satisfiable")
     assert fetch(api, batch, if_none_match=tag).status_code == 304
+    assert fetch(api, batch, if_match='"another"').status_code == 412
+    assert body(fetch(api, batch, if_unmodified_since="Mon, 01 Jan 2024 00:00:00 GMT")) == whole, (
+        "it has no date"
+    )
     head = api.head(f"/api/v1/batches/{batch.pk}/content")
     assert (head["Content-Length"], body(head)) == (str(size), b"")
 
@@ -117,6 +121,13 @@ def test_what_is_not_there_is_left_out(api: Client, batch: Any, media: Path) -> 
     assert archive.namelist() == ["manifest.csv", "manifest.jsonl"]
 
 
+def test_without_its_media_there_is_no_archive(api: Client, batch: Any, media: Path) -> None:
+    media.rename(media.with_name("away"))
+    media.mkdir()
+    answer = fetch(api, batch)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "media_unavailable")
+
+
 def test_a_removed_video_is_left_out(api: Client, batch: Any) -> None:
     first = Job.objects.filter(status="completed").order_by("pk")[0]
     api.delete(f"/api/v1/videos/{first.pk}/content")
@@ -127,6 +138,8 @@ def test_a_removed_video_is_left_out(api: Client, batch: Any) -> None:
 def test_videos_of_an_older_version_are_measured(api: Client, batch: Any) -> None:
     Job.objects.update(crc32=None, file_size=None)
     assert zipfile.ZipFile(io.BytesIO(body(fetch(api, batch)))).testzip() is None
+    found = Job.objects.filter(status="completed").values_list("crc32", flat=True)
+    assert set(found) == {zlib.crc32(clip())}, "once"
 
 
 def test_a_batch_without_videos_has_an_archive(api: Client, make_batch: MakeBatch) -> None:
@@ -158,8 +171,13 @@ def test_the_batch_of_somebody_else_has_no_archive(api: Client) -> None:
         ("C:\\boot.ini", "C_boot.ini.mp4"),
         ("...", "00007.mp4"),
         (". hidden .", "hidden.mp4"),
-        ("CON", "CON-7.mp4"),
-        ("aux.txt", "aux.txt-7.mp4"),
+        ("CON", "_CON.mp4"),
+        ("aux.txt", "_aux.txt.mp4"),
+        ("CON .x", "_CON .x.mp4"),
+        ("nul.tar.gz", "_nul.tar.gz.mp4"),
+        ("-rf", "_-rf.mp4"),
+        ("हिन्दी", "हिन्दी.mp4"),
+        ("e\u0301te", "éte.mp4"),
         ("Bötchen 船", "Bötchen 船.mp4"),
         ("a\x00b\nc", "a_b_c.mp4"),
         ("船" * 100, "船" * 50 + ".mp4"),

@@ -107,6 +107,12 @@ def test_a_link_opens_its_file_for_a_stranger(api: Client, job: Job) -> None:
     assert (head.status_code, head["Content-Length"]) == (200, str(len(clip())))
     assert head["Access-Control-Allow-Origin"] == "*", "pages of other sites may read it"
     assert got(head)[1] == b""
+    refused = Client().get(changed(shown["videoUrl"], signature="x"))
+    assert refused["Access-Control-Allow-Origin"] == "*", "and why it is refused"
+    assert "Content-Range" in refused["Access-Control-Expose-Headers"]
+    with_key = api.get(f"{URL}/{job.pk}/content")
+    assert "Access-Control-Allow-Origin" not in with_key
+    assert got(with_key)[0] == 200
 
 
 def test_a_link_ends_after_its_time_and_each_read_has_a_fresh_one(

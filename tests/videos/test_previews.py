@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -388,6 +389,47 @@ def test_a_crash_after_they_are_kept_leaves_files_that_are_swept_away(
     with shifted(timedelta(minutes=3)):
         assert make_next() == 1
     assert {file.name for file in unused(stored_files())} == {file.name for file in left}
+
+
+def test_a_file_at_which_workers_die_is_tried_three_times(
+    complete: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete()
+    drawn: list[str] = []
+
+    class Died(BaseException):
+        """The process was killed."""
+
+    def die(job: Job, prefix: str) -> Any:
+        drawn.append(prefix)
+        raise Died
+
+    monkeypatch.setattr(make, "_draw", die)
+    for turn in range(6):
+        with shifted(timedelta(minutes=3 * turn)), suppress(Died):
+            make_next()
+    assert len(drawn) == 3
+    assert Preview.objects.get().due_at is None
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no layout"), KeyError("count"), NotDrawn("none"), OSError(28, "full")]
+)
+def test_whatever_goes_wrong_with_one_the_next_is_made(
+    complete: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    first, second = complete(), complete()
+    draw_it = make._draw
+
+    def fail(job: Job, prefix: str) -> Any:
+        if job.pk == first.pk:
+            raise error
+        return draw_it(job, prefix)
+
+    monkeypatch.setattr(make, "_draw", fail)
+    tasks.make_previews()
+    assert Preview.objects.get(job=second).poster
+    assert not Preview.objects.get(job=first).poster
 
 
 def test_two_workers_do_not_draw_the_same(

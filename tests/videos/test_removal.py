@@ -32,7 +32,7 @@ from videos.results.media import MARKER
 from videos.results.refetch import refetch, request_missing
 from videos.results.store import store
 from videos.retention import sweep as sweeping
-from videos.retention.removal import hold_results, remove_due, remove_result
+from videos.retention.removal import hold_result, remove_due, remove_result
 from videos.retention.stored import stored_files
 from videos.retention.sweep import remove_unused, sweep_results
 from videos.tasks import clean_results
@@ -195,13 +195,48 @@ def test_what_is_on_hold_stays_whoever_asks(
     assert files(media) == []
 
 
-def test_holding_says_what_it_has_not_found(complete: Callable[..., Job]) -> None:
+def test_holding_says_what_it_has_not_found_and_who_did_it(
+    api: Client, complete: Callable[..., Job], commit: Any
+) -> None:
     out, err = StringIO(), StringIO()
+    job, removed = complete(), complete()
+    with commit():
+        remove_result(removed)
+    with pytest.raises(CommandError):
+        call_command("hold_results", str(job.pk), str(UUID(int=7)), str(removed.pk), stdout=out, stderr=err)
+    assert out.getvalue() == "On hold now: 1 jobs.\n"
+    assert f"There is no job {UUID(int=7)}." in err.getvalue()
+    assert f"The files of job {removed.pk} were removed" in err.getvalue()
+    assert not hold_result(job, on_hold=True, by="eve")
+    (line,) = JobEvent.objects.filter(job=job, subject="result")
+    assert (line.from_state, line.to_state) == ("kept", "on hold")
+    assert line.detail["by"].startswith("operator ")
+    assert api.get(f"{URL}/{job.pk}").json()["data"]["result"]["onHold"] is True
+
+
+def test_nothing_is_removed_while_the_media_is_not_mounted(
+    api: Client, complete: Callable[..., Job], media: Path
+) -> None:
+    job = complete(retain_for=60)
+    (media / MARKER).unlink()
+    answer = api.delete(f"{URL}/{job.pk}/content")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "media_unavailable")
+    with shifted(timedelta(hours=1)):
+        clean_results()
+    job.refresh_from_db()
+    assert job.removed_at is None
+    assert files(media) == names(job)
+
+
+def test_a_time_that_was_asked_for_is_not_cut_short_by_the_deployments_own(
+    complete: Callable[..., Job], settings: Settings
+) -> None:
+    """An older worker, which completes the job during an upgrade, does not know it."""
     job = complete()
-    call_command("hold_results", str(job.pk), str(UUID(int=7)), stdout=out, stderr=err)
-    assert out.getvalue() == "On hold now: 1 of 1 jobs.\n"
-    assert str(UUID(int=7)) in err.getvalue()
-    assert hold_results(Job.objects.all(), on_hold=True) == 0
+    Job.objects.filter(pk=job.pk).update(retain_for=315_360_000)
+    settings.RESULT_RETENTION_DAYS = 1
+    with shifted(timedelta(days=30)):
+        assert remove_due() == 0
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -382,10 +417,14 @@ def test_a_sweep_removes_what_no_job_uses_and_nothing_else(
     foreign = [plant(media, f"{folder}/notes.txt"), plant(media, "videos/2026/readme.md")]
     other = f"{folder}/{running.pk}-1-0123abcd.mp4"
     young = plant(media, other, 0)
-    assert sweep_all(monkeypatch) == 2
-    assert files(media) == sorted([*names(used), *foreign, young])
+    assert sweep_all(monkeypatch) == 0
+    assert files(media) == sorted([*names(used), left.video, left.thumbnail, *foreign, young])
     age(media, young)
-    assert sweep_all(monkeypatch) == 1
+    # Not before its job has come to its end and has its own file.
+    assert sweep_all(monkeypatch) == 0
+    with shifted(timedelta(hours=2)):
+        store(only(running), upstream)
+    assert sweep_all(monkeypatch) == 3
     assert sweep_all(monkeypatch) == 0
 
 
@@ -404,19 +443,44 @@ def test_each_part_is_swept_in_its_turn(
     assert name not in files(media)
 
 
-def test_a_file_of_a_job_that_is_not_there_goes_only_if_the_job_may_have_been_archived(
-    complete: Callable[..., Job], media: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def restored(job: Job, **fields: Any) -> None:
+    """The row as an old backup has it."""
+    Job.objects.filter(pk=job.pk).update(**fields)
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_a_file_without_a_job_is_not_swept_away(
+    complete: Callable[..., Job], media: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    """Else the database is an old backup, and the file is all that is left of a paid render."""
+    """The database may be an old backup, and the file all that is left of a paid render."""
     complete()
-    ids = {days: UUID(int=(int((time.time() - days * 86_400) * 1000) << 80) + 1) for days in (10, 50)}
-    planted = {days: plant(media, f"videos/2026/11/{pk}-1-0123abcd.mp4") for days, pk in ids.items()}
-    settings.JOB_RETENTION_DAYS = 0
+    settings.JOB_RETENTION_DAYS = days
+    old = UUID(int=(int((time.time() - 50 * 86_400) * 1000) << 80) + 1)
+    planted = plant(media, f"videos/2026/11/{old}-1-0123abcd.mp4", 50 * 86_400)
     assert sweep_all(monkeypatch) == 0
-    settings.JOB_RETENTION_DAYS = 30
-    assert sweep_all(monkeypatch) == 1
-    assert planted[50] not in files(media)
-    assert planted[10] in files(media)
+    assert planted in files(media)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"status": "processing", "video": ""},
+        {"status": "pending", "video": ""},
+        # It was asked for again after the backup.
+        {"status": "failed", "error_code": "moderation_blocked", "video": ""},
+        # Its file was missing, and was fetched again after the backup.
+        {"video": "videos/2026/11/gone.mp4"},
+    ],
+)
+def test_a_file_of_a_job_that_an_old_backup_knows_otherwise_is_not_swept_away(
+    complete: Callable[..., Job], media: Path, monkeypatch: pytest.MonkeyPatch, before: dict[str, Any]
+) -> None:
+    job = complete()
+    for name in names(job):
+        age(media, name, OLD)
+    restored(job, **before, updated_at=timezone.now() - timedelta(hours=4))
+    assert sweep_all(monkeypatch) == 0
+    assert files(media) == names(job)
 
 
 def test_nothing_is_swept_in_a_folder_that_is_not_ours(
@@ -457,8 +521,7 @@ def test_a_job_does_not_take_a_file_that_was_swept_away(
     job = render()
     submission = only(job)
     kept = fetch_and_keep(submission, upstream)
-    (file,) = (file for file in stored_files() if file.name == kept.video)
-    assert remove_unused(file)
+    default_storage.delete(kept.video)
     assert not completing.complete(submission, kept)
     job.refresh_from_db()
     assert (job.status, only(job).state) == ("processing", "rendered")

@@ -143,10 +143,12 @@ def test_what_is_open_or_has_moved_since_stays(
     assert Job.objects.filter(pk__in=[waiting.pk, again.pk]).count() == 2
 
 
-@pytest.mark.parametrize("what", ["not counted", "due", "on hold"])
+@pytest.mark.parametrize("what", ["not counted", "due", "on hold", "kept longer"])
 def test_what_somebody_still_needs_stays(old: Job, what: str, settings: Settings, run: Run) -> None:
     if what == "due":
         Submission.objects.filter(job=old).update(due_at=datetime.now(UTC) + timedelta(days=60))
+    elif what == "kept longer":
+        Job.objects.filter(pk=old.pk).update(remove_at=datetime.now(UTC) + timedelta(days=300))
     elif what == "on hold":
         # As an operator does it long before; the change itself is no reason to keep it.
         Job.objects.filter(pk=old.pk).update(on_hold=True)

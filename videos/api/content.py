@@ -144,7 +144,7 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
             path=Path(kept.path),
             stored=stored,
             kind=_KINDS.get(suffix, "application/octet-stream"),
-            name=_file_name(job, suffix),
+            name=_file_name(job, suffix if variant == "video" else f"-{variant}{suffix}"),
             sha256=job.sha256 if variant == "video" else "",
         )
         return serve(request, served)
@@ -181,8 +181,8 @@ def _vtt(job: Job, request: Request) -> HttpResponseBase:
     return answer
 
 
-def _file_name(job: Job, suffix: str) -> str:
+def _file_name(job: Job, end: str) -> str:
     """The first words of its prompt and its id. No blank, no dot and no slash of a prompt is in it."""
     # A letter may become many.
     words = slugify(job.prompt[:_NAME_BYTES], allow_unicode=True).encode()[:_NAME_BYTES]
-    return f"{words.decode(errors='ignore').strip('-_') or 'video'}-{job.pk}{suffix}"
+    return f"{words.decode(errors='ignore').strip('-_') or 'video'}-{job.pk}{end}"

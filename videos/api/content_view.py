@@ -1,9 +1,10 @@
 """The address of a job's files."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,7 +18,7 @@ from accounts.sessions.cookies import CookieAuthentication
 from api.fields import refuse_fields
 from api.parameters import parameters_of
 from videos.api import examples
-from videos.api.content import CONTENT, NotCompleted, file_of
+from videos.api.content import CONTENT, MediaUnavailable, NotCompleted, file_of
 from videos.api.links import IsKnownOrHasLink, Link, LinkAuthentication
 from videos.api.queries import owned_jobs
 from videos.api.serializers.job import JobView
@@ -27,6 +28,9 @@ from videos.models import Job
 from videos.reads.rows import owned_row
 from videos.retention.removal import remove_result
 from videos.states import JobStatus
+
+# What a page of another site needs to read, besides what it always may.
+_EXPOSED: Final = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Repr-Digest, Retry-After"
 
 
 class ContentView(APIView):
@@ -40,16 +44,21 @@ class ContentView(APIView):
         super().initial(request, *args, **kwargs)
         refuse_fields(request.data)
 
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Pages of other sites may read what a link answers: it is the same for whoever has the link."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if "signature" in request.query_params and request.method in SAFE_METHODS:
+            answer["Access-Control-Allow-Origin"] = "*"
+            answer["Access-Control-Expose-Headers"] = _EXPOSED
+        return answer
+
     @extend_schema(**CONTENT)
     def get(self, request: Request, pk: str) -> HttpResponseBase:
         """The file, or one range of it; 400 `job_not_completed` before the job is completed."""
         query = ContentQuery(data=parameters_of(request))
         query.is_valid(raise_exception=True)
         if isinstance(request.auth, Link):
-            answer = file_of(_linked(request.auth), request.auth.variant, request)
-            # The answer is the same for whoever has the link, so pages of other sites may read it.
-            answer["Access-Control-Allow-Origin"] = "*"
-            return answer
+            return file_of(_linked(request.auth), request.auth.variant, request)
         return file_of(_owned(request, pk), query.validated_data["variant"], request)
 
     @extend_schema(
@@ -64,7 +73,10 @@ class ContentView(APIView):
         job = _owned(request, pk)
         if job.status != JobStatus.COMPLETED:
             raise NotCompleted(job)
-        remove_result(job)
+        try:
+            remove_result(job)
+        except OSError as error:
+            raise MediaUnavailable from error
         row = owned_row(request.user, job.pk)
         if row is None:
             raise Http404

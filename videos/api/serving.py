@@ -123,7 +123,10 @@ def _judged(
     neither."""
     judged = get_conditional_response(request, tag, modified)
     if judged is not None and judged.status_code == status.HTTP_412_PRECONDITION_FAILED:
-        raise PreconditionFailed
+        if modified is not None or "If-Match" in request.headers:
+            raise PreconditionFailed
+        # RFC 9110, 13.1.4: If-Unmodified-Since says nothing of what has no date.
+        judged = None
     return judged, None if judged else _asked_for(request, size, tag, modified)
 
 

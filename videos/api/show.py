@@ -143,6 +143,7 @@ def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
         "sha256": job.sha256 or None,
         "keptUntil": _moment(kept_until(job)),
         "removedAt": _moment(job.removed_at),
+        "onHold": job.on_hold,
         "differences": differences(job, job.submissions[-1]) if job.submissions else [],
     }
 

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="job",
             name="retain_for",
-            field=models.PositiveIntegerField(null=True),
+            field=models.IntegerField(null=True),
         ),
         migrations.AddField(
             model_name="job",

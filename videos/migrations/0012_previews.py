@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
                 (
                     "job",
                     models.OneToOneField(
+                        db_constraint=False,
                         on_delete=models.deletion.CASCADE,
                         primary_key=True,
                         related_name="preview",

@@ -30,7 +30,8 @@ class Result(models.Model):
     result_audio = models.BooleanField(null=True)
 
     # How long its files are kept after its completion, in seconds, if that was asked for.
-    retain_for = models.PositiveIntegerField(null=True)
+    # No PositiveIntegerField: PostgreSQL would read the whole table for its check when the column is added.
+    retain_for = models.IntegerField(null=True)
     # When they are removed therefore; null if only RESULT_RETENTION_DAYS says when.
     remove_at = models.DateTimeField(null=True)
     # When they were removed. Their names stay.
@@ -45,7 +46,10 @@ class Result(models.Model):
 class Preview(models.Model):
     """Small pictures of a finished video, made here after its job was completed."""
 
-    job = models.OneToOneField("videos.Job", models.CASCADE, primary_key=True, related_name="preview")
+    # Without a constraint, because a version before this table would otherwise not be able to remove a job.
+    job = models.OneToOneField(
+        "videos.Job", models.CASCADE, primary_key=True, related_name="preview", db_constraint=False
+    )
     # When they are tried next; null if they are made, or cannot be.
     due_at = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)

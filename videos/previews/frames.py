@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -45,6 +46,12 @@ _DECODERS: Final[dict[str, Callable[[io.BytesIO], Image.Image]]] = {
 }
 # It is nobody's hurry.
 _NICENESS: Final = 10
+# Seconds of processor, and bytes of memory and of each file. 4K takes about half a gigabyte.
+_LIMITS: Final = {
+    resource.RLIMIT_CPU: 60,
+    resource.RLIMIT_AS: 4 * 1024**3,
+    resource.RLIMIT_FSIZE: 64 * 1024**2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,8 @@ def _opened(picture: bytes) -> Image.Image | None:
     decoder = _DECODERS.get(picture_suffix(picture[:12]) or "")
     if decoder is None:
         return None
-    with suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    # Whatever a decoder thinks of it, the first frame takes its place.
+    with suppress(Exception):
         image = decoder(io.BytesIO(picture))
         if image.width * image.height <= _MOST_PIXELS:
             return image.convert("RGB").resize(_fitting(image.size, _POSTER))
@@ -138,11 +146,19 @@ def _opened(picture: bytes) -> Image.Image | None:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the layout."""
+    """Writes the layout, or in one line why there is none."""
     video, seconds, picture, prefix = arguments
     os.nice(_NICENESS)
+    # If the worker dies, nobody ends this process.
+    for kind, most in _LIMITS.items():
+        resource.setrlimit(kind, (most, most))
     given = Path(picture).read_bytes() if picture else b""
-    sys.stdout.write(json.dumps(asdict(draw(Path(video), float(seconds), given, prefix))))
+    try:
+        sys.stdout.write(json.dumps(asdict(draw(Path(video), float(seconds), given, prefix))))
+    except Exception as error:
+        # Its message may quote the file.
+        sys.stdout.write(f"({type(error).__name__})")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ def make_next() -> int:
         return 0
     preview = _claim()
     if preview is None:
-        return 0
-    job = Job.objects.get(pk=preview.job_id)
-    if job.status != JobStatus.COMPLETED or job.removed_at is not None:
+        return 1
+    job = Job.objects.filter(pk=preview.job_id).first()
+    if job is None or job.status != JobStatus.COMPLETED or job.removed_at is not None:
         _end(preview)
         return 1
     prefix = str(drafts() / f"{job.pk}-{secrets.token_hex(4)}")
@@ -58,8 +58,7 @@ def make_next() -> int:
         if not _take(job, kept, layout):
             _discard(kept)
             _end(preview)
-    except (NotDrawn, OSError) as error:
-        # The message may tell of what is in the file, which is not ours.
+    except Exception as error:
         logger.warning("No previews of job %s at try %d: %s", job.pk, preview.tries, error)
         if preview.tries >= _TRIES:
             _end(preview)
@@ -70,15 +69,22 @@ def make_next() -> int:
 
 
 def _claim() -> Preview | None:
-    """Takes the next one for a while, so that no other worker does."""
+    """Takes the next one for a while, so that no other worker does. None if that one is tried no more, or
+    another worker has it."""
     now = database_now()
     with transaction.atomic():
         due = Preview.objects.select_for_update(skip_locked=True).filter(due_at__lte=now)
         preview = due.order_by("due_at").first()
-        if preview is not None:
-            preview.tries += 1
-            preview.due_at = now + _LEASE
-            preview.save(update_fields=["tries", "due_at"])
+        if preview is None:
+            return None
+        if preview.tries >= _TRIES:
+            # The worker died at each of them, and the file may be why.
+            logger.warning("No previews of job %s: no try came to its end.", preview.job_id)
+            _end(preview)
+            return None
+        preview.tries += 1
+        preview.due_at = now + _LEASE
+        preview.save(update_fields=["tries", "due_at"])
     return preview
 
 
@@ -96,15 +102,16 @@ def _draw(job: Job, prefix: str) -> Any:
             # Nothing of the service is its business.
             env={"PYTHONPATH": str(settings.BASE_DIR)},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            # FFmpeg may write any amount there.
+            stderr=subprocess.DEVNULL,
             timeout=_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise NotDrawn(f"it took longer than {_SECONDS} seconds") from None
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise NotDrawn(f"exit status {done.returncode}: {said[-1][:200] if said else ''}")
+        raise NotDrawn(f"exit status {done.returncode} {done.stdout[:200].decode(errors='replace')}")
     return json.loads(done.stdout)
 
 

@@ -62,9 +62,9 @@ class Kept:
         }
 
     def is_there(self) -> bool:
-        """Whether the file of the video is still in the media. The caller holds the lock of its job, without
+        """Whether its files are still in the media. The caller holds the lock of its job, without
         which nobody sweeps it away."""
-        return default_storage.exists(self.video)
+        return all(default_storage.exists(name) for name in (self.video, self.thumbnail) if name)
 
     def discard(self) -> None:
         """Deletes the files if no job owns them."""

@@ -16,7 +16,7 @@ from upstreams.client import errors
 from upstreams.clock import database_now, in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
-from videos.models import Job, JobEvent, Submission, locked
+from videos.models import Job, JobEvent, Preview, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.identity import names_its_video
 from videos.results.keep import Kept, fetch_and_keep
@@ -124,6 +124,7 @@ def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
         now = database_now()
         Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
         Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
+        Preview.objects.filter(job=job, poster="").update(due_at=now, tries=0)
         state, number = submission.state, submission.number
         detail = {"how": "fetched again", "bytes": kept.file.size}
         JobEvent.record(job, "submission", state, state, now, number=number, detail=detail)

@@ -69,13 +69,20 @@ def _may_go(jobs: QuerySet[Job], before: datetime) -> QuerySet[Job]:
             needed |= Q(provider=provider, created_at__gte=last - _STAYS)
     return jobs.filter(
         ~Exists(attempts.filter(needed)),
+        ~files_stay(),
         # The index of the ids finds those that are old enough.
         pk__lt=id_of(before),
         updated_at__lt=before,
         status__in=sorted(JOB_ENDED),
         counted=True,
-        on_hold=False,
     )
+
+
+def files_stay() -> Q:
+    """Jobs whose files must not go yet: an operator holds them, or their time is not over."""
+    # Not of those whose time is null, which a negation must not take along.
+    later = Q(remove_at__isnull=False, remove_at__gt=database_now(), removed_at=None)
+    return Q(on_hold=True) | later
 
 
 def _last_attempt(provider: Provider) -> datetime | None:

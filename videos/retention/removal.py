@@ -10,7 +10,7 @@ from typing import Final
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -18,6 +18,7 @@ from upstreams.clock import database_now
 from videos.models import Job, JobEvent
 from videos.models.event import Line
 from videos.reads.rows import JobRow
+from videos.results.media import MediaUnusable, is_mounted
 from videos.retention.stored import names_of
 from videos.states import JobStatus
 
@@ -52,8 +53,10 @@ def kept_until(job: JobRow) -> datetime | None:
 def remove_result(job: Job) -> bool:
     """Removes the files of a completed job for its owner; False if they were removed before.
 
-    Raises ResultOnHold.
+    Raises ResultOnHold, and MediaUnusable.
     """
+    if not is_mounted():
+        raise MediaUnusable("the media folder is not mounted, so nothing can be removed from it")
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
         if job.on_hold:
@@ -64,18 +67,31 @@ def remove_result(job: Job) -> bool:
     return True
 
 
-def hold_results(jobs: QuerySet[Job], *, on_hold: bool) -> int:
-    """Puts the files of jobs on hold, or releases them. Returns of how many jobs that has changed."""
-    return jobs.filter(on_hold=not on_hold).update(on_hold=on_hold, updated_at=database_now())
+def hold_result(job: Job, *, on_hold: bool, by: str) -> bool:
+    """Puts the files of a job on hold, or releases them, and says in its history who did. Returns whether
+    that has changed anything."""
+    with transaction.atomic():
+        job = Job.lock(pk=job.pk)
+        if job.on_hold == on_hold or job.removed_at is not None:
+            return False
+        now = database_now()
+        Job.objects.filter(pk=job.pk).update(on_hold=on_hold, updated_at=now)
+        before, after = ("kept", "on hold") if on_hold else ("on hold", "kept")
+        JobEvent.record(job, "result", before, after, now, detail={"by": by})
+    return True
 
 
 def remove_due() -> int:
     """Removes the files of some jobs that have been kept for long enough. Returns of how many."""
+    if not is_mounted():
+        return 0
     now = database_now()
     removed = _remove_some(Q(remove_at__lte=now), "remove_at", "retention")
     if settings.RESULT_RETENTION_DAYS:
         before = now - timedelta(days=settings.RESULT_RETENTION_DAYS)
-        removed += _remove_some(Q(remove_at=None, completed_at__lte=before), "completed_at", "retention")
+        removed += _remove_some(
+            Q(remove_at=None, retain_for=None, completed_at__lte=before), "completed_at", "retention"
+        )
     return removed
 
 

@@ -1,25 +1,24 @@
-"""Removes files that no job uses: of tries that crashed, of removals that crashed, of jobs that are gone.
+"""Removes files that no job uses: of tries that crashed, and of removals that crashed.
 
 A file in use is never removed. A job takes a file only under its row lock, and only if the file is there
 (`complete`); and this removes a file only under the same lock, and only if the job does not use it.
 
-Jobs leave the database only by being archived. If a job is not there and could not have been archived yet,
-the database is not the one that the files belong to, such as an old backup. Its files stay.
+Nor is a file removed that may be all that is left of a paid render, because the database is an old backup:
+one whose job is not there, has not ended, has not changed since the file was written, or lacks its own file.
 """
 
 import logging
 import time
 from contextlib import suppress
 from typing import Final
-from uuid import UUID
 
 from django.core.files.storage import default_storage
 from django.db import transaction
 
 from videos.models import Job
 from videos.results.fetch import remove_leftovers
-from videos.retention.archive import archived_before, id_of
 from videos.retention.stored import Stored, stored_files, unused, used_names
+from videos.states import JOB_ENDED, JobStatus
 
 logger = logging.getLogger(__name__)
 
@@ -28,38 +27,42 @@ SWEEP_SECONDS: Final = 600
 _PARTS: Final = 256
 # A try that still runs uses its file before it is so old.
 UNUSED_SECONDS: Final = 3_600
-_MOST: Final = 500
+_LONGEST_SECONDS: Final = 5.0
 
 
 def sweep_results() -> int:
-    """Removes files that no job has used for an hour, of one part in 256 of all jobs. Returns how many."""
+    """Removes files that no job has used for an hour, of one part in 256 of all jobs, for some seconds at
+    most. Returns how many."""
     remove_leftovers()
     part = int(time.time() // SWEEP_SECONDS) % _PARTS
     before = time.time() - UNUSED_SECONDS
+    ends = time.monotonic() + _LONGEST_SECONDS
     # The last byte of an id is random.
     files = stored_files(lambda job: job.bytes[-1] == part)
     removed = 0
     for file in unused(file for file in files if file.written_at < before):
         removed += remove_unused(file)
-        if removed == _MOST:
+        if time.monotonic() > ends:
             break
     return removed
 
 
-def may_be_archived(job: UUID) -> bool:
-    """Whether a job of this id, if it ever was here, may have been archived."""
-    before = archived_before()
-    return before is not None and job < id_of(before)
-
-
 def remove_unused(file: Stored) -> bool:
-    """Removes a file unless its job uses it by now. Returns whether it did."""
+    """Removes a file unless its job uses it by now, or may need it. Returns whether it did."""
     with transaction.atomic():
         # Whoever gives the job a file waits, and then finds that it is not there.
         job = Job.objects.select_for_update(of=("self",)).filter(pk=file.job).first()
-        if file.name in used_names([job.pk]) if job is not None else not may_be_archived(file.job):
+        if job is None or file.name in used_names([job.pk]) or not _needs_no_other(job, file):
             return False
         with suppress(FileNotFoundError):
             default_storage.delete(file.name)
     logger.info("Removed %s, which no job uses: %d bytes.", file.name, file.size)
     return True
+
+
+def _needs_no_other(job: Job, file: Stored) -> bool:
+    """Whether a job has come to its end after this file was written, and has what it then had."""
+    if job.status not in JOB_ENDED or file.written_at >= job.updated_at.timestamp():
+        return False
+    is_kept = job.status == JobStatus.COMPLETED and job.removed_at is None
+    return not is_kept or default_storage.exists(str(job.video.name))

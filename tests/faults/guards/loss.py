@@ -145,7 +145,7 @@ GUARDS: Final = (
     ),
     Guard(
         "what others are still writing is not cleared away",
-        "videos.results.fetch:draft",
+        "videos.results.fetch:leftovers",
         "leftover.stat().st_mtime < oldest",
         "True",
         "tests/videos/test_store.py",

@@ -15,10 +15,18 @@ GUARDS: Final = (
         _REMOVAL,
     ),
     Guard(
+        "a file without a job is not swept away",
+        "videos.retention.sweep:remove_unused",
+        "if job is None or file.name in used_names([job.pk]) or not _needs_no_other(job, file):\n"
+        "    return False",
+        "if job and (file.name in used_names([job.pk]) or not _needs_no_other(job, file)):\n    return False",
+        _REMOVAL,
+    ),
+    Guard(
         "a file of an old backup is not swept away",
         "videos.retention.sweep:remove_unused",
-        "not may_be_archived(file.job)",
-        "False",
+        "not _needs_no_other(job, file)",
+        "",
         _REMOVAL,
     ),
     Guard(
@@ -73,7 +81,7 @@ GUARDS: Final = (
     Guard(
         "the archive does not remove what is on hold",
         "videos.retention.archive:_may_go",
-        "on_hold=False",
+        "~files_stay()",
         "",
         "tests/videos/test_retention.py",
     ),

@@ -62,6 +62,7 @@ class Result(serializers.Serializer):  # type: ignore[type-arg]
     fileSize = serializers.IntegerField(help_text="Bytes.")
     sha256 = serializers.CharField(allow_null=True, help_text="Of the file, in hexadecimal digits.")
     keptUntil = MomentField(allow_null=True, help_text="When the files are removed; null if that is not set.")
+    onHold = serializers.BooleanField(help_text="Whether the operator keeps the files, whoever asks.")
     removedAt = MomentField(allow_null=True, help_text="When the files were removed.")
     differences = Difference(many=True, help_text="Where the video is not as it was submitted; mostly none.")
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
-from videos.results.media import media_problem
+from videos.results.media import is_mounted, media_problem
 from videos.retention.check import check_results
 from videos.retention.sweep import UNUSED_SECONDS
 
@@ -32,8 +32,8 @@ class Command(EscapingCommand):
 
     def handle(self, *args: Any, min_age: float, **options: Any) -> None:
         """Exits with 1 if there are any, or the media cannot be used."""
-        if problem := media_problem():
-            raise CommandError(f"Nothing can be compared: {problem}.")
+        if not is_mounted():
+            raise CommandError(f"Nothing can be compared: {media_problem() or 'nothing was ever kept'}.")
         found = 0
         for each in check_results(min_age=min_age, with_hash=options["hash"]):
             found += 1

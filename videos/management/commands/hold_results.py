@@ -1,13 +1,14 @@
 """`manage.py hold_results`: keeps the files of jobs, whoever asks for their removal."""
 
+import getpass
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
 from videos.models import Job
-from videos.retention.removal import hold_results
+from videos.retention.removal import hold_result
 
 
 class Command(EscapingCommand):
@@ -21,10 +22,20 @@ class Command(EscapingCommand):
         parser.add_argument("--release", action="store_true", help="let them go again")
 
     def handle(self, *args: Any, jobs: list[UUID], release: bool, **options: Any) -> None:
-        """Says how many jobs that has changed, and which there are not."""
-        known = set(Job.objects.filter(pk__in=jobs).values_list("pk", flat=True))
+        """Says how many jobs that has changed. Exits with 1 if a job or its files are not there."""
+        by = f"operator {getpass.getuser()}"
+        changed = 0
+        missed = False
         for pk in dict.fromkeys(jobs):
-            if pk not in known:
+            job = Job.objects.filter(pk=pk).first()
+            if job is None:
                 self.stderr.write(f"There is no job {pk}.")
-        changed = hold_results(Job.objects.filter(pk__in=known), on_hold=not release)
-        self.stdout.write(f"{'Released' if release else 'On hold now'}: {changed} of {len(known)} jobs.")
+            elif job.removed_at is not None:
+                self.stderr.write(f"The files of job {pk} were removed at {job.removed_at}.")
+            else:
+                changed += hold_result(job, on_hold=not release, by=by)
+                continue
+            missed = True
+        self.stdout.write(f"{'Released' if release else 'On hold now'}: {changed} jobs.")
+        if missed:
+            raise CommandError("Not all of them: see above.")
