@@ -1,3 +1,4 @@
+from django.core import validators
 from django.db import migrations, models
 
 
@@ -8,6 +9,13 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="apikey",
             name="retain_for",
-            field=models.PositiveIntegerField(blank=True, null=True),
+            field=models.PositiveIntegerField(
+                blank=True,
+                null=True,
+                validators=[
+                    validators.MinValueValidator(60),
+                    validators.MaxValueValidator(315_360_000),
+                ],
+            ),
         ),
     ]

@@ -88,7 +88,7 @@ class Job(Result):
     failed_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
 
-    class Meta:
+    class Meta(Result.Meta):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=JobStatus.values), name="job_status_known"),
             models.CheckConstraint(
@@ -107,6 +107,7 @@ class Job(Result):
             ),
         ]
         indexes = [
+            *Result.Meta.indexes,
             # The claim: the lanes of waiting jobs, and the oldest jobs of each (queue/claims).
             models.Index(
                 fields=["owner", "priority", "asked_at", "id"],
@@ -133,17 +134,6 @@ class Job(Result):
             models.Index(fields=["faults"], condition=Q(faults__gt=0), name="job_faults"),
             # /metrics counts.
             models.Index(fields=["status"], name="job_status"),
-            # Whose files are to be removed: those with a time of their own, and the others.
-            models.Index(
-                fields=["remove_at"],
-                condition=Q(remove_at__isnull=False, removed_at__isnull=True),
-                name="job_remove_at",
-            ),
-            models.Index(
-                fields=["completed_at"],
-                condition=Q(completed_at__isnull=False, remove_at__isnull=True, removed_at__isnull=True),
-                name="job_kept_since",
-            ),
             # What is not in the sums yet: those that have ended, and those of an owner and its days.
             models.Index(
                 fields=["status", "owner", "created_at"], condition=Q(counted=False), name="job_uncounted"

@@ -41,6 +41,21 @@ class Result(models.Model):
 
     class Meta:
         abstract = True
+        indexes = [
+            # Whose files are to be removed: those with a time of their own, and the others.
+            models.Index(
+                fields=["remove_at"],
+                condition=models.Q(remove_at__isnull=False, removed_at__isnull=True),
+                name="job_remove_at",
+            ),
+            models.Index(
+                fields=["completed_at"],
+                condition=models.Q(
+                    completed_at__isnull=False, remove_at__isnull=True, removed_at__isnull=True
+                ),
+                name="job_kept_since",
+            ),
+        ]
 
 
 class Preview(models.Model):
