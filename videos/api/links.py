@@ -1,9 +1,10 @@
 """Opens a file by its signed link instead of a key."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import status
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
@@ -73,6 +74,26 @@ class LinkAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """The challenge that makes REST framework answer 401 rather than 403."""
         return "Bearer"
+
+
+class LinkScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The signature of a link, in the schema."""
+
+    target_class = LinkAuthentication
+    name = "signedLink"
+
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        """Only to read."""
+        return [{self.name: []}] if auto_schema.method == "GET" else []
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """A parameter of the address."""
+        return {
+            "type": "apiKey",
+            "in": "query",
+            "name": "signature",
+            "description": "Of a link of a job's `result`, which is used as it is.",
+        }
 
 
 class IsKnownOrHasLink(IsAuthenticated):
