@@ -179,7 +179,7 @@ def following(wreck: Wreck) -> None:
 
 # What the processes do by themselves, with a job for each kill and some to spare.
 def work(wreck: Wreck) -> None:
-    """Fetching, auditing."""
+    """Fetching, auditing, drawing previews."""
     stack = wreck.stack
     stack.arm("error", operation="content", status=503, times=None)
     wreck.rendering(12)
@@ -242,7 +242,7 @@ def hinting(wreck: Wreck) -> None:
 
 _WORK = (
     *around("audit.list", "dispatch.publish"),
-    *around("store.download", "store.save", "store.retrieve"),
+    *around("store.download", "store.save", "store.retrieve", "draw.save"),
 )
 
 # Those that are armed when the scenario begins; `work` arms its own.

@@ -20,8 +20,12 @@ _PARTS = {
     **dict.fromkeys(("poll", "sweep", "walk", "completed", "observe"), "follow"),
     **dict.fromkeys(("fetch", "keep"), "store"),
     **dict.fromkeys(("post", "outcome", "submit"), "send"),
+    "make": "draw",
 }
-_JOURNEYS = ("videos.lifecycle.", "videos.queue.", "videos.reconciliation.", "videos.results.")
+_JOURNEYS = (
+    *("videos.lifecycle.", "videos.previews.", "videos.queue.", "videos.reconciliation."),
+    "videos.results.",
+)
 _OTHERS = {
     "videos.tasks": "dispatch",
     "videos.queue.wake": "hints",
