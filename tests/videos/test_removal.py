@@ -600,3 +600,13 @@ def test_the_columns_of_a_kept_file_are_its_fields(render: Callable[..., Job], u
 def test_a_form_names_a_time_as_well(api: Client, upstream: Upstream) -> None:
     answer = api.post(URL, {"prompt": "A boat", "retainFor": "3600"})
     assert Job.objects.get(pk=answer.json()["data"]["jobId"]).retain_for == 3_600
+
+
+def test_a_young_file_is_left_to_who_may_be_about_to_use_it(
+    complete: Callable[..., Job], media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = complete()
+    name = plant(media, f"videos/2026/11/{job.pk}-9-0123abcd.mp4", 3_000)
+    assert sweep_all(monkeypatch) == 0
+    age(media, name, 3_700)
+    assert sweep_all(monkeypatch) == 1
