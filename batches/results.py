@@ -118,7 +118,7 @@ class _Unnamed:
 
 
 def _measured(video: str, path: Path) -> int:
-    """The checksum of a file that a version before 0.3 has kept, from now on kept as well."""
+    """The checksum of a file that version 0.2.0 has kept, from now on kept as well."""
     crc32 = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

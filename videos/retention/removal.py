@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -86,21 +85,19 @@ def remove_due() -> int:
     if not is_mounted():
         return 0
     now = database_now()
-    removed = _remove_some(Q(remove_at__lte=now), "remove_at", "retention")
+    removed = _remove_some(Q(remove_at__lte=now), "remove_at")
     if settings.RESULT_RETENTION_DAYS:
         before = now - timedelta(days=settings.RESULT_RETENTION_DAYS)
-        removed += _remove_some(
-            Q(remove_at=None, retain_for=None, completed_at__lte=before), "completed_at", "retention"
-        )
+        removed += _remove_some(Q(remove_at=None, retain_for=None, completed_at__lte=before), "completed_at")
     return removed
 
 
-def _remove_some(due: Q, by: str, reason: str) -> int:
+def _remove_some(due: Q, by: str) -> int:
     kept = Job.objects.filter(due, removed_at=None, on_hold=False, status=JobStatus.COMPLETED)
     with transaction.atomic():
         some = list(kept.order_by(by).select_for_update(of=("self",), skip_locked=True)[:_TOGETHER])
         if some:
-            _remove(some, reason)
+            _remove(some, "retention")
     return len(some)
 
 
@@ -117,8 +114,7 @@ def _remove(jobs: Iterable[Job], reason: str) -> None:
 
 def _delete(names: Iterable[str]) -> None:
     for name in names:
-        with suppress(FileNotFoundError):
-            try:
-                default_storage.delete(name)
-            except OSError as error:
-                logger.warning("%s could not be removed, and is swept away later: %s", name, error)
+        try:
+            default_storage.delete(name)
+        except OSError as error:
+            logger.warning("%s could not be removed, and is swept away later: %s", name, error)

@@ -9,7 +9,6 @@ one whose job is not there, has not ended, has not changed since the file was wr
 
 import logging
 import time
-from contextlib import suppress
 from typing import Final
 
 from django.core.files.storage import default_storage
@@ -54,8 +53,7 @@ def remove_unused(file: Stored) -> bool:
         job = Job.objects.select_for_update(of=("self",)).filter(pk=file.job).first()
         if job is None or file.name in used_names([job.pk]) or not _needs_no_other(job, file):
             return False
-        with suppress(FileNotFoundError):
-            default_storage.delete(file.name)
+        default_storage.delete(file.name)
     logger.info("Removed %s, which no job uses: %d bytes.", file.name, file.size)
     return True
 
