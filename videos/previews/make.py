@@ -92,7 +92,7 @@ def _draw(job: Job, prefix: str) -> Any:
     """Has the pictures drawn by a process of its own. Returns the layout of the sheet."""
     picture = job.thumbnail.path if job.thumbnail else ""
     command = [
-        *(sys.executable, "-m", "videos.previews.frames"),
+        *(sys.executable, "-B", "-m", "videos.previews.frames"),
         *(job.video.path, str(job.result_seconds or 0), picture, prefix),
     ]
     try:
