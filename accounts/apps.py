@@ -12,4 +12,4 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         # Importing them registers their extensions.
         from accounts import schema  # noqa: F401
-        from api import schema as requests_schema  # noqa: F401
+        from api.openapi import strict as requests_schema  # noqa: F401

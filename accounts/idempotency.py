@@ -20,8 +20,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import IdempotencyKey
-from api.compiled import Compiled
-from api.inserts import insert
+from api.statements.compiled import Compiled
+from api.statements.inserts import insert
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
-from bench.database import prepared
+from bench.rig.database import prepared
 
 OWNERS: Final = 50
 GROUPS: Final = 500

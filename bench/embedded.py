@@ -14,7 +14,7 @@ from typing import Final
 
 import requests
 
-from bench.load import load, request
+from bench.rig.load import load, request
 from bench.work import processor_seconds
 from tests.e2e.processes import Program, eventually, memory_bytes
 from tests.services import free_port

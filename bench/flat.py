@@ -9,7 +9,7 @@ import statistics
 import time
 from typing import Any, Final
 
-from bench.database import prepared
+from bench.rig.database import prepared
 
 _DAYS: Final = 100
 _ROUNDS: Final = 15
@@ -47,7 +47,7 @@ def _first() -> tuple[Any, Any]:
     from django.test import Client
 
     from accounts.models import ApiKey, User
-    from bench.rows import end
+    from bench.rig.rows import end
     from upstreams import registry
     from upstreams.offer.request import VideoRequest
     from videos.lifecycle.create import create
@@ -63,7 +63,7 @@ def _first() -> tuple[Any, Any]:
 
 
 def _fill(job: Any, count: int, *, after: int) -> None:
-    from bench.rows import copy_ended
+    from bench.rig.rows import copy_ended
     from videos.usage.count import count_some
 
     copy_ended(job, count, apart=max(1, _DAYS * 86_400 // count), after=after)

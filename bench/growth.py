@@ -9,7 +9,7 @@ import json
 from datetime import timedelta
 from typing import Final
 
-from bench.database import prepared
+from bench.rig.database import prepared
 from bench.sweep import configured_at, fill, stand_in
 
 _TABLES: Final = ("videos_job", "videos_submission", "upstreams_provider")

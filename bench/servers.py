@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from bench.deployment import THREADS, WORKERS, Deployment, running
-from bench.load import load, request
+from bench.rig.deployment import THREADS, WORKERS, Deployment, running
+from bench.rig.load import load, request
 from bench.web import CONNECTIONS, PLACES, filled
 from tests.e2e.caller import is_healthy
 from tests.e2e.processes import eventually

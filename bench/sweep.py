@@ -1,6 +1,6 @@
 """`python -m bench.sweep`: what a round over all renders in flight takes, and what recording their ends does.
 
-The upstream is that of bench.upstream. The baseline reads the same pages with requests, and keeps nothing.
+The upstream is bench.rig.upstream. The baseline reads the same pages with requests, and keeps nothing.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import requests
 
-from bench.database import prepared
+from bench.rig.database import prepared
 from simulator.clips.render import render
 from simulator.clips.spec import ClipSpec
 from tests.e2e.processes import Program, eventually
@@ -81,7 +81,7 @@ def stand_in(videos: int, render_seconds: float) -> Iterator[str]:
         folder, port = Path(name), free_port()
         render(ClipSpec(str(folder / "clip"), "clip", "clip", 64, 64, 1, os.getppid()))
         given = ["--videos", str(videos), "--render-seconds", str(render_seconds)]
-        command = ["-m", "bench.upstream", "--port", str(port), "--clip", str(folder / "clip"), *given]
+        command = ["-m", "bench.rig.upstream", "--port", str(port), "--clip", str(folder / "clip"), *given]
         program = Program(command, {}, folder / "upstream.log")
         url = f"http://127.0.0.1:{port}/v1"
         try:

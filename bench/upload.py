@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import requests
 
-from bench.database import prepared
+from bench.rig.database import prepared
 from tests.e2e.caller import is_healthy
 from tests.e2e.processes import Program, eventually, members, run
 from tests.services import free_port

@@ -17,8 +17,8 @@ from typing import Final
 import psycopg
 import requests
 
-from bench.deployment import Deployment, running
-from bench.load import Load, load, request
+from bench.rig.deployment import Deployment, running
+from bench.rig.load import Load, load, request
 from tests.e2e.processes import eventually
 
 CONNECTIONS: Final = 16
@@ -136,7 +136,7 @@ def _pairs(deployment: Deployment) -> list[Pair]:
 
 def filled(deployment: Deployment, key: str) -> dict[str, str]:
     """Fills the tables. Returns the ids of a waiting, a running and an ended job of the owner."""
-    from bench.rows import copy_ended, end
+    from bench.rig.rows import copy_ended, end
     from videos.models import Job
 
     worker = deployment.start_work()

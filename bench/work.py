@@ -1,6 +1,6 @@
 """`python -m bench.work`: how many creates a second one worker process sends, and how many files it keeps.
 
-The worker has 8 threads and the upstream of bench.upstream. The baseline is a plain Celery worker with as
+The worker has 8 threads and the upstream of bench.rig.upstream. The baseline is a plain Celery worker with as
 many threads, on the same PostgreSQL and Redis: it has a message for each row, and its task posts it with
 requests and saves the row.
 """
@@ -18,8 +18,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from bench.database import prepared
-from bench.deployment import plain_database
+from bench.rig.database import prepared
+from bench.rig.deployment import plain_database
 from simulator.clips.render import render
 from simulator.clips.spec import ClipSpec
 from tests.e2e.processes import Program, eventually, members, run
@@ -55,7 +55,7 @@ class Workshop:
         given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
         clip = str(self.folder / "clip")
         render(ClipSpec(clip, "clip", "clip", 64, 64, 1, os.getppid()))
-        self.start("upstream", "-m", "bench.upstream", "--port", str(port), "--clip", clip, *given)
+        self.start("upstream", "-m", "bench.rig.upstream", "--port", str(port), "--clip", clip, *given)
 
     def start_worker(self) -> Program:
         """Our worker, and beat."""

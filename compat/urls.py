@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from api.identifiers import ANY_CASE_UUID
+from api.addresses.identifiers import ANY_CASE_UUID
 from compat.views import FlatJobView, GenerateView
 
 urlpatterns = [

@@ -12,10 +12,16 @@ from rest_framework.views import APIView
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
-from api.fields import StrictCharField, StrictChoiceField, StrictFloatField, StrictSerializer, refuse_fields
-from api.headers import IDEMPOTENCY_KEY
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import (
+    StrictCharField,
+    StrictChoiceField,
+    StrictFloatField,
+    StrictSerializer,
+    refuse_fields,
+)
 from api.moments import MomentField, written
-from api.parameters import parameters_of
+from api.openapi.headers import IDEMPOTENCY_KEY
 from upstreams.offer.request import ASPECT_RATIOS, STYLES, VideoRequest
 from videos.lifecycle.create import create
 from videos.models import Job

@@ -36,6 +36,7 @@ PARTS: Final = (
             "videos/queue/",
             "videos/reconciliation/",
             "videos/results/",
+            "videos/retention/",
         ),
     ),
     Part("client", 75, ("upstreams/client/",)),

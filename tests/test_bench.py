@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import run
-from bench.load import WrongAnswer, load, request
+from bench.rig.load import WrongAnswer, load, request
 from tests.services import free_port
 
 KEPT = {

@@ -8,8 +8,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, IdempotencyKey, Reservation, User
-from api.compiled import Compiled
-from api.inserts import insert
+from api.statements.compiled import Compiled
+from api.statements.inserts import insert
 from config.databases.postgresql.base import DatabaseWrapper, PreparedCursor
 from videos.models import Group, Job
 from videos.reads.rows import rows_of

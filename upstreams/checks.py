@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from upstreams.client.dialects import DIALECTS
-from upstreams.client.redirects import ContentHosts
+from upstreams.client.files.redirects import ContentHosts
 from upstreams.configuration import toml_file
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import NoSuchModel, catalogue_of

@@ -78,7 +78,7 @@ class Provider(models.Model):
     clock_at = models.DateTimeField(null=True)
     # An operator said that creates go on although its list cannot be compared with our books.
     books_waived = models.BooleanField(default=False, db_default=False)
-    # When its list was last compared with our books (videos.reconciliation.books).
+    # When its list was last compared with our books (videos.reconciliation.restored.books).
     books_checked_at = models.DateTimeField(null=True)
     # The models that it tells itself (upstreams.offer.stored), and when it is asked for them again.
     catalogue = models.JSONField(null=True)

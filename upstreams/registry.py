@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 from upstreams.calls.contact import ObservedClient
 from upstreams.client.client import SoraClient
 from upstreams.client.dialects import Dialect

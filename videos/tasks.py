@@ -23,7 +23,7 @@ from videos.queue.attend import attend as attend_to_all
 from videos.queue.slots import Kind, slot
 from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
-from videos.reconciliation.books import may_create, was_compared
+from videos.reconciliation.restored.books import may_create, was_compared
 from videos.references.sweep import sweep_references
 from videos.results.media import is_mounted
 from videos.retention.archive import archive_some

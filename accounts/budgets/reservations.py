@@ -13,9 +13,9 @@ from rest_framework.exceptions import APIException
 
 from accounts.budgets.counting import add, amount_of, counted_in, counters_of, renewal, units
 from accounts.models import ApiKey, Budget, Reservation, User
-from api.compiled import Compiled
-from api.inserts import insert
 from api.moments import written
+from api.statements.compiled import Compiled
+from api.statements.inserts import insert
 
 NOTHING: Final = Decimal(0)
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from accounts.keys.key_format import DAYS_MAX, printable
 from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from accounts.models import ApiKey
-from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
+from api.bodies.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from api.moments import MomentField
 
 _KEY: Final[dict[str, Any]] = {

@@ -13,8 +13,8 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.keys import serializers as wire
 from accounts.models import ApiKey
 from accounts.ownership import get_owned, owned_by
-from api.fields import StrictSerializer
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 
 
 class KeyViewSet(GenericViewSet[ApiKey]):

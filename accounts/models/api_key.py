@@ -16,7 +16,7 @@ from accounts.keys.key_format import printable
 from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
 from accounts.models.user import User
 from accounts.signals import jobs_released
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 
 logger = logging.getLogger(__name__)
 

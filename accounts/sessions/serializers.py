@@ -6,7 +6,7 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from drf_spectacular.utils import OpenApiExample
 from rest_framework import serializers
 
-from api.fields import StrictCharField, StrictSerializer
+from api.bodies.fields import StrictCharField, StrictSerializer
 
 _MAX_NAME_LENGTH = 150
 

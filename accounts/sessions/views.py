@@ -28,8 +28,8 @@ from accounts.sessions.serializers import (
     Registration,
     person_example,
 )
-from api.fields import StrictSerializer
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 
 
 class RegistrationClosed(APIException):

@@ -1,4 +1,4 @@
-"""JSON fields that only jobs need; the others are in api.fields."""
+"""JSON fields that only jobs need; the others are in api.bodies.fields."""
 
 import json
 from typing import Any, Final, Self

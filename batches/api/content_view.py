@@ -9,13 +9,13 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.ownership import get_owned
-from api.fields import refuse_fields
-from api.headers import IF_NONE_MATCH, header
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import refuse_fields
+from api.openapi.headers import IF_NONE_MATCH, header
 from batches.models import Batch
 from batches.results import zip_of
-from videos.api.content import MediaUnavailable
-from videos.api.serving import Streamed, stream
+from videos.api.content.files import MediaUnavailable
+from videos.api.content.serving import Streamed, stream
 
 
 class BatchContentView(APIView):

@@ -14,16 +14,16 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.budgets.reservations import dollars, remaining
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 from api.bodies.typed_text import typed
-from api.fields import StrictSerializer
-from api.headers import IDEMPOTENCY_KEY, REPLAYED, header
-from api.parameters import parameters_of
+from api.openapi.headers import IDEMPOTENCY_KEY, REPLAYED, header
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.items import NOTHING_SENT, BadItems, Items, Listed, Source
 from batches.lifecycle.create import Plan, create_batch
 from batches.models import Batch
-from batches.uploads import Upload
+from batches.uploads.stored import Upload
 from upstreams.offer import pricing
 from videos.api.serializers.create import CreateVideo
 

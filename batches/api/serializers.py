@@ -5,8 +5,8 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from api.bodies.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from api.bodies.json_field import JSONObjectField
-from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from api.moments import MomentField
 from batches.progress import BatchStatus
 from upstreams.offer.request import MAX_PROMPT_LENGTH

@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from api.identifiers import ANY_CASE_UUID
+from api.addresses.identifiers import ANY_CASE_UUID
 from batches.api.content_view import BatchContentView
 from batches.api.create_views import VideoBatchViewSet
 from batches.api.views import BatchViewSet

@@ -14,10 +14,10 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.idempotency import idempotent
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned, owned_by
-from api.fields import refuse_fields
-from api.headers import IDEMPOTENCY_KEY, REPLAYED
-from api.identifiers import ANY_CASE_UUID
-from api.parameters import parameters_of
+from api.addresses.identifiers import ANY_CASE_UUID
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import refuse_fields
+from api.openapi.headers import IDEMPOTENCY_KEY, REPLAYED
 from batches.api import examples
 from batches.api import serializers as wire
 from batches.api.create_views import LOCATION, accept, estimate_of, query_of, upload_of
@@ -28,8 +28,8 @@ from batches.lifecycle.pause import pause, resume
 from batches.lifecycle.retry import retry_failed
 from batches.models import Batch
 from batches.progress import tallies
-from batches.upload_parsers import PARSERS, UploadFormParser
-from batches.uploads import Upload
+from batches.uploads.parsers import PARSERS, UploadFormParser
+from batches.uploads.stored import Upload
 from videos.api.queries import owned_jobs, paginate
 from videos.api.serializers.listing import JobPage, PageQuery
 from videos.api.show import show_jobs

@@ -44,7 +44,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.openapi.describe_envelope",
+        "config.openapi.envelope.describe_envelope",
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "videos.states.JobStatus",

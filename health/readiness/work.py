@@ -12,7 +12,7 @@ from upstreams.clock import database_now
 from upstreams.models import Provider
 from videos.models import Heartbeat
 from videos.queue.heartbeats import STALE_AFTER, WORKERS
-from videos.reconciliation.books import BEHIND
+from videos.reconciliation.restored.books import BEHIND
 
 # Longer than STALE_AFTER with all that is reported late: of two that fall silent because of one, the other is
 # noticed first.

@@ -9,7 +9,7 @@ import pytest
 from django.db.models import Q
 
 from accounts.models import ApiKey, User
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 from tests.videos.sending import claim_next
 from videos.lifecycle.sending.begin import begin
 from videos.models import Job, Preview

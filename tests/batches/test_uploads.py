@@ -11,8 +11,8 @@ from pytest_django import Settings
 from rest_framework.exceptions import ParseError
 
 from batches.models import Batch
-from batches.upload_parsers import CSVParser, JSONLinesParser, JSONLParser
-from batches.uploads import LINE_MAX_BYTES
+from batches.uploads.parsers import CSVParser, JSONLinesParser, JSONLParser
+from batches.uploads.stored import LINE_MAX_BYTES
 from videos.models import Group, Job
 
 pytestmark = pytest.mark.django_db
@@ -189,7 +189,7 @@ def test_a_row_of_empty_cells_is_no_item_and_is_said(api: Client, query: str) ->
 def test_no_more_blank_rows_are_passed_over_than_a_sheet_has(
     api: Client, monkeypatch: pytest.MonkeyPatch, kind: str, before: str, row: str
 ) -> None:
-    monkeypatch.setattr("batches.uploads.BLANK_ROWS_MAX", 10)
+    monkeypatch.setattr("batches.uploads.stored.BLANK_ROWS_MAX", 10)
     item = '{"prompt": "boat"}' if "json" in kind else "boat" if before else "prompt\nboat"
     answer = api.post("/api/v1/batches", f"{before}{row * 10}{item}", content_type=kind)
     assert (answer.status_code, answer.json()["data"]["skippedRows"]) == (201, 10)

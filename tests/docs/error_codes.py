@@ -13,7 +13,7 @@ from django.conf import settings
 from rest_framework import exceptions
 
 from api import errors
-from api.fields import StrictSerializer
+from api.bodies.fields import StrictSerializer
 from upstreams.client.types import Phase
 from upstreams.client.values import NO_CODE
 

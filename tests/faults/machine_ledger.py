@@ -17,7 +17,7 @@ from accounts.models import Reservation, Spending, User
 from tests.videos.scripted import ScriptedClient
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.client.types import CreateRequest, Phase, Video, VideoPage
 from upstreams.clock import database_now
 from upstreams.offer.catalogue import SORA

@@ -37,9 +37,9 @@ from videos.models import Job, Submission, locked
 from videos.queue import providers
 from videos.queue.attend import attend_to
 from videos.queue.dispatch import probe
-from videos.reconciliation.books import forget_checks, may_create
-from videos.reconciliation.identity import doubt, recheck, record_reuse
-from videos.reconciliation.recovery import resume_if_recovered
+from videos.reconciliation.restored.books import forget_checks, may_create
+from videos.reconciliation.restored.identity import doubt, recheck, record_reuse
+from videos.reconciliation.restored.recovery import resume_if_recovered
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

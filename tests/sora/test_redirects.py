@@ -8,9 +8,9 @@ import pytest
 from tests.sora.conftest import KEY
 from tests.sora.test_download import FILE, at, fetch, mp4
 from tests.sora.upstream import authority, reply
-from upstreams.client import redirects
 from upstreams.client.errors import Unavailable
-from upstreams.client.redirects import ContentHosts, NotAllowed, Origin, Route, is_global
+from upstreams.client.files import redirects
+from upstreams.client.files.redirects import ContentHosts, NotAllowed, Origin, Route, is_global
 
 INSIDE = [
     "127.0.0.1", "127.8.9.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254",

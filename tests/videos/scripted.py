@@ -16,7 +16,7 @@ import av
 from tests.timeouts import TIMEOUT
 from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.client.types import CreateRequest, Phase, Video, VideoError, VideoPage
 from upstreams.clock import database_now
 from upstreams.offer.catalogue import SORA, Catalogue

@@ -16,7 +16,7 @@ from upstreams.clock import database_now, shifted
 from upstreams.clock_offset import Offset
 from upstreams.registry import Upstream
 from videos.models import Job
-from videos.reconciliation.books import forget_checks, may_create
+from videos.reconciliation.restored.books import forget_checks, may_create
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from tests.videos.test_downtime import look
 from tests.videos.test_submit import only
 from tests.videos.working import worked
 from upstreams.client import errors
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.registry import Upstream
 from videos.lifecycle.following.poll import NotSyncable, ask_now
 from videos.lifecycle.following.sweep import sweep

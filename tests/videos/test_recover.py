@@ -22,8 +22,8 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.models import Job, JobEvent, Submission
 from videos.queue.dispatch import all_due_work
-from videos.reconciliation import books
-from videos.reconciliation.books import forget_checks
+from videos.reconciliation.restored import books
+from videos.reconciliation.restored.books import forget_checks
 from videos.references.images import check
 from videos.references.keep import keep
 from videos.references.load import as_asked

@@ -38,9 +38,9 @@ from videos.lifecycle.retry import retry
 from videos.models import Exclusion, Job, JobEvent, Submission
 from videos.queue.claims.search import Search
 from videos.queue.dispatch import all_due_work
-from videos.reconciliation import books
-from videos.reconciliation.books import forget_checks
 from videos.reconciliation.decisions import declare_absent
+from videos.reconciliation.restored import books
+from videos.reconciliation.restored.books import forget_checks
 from videos.routing.refit import exclude
 
 pytestmark = pytest.mark.django_db

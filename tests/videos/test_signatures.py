@@ -9,7 +9,7 @@ import pytest
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job

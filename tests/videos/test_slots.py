@@ -23,7 +23,7 @@ from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip, eventually, scripted
 from tests.videos.sending import submit_next
 from upstreams.client import errors
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.clock import database_now, in_database, shifted
 from upstreams.models import Provider
 from upstreams.offer.catalogue import SORA, Catalogue
@@ -35,7 +35,7 @@ from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, Submission
 from videos.queue import slots
 from videos.queue.slots import Kind, Slots, slot
-from videos.reconciliation import books
+from videos.reconciliation.restored import books
 from videos.results.store import store
 
 THREADS = 8

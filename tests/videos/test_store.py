@@ -18,7 +18,7 @@ from tests.videos.sending import submit_next
 from tests.videos.test_submit import only
 from tests.videos.working import worked
 from upstreams.client import errors
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.client.types import Phase
 from upstreams.clock import shifted
 from upstreams.registry import Upstream

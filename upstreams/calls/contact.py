@@ -16,7 +16,7 @@ from api.logs.durations import milliseconds
 from api.logs.events import LogEvent
 from upstreams.client import errors
 from upstreams.client.client import SoraClient
-from upstreams.client.downloads import Content
+from upstreams.client.files.downloads import Content
 from upstreams.client.types import CreateRequest, Video, VideoPage
 from upstreams.clock import database_now, in_database
 from upstreams.models import Provider

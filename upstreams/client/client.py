@@ -12,11 +12,11 @@ import tenacity
 
 from upstreams.client import answers
 from upstreams.client.dialects import Dialect
-from upstreams.client.downloads import Content, open_content
 from upstreams.client.errors import Busy, NotPaged, NotSent, OutcomeUnknown, Unavailable
 from upstreams.client.exchange import Answer, BearerAuth, Session, Timeouts, checked_url, read, send
+from upstreams.client.files.downloads import Content, open_content
+from upstreams.client.files.redirects import ContentHosts
 from upstreams.client.redaction import Redactor
-from upstreams.client.redirects import ContentHosts
 from upstreams.client.retry_budget import RetryBudget
 from upstreams.client.transport import Watch
 from upstreams.client.types import CreateRequest, Unreadable, Video, VideoPage

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from api.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
+from api.bodies.fields import StrictCharField, StrictChoiceField, StrictIntegerField, StrictSerializer
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.exchange import checked_url
-from upstreams.client.redirects import ContentHosts
+from upstreams.client.files.redirects import ContentHosts
 from upstreams.client.values import canonical_seconds
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import OPTIONAL_FIELDS

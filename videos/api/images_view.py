@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 from api.bodies.form import FormParser
-from api.fields import StrictSerializer
 from api.moments import written
-from api.parameters import parameters_of
 from api.requests import StrictJSONParser
 from videos.api.examples import answer
 from videos.api.serializers.picture_field import NewPictureField, PictureFileField

@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.budgets.reservations import dollars
-from api.fields import StrictSerializer
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 from upstreams import registry
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model

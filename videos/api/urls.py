@@ -3,8 +3,8 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from api.identifiers import ANY_CASE_UUID
-from videos.api.content_view import ContentView
+from api.addresses.identifiers import ANY_CASE_UUID
+from videos.api.content.view import ContentView
 from videos.api.images_view import ImagesView
 from videos.api.models_view import ModelsView
 from videos.api.usage_views import UsageView

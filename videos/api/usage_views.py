@@ -12,8 +12,8 @@ from rest_framework.views import APIView
 from accounts.budgets.reservations import remaining
 from accounts.keys.authentication import key_of
 from accounts.models import User
-from api.fields import StrictSerializer
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import StrictSerializer
 from upstreams.offer import pricing
 from videos.api.examples import USAGE
 from videos.api.serializers.create import BudgetLeft

@@ -16,17 +16,17 @@ from accounts.budgets.reservations import dollars
 from accounts.idempotency import idempotent, idempotent_after
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
+from api.addresses.identifiers import ANY_CASE_UUID
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import refuse_fields
 from api.bodies.form import FormParser
-from api.fields import refuse_fields
-from api.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
-from api.identifiers import ANY_CASE_UUID
-from api.parameters import parameters_of
+from api.openapi.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.requests import StrictJSONParser
 from upstreams.offer.request import VideoRequest
 from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
-from videos.api.content import NotCompleted
+from videos.api.content.files import NotCompleted
 from videos.api.fragments import listed
 from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (

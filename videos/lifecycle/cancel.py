@@ -19,7 +19,7 @@ from videos.lifecycle.backoff import backoff
 from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
-from videos.reconciliation.identity import confirms_loss
+from videos.reconciliation.restored.identity import confirms_loss
 from videos.states import LIVE, CostState, JobStatus
 from videos.states import SubmissionState as _S
 

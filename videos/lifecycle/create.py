@@ -15,8 +15,8 @@ from rest_framework.exceptions import APIException
 from accounts.budgets.reservations import draft
 from accounts.idempotency import is_within_request
 from accounts.models import ApiKey, Reservation, User
-from api.compiled import Compiled
-from api.inserts import insert
+from api.statements.compiled import Compiled
+from api.statements.inserts import insert
 from upstreams import registry
 from upstreams.clock import database_now
 from upstreams.offer.fitting import fitted_fields

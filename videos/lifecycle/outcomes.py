@@ -15,7 +15,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.models import Job, Submission, locked
 from videos.queue.isolation import isolated
-from videos.reconciliation.identity import record_reuse, was_accepted_as_lost
+from videos.reconciliation.restored.identity import record_reuse, was_accepted_as_lost
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)

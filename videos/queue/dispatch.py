@@ -9,7 +9,7 @@ from typing import Final
 from django.db.models import BooleanField, Exists, F, Q
 from django.db.models.expressions import RawSQL
 
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 from upstreams import registry
 from upstreams.breaker import probe_after, respecting_retry_after
 from upstreams.changes import Block, log_unblocked
@@ -25,7 +25,7 @@ from videos.models import Job, Submission
 from videos.queue.attend import Due, due_rows
 from videos.queue.occupancy import occupying
 from videos.reconciliation.audit import is_audit_due
-from videos.reconciliation.identity import RECHECK_SECONDS, recheck
+from videos.reconciliation.restored.identity import RECHECK_SECONDS, recheck
 from videos.states import LIVE, JobStatus
 
 logger = logging.getLogger(__name__)

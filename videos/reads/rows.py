@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.ownership import owned_by
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 from videos.models import Job
 from videos.states import JOB_OPEN, JobStatus
 

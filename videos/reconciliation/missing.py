@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from videos.models import Submission
-from videos.reconciliation.identity import was_accepted_as_lost
+from videos.reconciliation.restored.identity import was_accepted_as_lost
 
 _POLLS: Final = 3
 _SECONDS: Final = 120

@@ -19,8 +19,8 @@ from videos.lifecycle.outcomes import accept
 from videos.models import Job, Submission, locked
 from videos.reconciliation.absence import is_past_window, needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
-from videos.reconciliation.identity import Expected, doubt, knows_us, shows_no_old_one
 from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
+from videos.reconciliation.restored.identity import Expected, doubt, knows_us, shows_no_old_one
 from videos.states import UNDECIDED, SubmissionState
 
 logger = logging.getLogger(__name__)

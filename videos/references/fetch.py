@@ -15,8 +15,8 @@ from urllib3.exceptions import NameResolutionError
 
 from upstreams.client.errors import Misconfigured, SoraError
 from upstreams.client.exchange import Session, Timeouts, send
+from upstreams.client.files.redirects import Origin, is_global
 from upstreams.client.redaction import Redactor
-from upstreams.client.redirects import Origin, is_global
 from upstreams.client.transport import AddressNotAllowed, Watch
 
 # Another port would let a caller try out what else a host runs.

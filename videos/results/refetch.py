@@ -18,7 +18,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import backoff
 from videos.models import Job, JobEvent, Preview, Submission, locked
 from videos.queue.wake import wake
-from videos.reconciliation.identity import names_its_video
+from videos.reconciliation.restored.identity import names_its_video
 from videos.results.keep import Kept, fetch_and_keep
 from videos.results.media import require_media
 from videos.results.probe import Unplayable

@@ -14,8 +14,8 @@ from videos.lifecycle.backoff import backoff
 from videos.lifecycle.expiry import UNPLAYABLE, give_up_if_expired, is_silent, record_contact
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission, locked
-from videos.reconciliation.identity import confirms_loss, names_its_video
 from videos.reconciliation.missing import POLL_AGAIN_SECONDS, is_lost_if_missing
+from videos.reconciliation.restored.identity import confirms_loss, names_its_video
 from videos.results.complete import complete
 from videos.results.keep import fetch_and_keep
 from videos.results.probe import Unplayable

@@ -17,7 +17,7 @@ from upstreams.models import Provider
 from upstreams.registry import Upstream, Upstreams
 from videos.models import Exclusion
 from videos.queue.occupancy import occupying
-from videos.reconciliation.books import unread_since
+from videos.reconciliation.restored.books import unread_since
 from videos.states import SubmissionState
 
 

@@ -298,7 +298,7 @@ GUARDS: Final = (
     ),
     Guard(
         "the key goes to no other host",
-        "upstreams.client.downloads:_redirected",
+        "upstreams.client.files.downloads:_redirected",
         'BearerAuth("") if session.strips_auth(request.url, target) else request.auth',
         "request.auth",
         "tests/sora/test_download.py -k redirects",

@@ -207,7 +207,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a file that is cut short by the deadline is noticed",
-        "upstreams.client.downloads:_chunks",
+        "upstreams.client.files.downloads:_chunks",
         """
         if watch.expired:
             raise Unavailable(f"the file was not complete in time: {received} bytes")
@@ -217,7 +217,7 @@ GUARDS: Final = (
     ),
     Guard(
         "a page with status 200 is no file",
-        "upstreams.client.downloads:open_content",
+        "upstreams.client.files.downloads:open_content",
         '"json" in content_type or "html" in content_type',
         "False",
         "tests/sora/test_download.py -k status_200",

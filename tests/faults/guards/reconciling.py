@@ -244,7 +244,7 @@ GUARDS: Final = (
     ),
     Guard(
         "books that are behind stop all creates",
-        "videos.reconciliation.books:may_create",
+        "videos.reconciliation.restored.books:may_create",
         """
         if newer:
             _stop(provider, newer)
@@ -255,14 +255,14 @@ GUARDS: Final = (
     ),
     Guard(
         "the books are compared again after a gap",
-        "videos.reconciliation.books:may_create",
+        "videos.reconciliation.restored.books:may_create",
         "upstream.name in _checked.names and not _is_stale(provider)",
         "upstream.name in _checked.names",
         "tests/videos/test_recover.py",
     ),
     Guard(
         "a video is given to nobody of several owners",
-        "videos.reconciliation.recovery:plan",
+        "videos.reconciliation.restored.recovery:plan",
         "len({(job.owner_id, *_pictures(job)) for job in jobs}) == 1",
         "len({_pictures(job) for job in jobs}) == 1",
         "tests/videos/test_recover.py",

@@ -6,8 +6,7 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
-from api.bodies.json_field import JSONObjectField
-from api.fields import (
+from api.bodies.fields import (
     StrictBooleanField,
     StrictCharField,
     StrictChoiceField,
@@ -15,6 +14,7 @@ from api.fields import (
     StrictIntegerField,
     StrictSerializer,
 )
+from api.bodies.json_field import JSONObjectField
 from api.moments import MomentField
 from upstreams.offer.request import (
     ASPECT_RATIOS,

@@ -5,8 +5,8 @@ from typing import Final
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from api.error_codes import JOB_CODES
 from api.moments import MomentField
+from api.openapi.error_codes import JOB_CODES
 from videos.queue.position.reasons import Reason
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from api.fields import StrictChoiceField, StrictSerializer
+from api.bodies.fields import StrictChoiceField, StrictSerializer
 from api.moments import MomentField
 from upstreams.offer.request import PRIORITIES
 from videos.api.queries import MAX_COUNT

@@ -22,8 +22,8 @@ from videos.lifecycle.working_time import has_worked_until
 from videos.log_context import about
 from videos.models import Job, Submission, locked
 from videos.queue.wake import wake
-from videos.reconciliation.identity import confirms_loss
 from videos.reconciliation.renamed import take_listed_id
+from videos.reconciliation.restored.identity import confirms_loss
 from videos.results.refetch import request_refetch
 from videos.states import JOB_OPEN, SubmissionState
 

@@ -18,7 +18,7 @@ from videos.lifecycle.following.poll import ASK_AGAIN_SECONDS, ask
 from videos.lifecycle.following.walk import PAGE_LENGTH, Walk
 from videos.models import Submission
 from videos.queue.isolation import isolated
-from videos.reconciliation.identity import doubt_if_none_is_known
+from videos.reconciliation.restored.identity import doubt_if_none_is_known
 from videos.states import JobStatus, SubmissionState
 
 logger = logging.getLogger(__name__)

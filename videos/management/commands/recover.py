@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from api.escaping import EscapingCommand
 from upstreams.client import errors
 from upstreams.configuration.choice import named_or_only
-from videos.reconciliation import recovery
+from videos.reconciliation.restored import recovery
 
 
 class Command(EscapingCommand):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from api.compiled import Compiled
+from api.statements.compiled import Compiled
 from upstreams import registry
 from upstreams.models import Provider
 from upstreams.registry import Upstream

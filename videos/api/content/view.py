@@ -15,11 +15,11 @@ from accounts.keys.permissions import HasScope
 from accounts.models import User
 from accounts.ownership import get_owned
 from accounts.sessions.cookies import CookieAuthentication
-from api.fields import refuse_fields
-from api.parameters import parameters_of
+from api.addresses.parameters import parameters_of
+from api.bodies.fields import refuse_fields
 from videos.api import examples
-from videos.api.content import CONTENT, MediaUnavailable, NotCompleted, file_of
-from videos.api.links import IsKnownOrHasLink, Link, LinkAuthentication
+from videos.api.content.files import CONTENT, MediaUnavailable, NotCompleted, file_of
+from videos.api.content.links import IsKnownOrHasLink, Link, LinkAuthentication
 from videos.api.queries import owned_jobs
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import ContentQuery

@@ -13,7 +13,7 @@ import psycopg
 import requests
 from psycopg import sql
 
-from bench.database import prepared
+from bench.rig.database import prepared
 from tests.e2e.caller import is_healthy
 from tests.e2e.processes import Program, eventually, run
 from tests.servers import own_redis

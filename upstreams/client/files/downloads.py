@@ -11,8 +11,8 @@ import requests
 from upstreams.client.answers import require_success
 from upstreams.client.errors import Misconfigured, NotSent, OutcomeUnknown, Unavailable
 from upstreams.client.exchange import BearerAuth, Session, Timeouts, read, send
+from upstreams.client.files.redirects import ContentHosts, NotAllowed, Route
 from upstreams.client.redaction import Redactor
-from upstreams.client.redirects import ContentHosts, NotAllowed, Route
 from upstreams.client.transport import Watch
 from upstreams.client.values import LABEL_MAX_LENGTH, storable
 

@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 from accounts.keys.authentication import KeyInUrl
-from api.error_codes import ANSWER_CODES, PROBLEM_CODES
+from api.openapi.error_codes import ANSWER_CODES, PROBLEM_CODES
 from batches.lifecycle.cancel import BatchNotCancellable
 from batches.lifecycle.pause import NotPausable
 from batches.lifecycle.retry import NothingFailed
-from config.openapi_errors import MORE, OWN, SAYS, VALIDATE, WITHOUT
+from config.openapi.errors import MORE, OWN, SAYS, VALIDATE, WITHOUT
 from videos.retention.removal import ResultOnHold
 
 _ERROR: Final = {

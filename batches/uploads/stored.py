@@ -14,8 +14,8 @@ from api.bodies.formulas import unquoted
 from api.bodies.strict_json import BadNumber, read_object
 from api.bodies.typed_text import typed
 from batches.api.serializers import BatchItem
-from batches.csv_quotes import without_blanks_at_quotes
 from batches.items import BadItems, Raw
+from batches.uploads.csv_quotes import without_blanks_at_quotes
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144

@@ -13,11 +13,11 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
-from api.headers import IF_NONE_MATCH, header
 from api.moments import written
-from videos.api.links import Link
+from api.openapi.headers import IF_NONE_MATCH, header
+from videos.api.content.links import Link
+from videos.api.content.serving import Served, serve
 from videos.api.serializers.listing import ContentQuery
-from videos.api.serving import Served, serve
 from videos.api.show import base_of
 from videos.models import Job, Preview
 from videos.previews.vtt import vtt

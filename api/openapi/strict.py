@@ -10,7 +10,7 @@ from drf_spectacular.utils import Direction
 class StrictRequests(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
     """Says in the schema that unknown fields of requests are refused."""
 
-    target_class = "api.fields.StrictSerializer"
+    target_class = "api.bodies.fields.StrictSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m bench.upstream --port N`: an upstream that costs next to no time of its own.
+"""`python -m bench.rig.upstream --port N`: an upstream that costs next to no time of its own.
 
 It speaks /v1/videos from memory: creates are answered after `--create-ms`, renders take `--render-seconds`,
 and every file is `--clip` with .mp4 or .webp. GET /counts says what it was asked for.
@@ -128,7 +128,7 @@ async def _serve(port: int, books: Books) -> None:
 
 def main() -> None:
     """Serves until it is ended."""
-    parser = argparse.ArgumentParser(prog="python -m bench.upstream")
+    parser = argparse.ArgumentParser(prog="python -m bench.rig.upstream")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--create-ms", type=float, default=5)
     parser.add_argument("--render-seconds", type=float, default=600)

@@ -18,7 +18,7 @@ from videos.lifecycle.sending.begin import begin
 from videos.models import Job
 from videos.models.reference import ROLES
 from videos.queue.wake import wake
-from videos.reconciliation.books import BEHIND, forget_checks, newer_than_books
+from videos.reconciliation.restored.books import BEHIND, forget_checks, newer_than_books
 from videos.routing.awaited import awaited
 from videos.routing.refit import fit_as_rendered
 from videos.states import LIVE, JobStatus

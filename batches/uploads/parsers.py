@@ -11,7 +11,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
 
 from api.bodies.form import FormParser
-from batches.uploads import CSVUpload, JSONLinesUpload, Upload
+from batches.uploads.stored import CSVUpload, JSONLinesUpload, Upload
 
 _CHUNK_BYTES: Final = 65_536
 
