@@ -11,7 +11,7 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r
 # Extras are kept: pip calls a package unpinned if another asks for it with an extra that the lock does not name.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
-	--no-strip-extras --extra simulator
+	--no-strip-extras --extra simulator --extra s3
 # What conformance runs against. What needs a GPU is installed without what it requires; npm locks aimock.
 COMPILE_SERVER := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	--no-strip-extras

@@ -7,17 +7,19 @@ import unicodedata
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
+from functools import partial
+from pathlib import PurePath
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
-from django.conf import settings
+from django.core.files.storage import default_storage
 
 from batches.manifest import MANIFESTS
 from batches.zipped import Member, Zipped
 from videos.models import Job
 from videos.results.media import MediaUnusable, is_mounted
 from videos.states import JobStatus
+from videos.stores.media import is_in_bucket, open_at
 
 _CHUNK: Final = 1 << 20
 # Of a caller's own name for a job. Disks take 255, and some programs put more before it.
@@ -51,22 +53,18 @@ def _videos(batch_id: UUID) -> Iterator[tuple[int, Member]]:
     for number, (ref, status, removed_at, video, size, crc32, completed_at) in enumerate(rows.iterator(), 1):
         if status != JobStatus.COMPLETED or removed_at is not None or completed_at is None:
             continue
-        path = Path(settings.MEDIA_ROOT) / video
         try:
-            found = path.stat().st_size
-            if size is not None and found != size:
+            # Of a bucket it is not asked: a thousand questions take a minute.
+            found = size if is_in_bucket(video) else default_storage.size(video)
+            if found is None or (size is not None and found != size):
                 continue
-            checksum = _measured(video, path) if crc32 is None else crc32
+            checksum = _measured(video) if crc32 is None else crc32
         except FileNotFoundError:
             if not is_mounted():
                 raise MediaUnusable("the media folder is not mounted") from None
             continue
-        name = file_name(ref, number, path.suffix, taken)
-        yield number, Member(name, found, checksum, completed_at, _opener(path))
-
-
-def _opener(path: Path) -> Any:
-    return lambda: path.open("rb")
+        name = file_name(ref, number, PurePath(video).suffix, taken)
+        yield number, Member(name, found, checksum, completed_at, partial(open_at, video))
 
 
 def file_name(ref: str, number: int, suffix: str, taken: set[str]) -> str:
@@ -112,15 +110,16 @@ class _Unnamed:
     def __del__(self) -> None:
         os.close(self._descriptor)
 
-    def __call__(self) -> BinaryIO:
+    def __call__(self, start: int = 0) -> BinaryIO:
         # Its place is shared, and there is one reader at a time.
+        os.lseek(self._descriptor, start, os.SEEK_SET)
         return open(os.dup(self._descriptor), "r+b")
 
 
-def _measured(video: str, path: Path) -> int:
+def _measured(video: str) -> int:
     """The checksum of a file that version 0.2.0 has kept, from now on kept as well."""
     crc32 = 0
-    with path.open("rb") as file:
+    with open_at(video, 0) as file:
         while chunk := file.read(_CHUNK):
             crc32 = zlib.crc32(chunk, crc32)
     Job.objects.filter(video=video, crc32=None).update(crc32=crc32)

@@ -24,7 +24,8 @@ class Member(NamedTuple):
     size: int
     crc32: int
     changed_at: datetime
-    open: Callable[[], BinaryIO]
+    # From a place on.
+    open_at: Callable[[int], BinaryIO]
 
 
 class MemberChanged(OSError):
@@ -87,8 +88,7 @@ def _info(member: Member, offset: int) -> zipfile.ZipInfo:
 
 
 def _content(member: Member, start: int, stop: int) -> Iterator[bytes]:
-    with member.open() as file:
-        file.seek(start)
+    with member.open_at(start) as file:
         while start < stop:
             chunk = file.read(min(_CHUNK, stop - start))
             if not chunk:

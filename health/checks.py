@@ -95,8 +95,9 @@ def uses_broker() -> bool:
 def mount() -> str:
     """Why the folder is not the one that the database knows; "" if it is."""
     with _own_connection():
-        # Anybody may read the answer, so the path is left out.
-        return media_problem().replace(f" {settings.MEDIA_ROOT}", "")
+        # Anybody may read the answer, so the path is left out, and the bucket's name.
+        problem = media_problem().replace(f" {settings.MEDIA_ROOT}", "")
+        return problem.replace(f"the bucket {settings.RESULT_BUCKET} ", "the bucket ")
 
 
 def is_writable(folder: Path) -> None:

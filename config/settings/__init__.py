@@ -5,5 +5,6 @@ from config.settings.monitoring import *
 from config.settings.queue import *
 from config.settings.references import *
 from config.settings.rest import *
+from config.settings.results import *
 from config.settings.service import *
 from config.settings.upstream import *

@@ -162,24 +162,6 @@ USE_I18N = False
 USE_TZ = True
 STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
-MEDIA_ROOT = Path(env.text("TAKEONE_MEDIA", str(VAR_DIR / "media")))
-# With less room left nothing is fetched until there is more.
-MEDIA_MIN_FREE_BYTES = env.integer("MEDIA_MIN_FREE_BYTES", 268_435_456, least=0, most=1 << 50)
-# Whether a poster, a sprite sheet and a moving preview are made of each video.
-RESULT_PREVIEWS = env.flag("RESULT_PREVIEWS", True)
-# Days for which the files of a video are kept after its completion; 0 keeps them.
-RESULT_RETENTION_DAYS = env.integer("RESULT_RETENTION_DAYS", 0, least=0, most=36_500)
-# Seconds for which a link to a file opens it without a key.
-RESULT_URL_TTL = env.integer("RESULT_URL_TTL", 900, least=1, most=604_800)
-# If a web server in front sends the files: the header that tells it which.
-RESULT_SENDFILE = env.choice("RESULT_SENDFILE", "", ["", "X-Accel-Redirect", "X-Sendfile"])
-# Where nginx has the media folder, as an internal location.
-RESULT_SENDFILE_LOCATION = env.text("RESULT_SENDFILE_LOCATION", "/takeone-media/")
-if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", RESULT_SENDFILE_LOCATION):
-    raise ImproperlyConfigured(
-        "RESULT_SENDFILE_LOCATION must be a path that starts and ends with a slash, such as /takeone-media/, "
-        f"not {RESULT_SENDFILE_LOCATION!r}."
-    )
 
 # Bodies ------------------------------------------------------------------------------------------------
 # A create needs at most 2,000 + 2,000 characters of prompts and 16 KB of metadata.

@@ -124,14 +124,19 @@ def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
     """The finished video; None before that."""
     if job.status != JobStatus.COMPLETED:
         return None
+
     is_kept = job.removed_at is None
+
+    def link(variant: str, stored: str | None) -> str | None:
+        return addresses.to_file(job, variant, stored) if is_kept and stored else None
+
     return {
-        "videoUrl": addresses.to(job.pk, "video") if is_kept else None,
-        "thumbnailUrl": addresses.to(job.pk, "thumbnail") if is_kept and job.thumbnail else None,
-        "posterUrl": addresses.to(job.pk, "poster") if is_kept and job.poster else None,
-        "spritesheetUrl": addresses.to(job.pk, "spritesheet") if is_kept and job.spritesheet else None,
+        "videoUrl": addresses.to_file(job, "video", job.video) if is_kept else None,
+        "thumbnailUrl": link("thumbnail", job.thumbnail),
+        "posterUrl": link("poster", job.poster),
+        "spritesheetUrl": link("spritesheet", job.spritesheet),
         "vttUrl": addresses.to(job.pk, "vtt") if is_kept and job.spritesheet else None,
-        "previewUrl": addresses.to(job.pk, "preview") if is_kept and job.animation else None,
+        "previewUrl": link("preview", job.animation),
         "duration": job.result_seconds,
         "width": job.width,
         "height": job.height,

@@ -21,6 +21,7 @@ from upstreams.clock import database_now, in_database
 from videos.models import Job, Preview
 from videos.results.fetch import drafts
 from videos.results.keep import Finished
+from videos.results.local import on_disk
 from videos.results.media import media_problem
 from videos.states import JobStatus
 
@@ -90,10 +91,21 @@ def _claim() -> Preview | None:
 
 def _draw(job: Job, prefix: str) -> Any:
     """Has the pictures drawn by a process of its own. Returns the layout of the sheet."""
-    picture = job.thumbnail.path if job.thumbnail else ""
+
+    def renew() -> None:
+        Preview.objects.filter(job=job).update(due_at=in_database(_LEASE.total_seconds()))
+
+    with (
+        on_disk(str(job.video.name), renew) as video,
+        on_disk(str(job.thumbnail.name or ""), renew) as picture,
+    ):
+        return _drawn(job, video, picture, prefix)
+
+
+def _drawn(job: Job, video: str, picture: str, prefix: str) -> Any:
     command = [
         *(sys.executable, "-B", "-m", "videos.previews.frames"),
-        *(job.video.path, str(job.result_seconds or 0), picture, prefix),
+        *(video, str(job.result_seconds or 0), picture, prefix),
     ]
     try:
         done = subprocess.run(

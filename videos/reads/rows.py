@@ -69,6 +69,7 @@ class JobRow(NamedTuple):
     error_code: str
     error_message: str
     error_details: Any
+    video: str
     thumbnail: str
     result_seconds: float | None
     width: int | None

@@ -2,10 +2,12 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from django.conf import settings
 from django.core.files import File
@@ -19,6 +21,7 @@ from videos.models import Submission
 from videos.results.fetch import RENEW_SECONDS, Downloaded, download, draft, renew, thumbnail
 from videos.results.media import require_media, require_mounted, sync_folder
 from videos.results.probe import Probe, probe
+from videos.stores.media import folder_of, is_in_bucket
 
 
 class Finished(File):  # type: ignore[type-arg]
@@ -26,6 +29,27 @@ class Finished(File):  # type: ignore[type-arg]
 
     def temporary_file_path(self) -> str:
         return str(self.name)
+
+
+class _Sent(File):  # type: ignore[type-arg]
+    """A finished temporary file that is sent to a bucket, which may take longer than a lease."""
+
+    file: BinaryIO
+
+    def __init__(self, file: BinaryIO, renew_lease: Callable[[], None]) -> None:
+        super().__init__(file)
+        self._renew_lease = renew_lease
+        self._began = self._renewed = time.monotonic()
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises OSError after SORA_DOWNLOAD_SECONDS: other files need the slot that it occupies."""
+        now = time.monotonic()
+        if now - self._began > settings.SORA_DOWNLOAD_SECONDS:
+            raise OSError(f"the bucket has not taken the file in {settings.SORA_DOWNLOAD_SECONDS:g} seconds")
+        if now - self._renewed > RENEW_SECONDS:
+            self._renew_lease()
+            self._renewed = now
+        return bytes(self.file.read(size))
 
 
 # Of a job, what `Kept.fields` has.
@@ -87,8 +111,9 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         found = probe(path)
         picture, suffix = thumbnail(submission, upstream, path)
         # The token separates two workers that store the same video, one of them long past its lease.
-        name = f"videos/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
-        video = _rename(f"{name}.{found.format}", path)
+        folder = f"{folder_of(settings.RESULT_BUCKET)}videos"
+        name = f"{folder}/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
+        video = store_file(f"{name}.{found.format}", path, partial(renew, submission, upstream))
         small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
     kept = Kept(video, small, file, found)
     try:
@@ -99,9 +124,12 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
     return kept
 
 
-def _rename(name: str, path: Path) -> str:
-    """Renames a complete file into the media folder, safe against a power cut. Returns its name there."""
+def store_file(name: str, path: Path, renew_lease: Callable[[], None]) -> str:
+    """Sends a complete file to the bucket, or renames it into the media folder, safe against a power cut.
+    Returns its name there."""
     with path.open("rb") as file:
+        if is_in_bucket(name):
+            return default_storage.save(name, _Sent(file, renew_lease))
         kept = default_storage.save(name, Finished(file, name=str(path)))
     sync_folder((settings.MEDIA_ROOT / kept).parent)
     return kept

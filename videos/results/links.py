@@ -2,15 +2,30 @@
 
 import math
 import time
-from typing import Final, Self
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Final, Protocol, Self
 from uuid import UUID
 
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 
+from videos.results.names import KINDS, disposition, file_name
+from videos.stores.media import is_in_bucket, link_to
+
 # A link is the same for a tenth of its life, so what shows it can be kept, by us and by browsers.
 _STEPS: Final = 10
 _SALT: Final = "videos.results.links"
+
+
+class _Job(Protocol):
+    """What a link needs to know of a job."""
+
+    @property
+    def pk(self) -> UUID: ...
+
+    @property
+    def prompt(self) -> str: ...
 
 
 class Addresses:
@@ -23,6 +38,10 @@ class Addresses:
         """The address of a file of a job."""
         query = "" if variant == "video" else f"?variant={variant}"
         return f"{self.base}{job}/content{query}"
+
+    def to_file(self, job: _Job, variant: str, stored: str) -> str:
+        """The same, of a file that is stored under this name."""
+        return self.to(job.pk, variant)
 
 
 class Links(Addresses):
@@ -45,6 +64,24 @@ class Links(Addresses):
         signature = self._signer.signature(_named(job, variant, self.expires))
         # Nothing of it has to be escaped.
         return f"{self.base}{job}/content?variant={variant}&expires={self.expires}&signature={signature}"
+
+    def to_file(self, job: _Job, variant: str, stored: str) -> str:
+        """The link to a stored file: the bucket's own, if it is in one."""
+        if not is_in_bucket(stored):
+            return self.to(job.pk, variant)
+        return _of_bucket(stored, file_name(job.prompt, job.pk, variant, stored), "GET", self.expires)
+
+
+def bucket_link(job: _Job, variant: str, stored: str, method: str) -> str:
+    """A bucket's link to a file of it, by this method."""
+    return _of_bucket(stored, file_name(job.prompt, job.pk, variant, stored), method, Links.now("").expires)
+
+
+# One text as long as a link of ours would be, so that what has it in it stays the same.
+@lru_cache(maxsize=4096)
+def _of_bucket(stored: str, name: str, method: str, expires: int) -> str:
+    kind = KINDS.get(PurePath(stored).suffix, "application/octet-stream")
+    return link_to(stored, method, max(1, expires - int(time.time())), kind, disposition(name))
 
 
 def is_genuine(job: UUID, variant: str, expires: int, signature: str) -> bool:

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from videos.models import Job, MediaFolder
 from videos.states import JobStatus
+from videos.stores.media import bucket_problem
 
 MARKER: Final = ".takeone-media"
 _ADVICE: Final = "mount it, or `manage.py media accept` takes the folder as it is"
@@ -98,7 +99,7 @@ def _problem(known: MediaFolder) -> str:
             f"the media folder {settings.MEDIA_ROOT} has {free:,} bytes left, and needs "
             f"{settings.MEDIA_MIN_FREE_BYTES:,} (MEDIA_MIN_FREE_BYTES)"
         )
-    return ""
+    return bucket_problem()
 
 
 def _not_mounted(known: MediaFolder) -> str:

@@ -24,6 +24,7 @@ from videos.results.media import require_media
 from videos.results.probe import Unplayable
 from videos.results.store import wait_for_media
 from videos.states import JobStatus, SubmissionState
+from videos.stores.media import is_in_bucket
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,11 @@ def is_missing(job: Job) -> bool:
         return False
     try:
         size = default_storage.size(str(job.video.name))
-    except OSError:
+    except FileNotFoundError:
         return True
+    except OSError:
+        # A bucket that does not answer may have it.
+        return not is_in_bucket(str(job.video.name))
     return job.file_size is not None and size != job.file_size
 
 

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from videos.models import Job
+from videos.stores.media import bucket_named, folder_of
 
 FOLDER: Final = "videos"
 _TOGETHER: Final = 500
@@ -22,7 +23,7 @@ _FOLDER_NAME: Final = re.compile(r"[0-9]{2,4}")
 
 
 class Stored(NamedTuple):
-    """A file in the media, named as `keep.fetch_and_keep` does."""
+    """A file in the media or in a bucket, named as `keep.fetch_and_keep` does."""
 
     job: UUID
     name: str
@@ -32,7 +33,7 @@ class Stored(NamedTuple):
 
 
 def stored_files(wanted: Callable[[UUID], bool] = lambda _: True) -> Iterator[Stored]:
-    """The files of wanted jobs. A file that goes meanwhile is left out."""
+    """The files of wanted jobs on the disk. A file that goes meanwhile is left out."""
     for entry in _entries():
         match = _NAME.fullmatch(entry.name)
         if match is None or not wanted(job := UUID(match[1])):
@@ -42,8 +43,17 @@ def stored_files(wanted: Callable[[UUID], bool] = lambda _: True) -> Iterator[St
             yield Stored(job, _below_media(entry), found.st_size, found.st_mtime)
 
 
+def files_in(bucket: str, after: str = "") -> Iterator[Stored]:
+    """The files in a bucket by name, those after `after`. Raises OSError."""
+    folder = folder_of(bucket)
+    for found in bucket_named(bucket).listed(FOLDER, after.removeprefix(folder)):
+        match = _NAME.fullmatch(found.name.rpartition("/")[2])
+        if match is not None:
+            yield Stored(UUID(match[1]), f"{folder}{found.name}", found.size, found.written_at.timestamp())
+
+
 def foreign_names() -> Iterator[str]:
-    """The names of files that are no results of ours."""
+    """The names of files on the disk that are no results of ours."""
     return (_below_media(entry) for entry in _entries() if not _NAME.fullmatch(entry.name))
 
 

@@ -9,15 +9,20 @@ one whose job is not there, has not ended, has not changed since the file was wr
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Final
 
+from django.conf import settings
+from django.core.cache import cache
 from django.core.files.storage import default_storage
 from django.db import transaction
 
 from videos.models import Job
 from videos.results.fetch import remove_leftovers
-from videos.retention.stored import Stored, stored_files, unused, used_names
+from videos.retention.stored import FOLDER, Stored, files_in, stored_files, unused, used_names
 from videos.states import JOB_ENDED, JobStatus
+from videos.stores.media import bucket_named
 
 logger = logging.getLogger(__name__)
 
@@ -27,22 +32,51 @@ _PARTS: Final = 256
 # A try that still runs uses its file before it is so old.
 UNUSED_SECONDS: Final = 3_600
 _LONGEST_SECONDS: Final = 5.0
+_TOGETHER: Final = 500
+# No upload takes so long.
+_UPLOAD_SECONDS: Final = 86_400
 
 
 def sweep_results() -> int:
     """Removes files that no job has used for an hour, of one part in 256 of all jobs, for some seconds at
     most. Returns how many."""
     remove_leftovers()
+    removed = sum(_sweep_bucket(bucket) for bucket in settings.RESULT_BUCKETS)
     part = int(time.time() // SWEEP_SECONDS) % _PARTS
     before = time.time() - UNUSED_SECONDS
     ends = time.monotonic() + _LONGEST_SECONDS
     # The last byte of an id is random.
     files = stored_files(lambda job: job.bytes[-1] == part)
-    removed = 0
     for file in unused(file for file in files if file.written_at < before):
         removed += remove_unused(file)
         if time.monotonic() > ends:
             break
+    return removed
+
+
+def _sweep_bucket(bucket: str) -> int:
+    """Removes such files from the next part of a bucket, of which each page is one call. Returns how many."""
+    key = f"results-swept-to:{bucket}"
+    seen = after = cache.get(key, "")
+    before = time.time() - UNUSED_SECONDS
+    ends = time.monotonic() + _LONGEST_SECONDS
+    removed = 0
+    try:
+        if not after:
+            started = datetime.now(UTC) - timedelta(seconds=_UPLOAD_SECONDS)
+            bucket_named(bucket).end_uploads(FOLDER, started)
+        files = files_in(bucket, after)
+        while time.monotonic() < ends:
+            some = list(islice(files, _TOGETHER))
+            for file in unused(file for file in some if file.written_at < before):
+                removed += remove_unused(file)
+            # At the end it begins anew.
+            seen = some[-1].name if some else ""
+            if not some:
+                break
+    except OSError as error:
+        logger.warning("The sweep of the results could not go on: %s", error)
+    cache.set(key, seen, None)
     return removed
 
 

@@ -6,8 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from django.db.models.fields.files import FieldFile
-from django.http import HttpResponse, HttpResponseBase
-from django.utils.text import slugify
+from django.http import HttpResponse, HttpResponseBase, HttpResponseRedirect
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
@@ -22,24 +21,15 @@ from videos.api.show import base_of
 from videos.models import Job, Preview
 from videos.previews.vtt import vtt
 from videos.reads.rows import JobRow
-from videos.results.links import Links
+from videos.results.links import Links, bucket_link
 from videos.results.media import media_problem
+from videos.results.names import KINDS, file_name
 from videos.results.refetch import is_missing
 from videos.states import JobStatus
+from videos.stores.media import is_in_bucket
 
 logger = logging.getLogger(__name__)
 
-# Of a prompt, in the name of a file, which may have 255 on most disks.
-_NAME_BYTES: Final = 60
-
-# Not as the machine's own table says.
-_KINDS: Final = {
-    ".mp4": "video/mp4",
-    ".webp": "image/webp",
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".vtt": "text/vtt; charset=utf-8",
-}
 # For extend_schema.
 CONTENT: Final[dict[str, Any]] = {
     "operation_id": "getVideoContent",
@@ -69,9 +59,10 @@ CONTENT: Final[dict[str, Any]] = {
         **{
             (status, kind): bytes
             for status in (200, 206)
-            for kind in _KINDS.values()
-            if status == 200 or kind != _KINDS[".vtt"]
+            for kind in KINDS.values()
+            if status == 200 or kind != KINDS[".vtt"]
         },
+        302: OpenApiResponse(description="The file is in a bucket: follow this link to it, without the key."),
         304: OpenApiResponse(description="Nothing has changed."),
     },
 }
@@ -134,17 +125,18 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
     if not kept:
         raise ValidationError({"variant": f"This job has no {variant}."})
     if variant == "vtt":
-        return _vtt(job, request)
+        return _vtt(job, str(kept.name), request)
     stored = str(kept.name)
     try:
         if variant == "video" and is_missing(job):
             raise FileNotFoundError(f"{stored} is missing, or has another length than it had")
-        suffix = PurePath(stored).suffix
+        if is_in_bucket(stored):
+            return _from_bucket(job, variant, stored, request)
         served = Served(
             path=Path(kept.path),
             stored=stored,
-            kind=_KINDS.get(suffix, "application/octet-stream"),
-            name=_file_name(job, suffix if variant == "video" else f"-{variant}{suffix}"),
+            kind=KINDS.get(PurePath(stored).suffix, "application/octet-stream"),
+            name=file_name(job.prompt, job.pk, variant, stored),
             sha256=job.sha256 if variant == "video" else "",
         )
         return serve(request, served)
@@ -153,6 +145,15 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
             raise MediaUnavailable from error
         logger.error("%s of job %s is not in the media any more.", stored, job.pk)
         raise FileMissing from error
+
+
+def _from_bucket(job: Job, variant: str, stored: str, request: Request) -> HttpResponseBase:
+    """Sends the caller to the bucket, which knows ranges and conditions itself."""
+    method = "HEAD" if request.method == "HEAD" else "GET"
+    answer = HttpResponseRedirect(bucket_link(job, variant, stored, method))
+    # The link ends.
+    answer["Cache-Control"] = "private, no-store"
+    return answer
 
 
 def _files_of(job: Job, variant: str) -> dict[str, FieldFile]:
@@ -169,20 +170,14 @@ def _files_of(job: Job, variant: str) -> dict[str, FieldFile]:
     }
 
 
-def _vtt(job: Job, request: Request) -> HttpResponseBase:
+def _vtt(job: Job, stored: str, request: Request) -> HttpResponseBase:
     base = base_of(request)
     # Whoever has a link to it has the sheet no longer than that.
     links = Links(base, request.auth.expires) if isinstance(request.auth, Link) else Links.now(base)
     layout: Any = Preview.objects.values_list("layout", flat=True).get(job=job)
-    text = vtt(layout, links.to(job.pk, "spritesheet"), job.result_seconds)
-    answer = HttpResponse(text, content_type=_KINDS[".vtt"])
+    sheet: str = links.to_file(job, "spritesheet", stored)
+    text = vtt(layout, sheet, job.result_seconds)
+    answer = HttpResponse(text, content_type=KINDS[".vtt"])
     answer["Cache-Control"] = "private, no-cache"
     answer["Content-Disposition"] = f'inline; filename="{job.pk}.vtt"'
     return answer
-
-
-def _file_name(job: Job, end: str) -> str:
-    """The first words of its prompt and its id. No blank, no dot and no slash of a prompt is in it."""
-    # A letter may become many.
-    words = slugify(job.prompt[:_NAME_BYTES], allow_unicode=True).encode()[:_NAME_BYTES]
-    return f"{words.decode(errors='ignore').strip('-_') or 'video'}-{job.pk}{end}"

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from django.utils.http import http_date, parse_http_date_safe
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
+
+from videos.results.names import disposition
 
 # One range. Of several, as of what cannot be read, a server may send the whole file.
 _RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]{0,18})-([0-9]{0,18})[ \t]*", re.IGNORECASE)
@@ -112,7 +113,7 @@ def stream(request: Request, streamed: Streamed) -> HttpResponseBase:
         chunks = () if request.method == "HEAD" else streamed.read(sent.start, sent.stop)
         answer = StreamingHttpResponse(chunks, content_type=streamed.kind)
         answer["Content-Length"] = str(len(sent))
-    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": _disposition(streamed.name)}
+    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": disposition(streamed.name)}
     return _with_headers(answer, part, streamed.size, headers | _validators(tag, None))
 
 
@@ -161,18 +162,11 @@ def _handed_over(served: Served) -> HttpResponseBase:
 
 def _headers(served: Served) -> dict[str, str]:
     """What each answer says of it."""
-    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": _disposition(served.name)}
+    headers = {"Cache-Control": "private, no-cache", "Content-Disposition": disposition(served.name)}
     if served.sha256:
         # RFC 9530: of the whole file, whichever part is sent.
         headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(served.sha256)).decode()}:"
     return headers
-
-
-def _disposition(name: str) -> str:
-    """With the name in ASCII as well, for programs that do not read `filename*`."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lstrip("-")
-    exact = "" if plain == name else f"; filename*=utf-8''{quote(name)}"
-    return f'inline; filename="{plain}"{exact}'
 
 
 class _Part:

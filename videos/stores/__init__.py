@@ -1,0 +1,1 @@
+"""Where the files of results are: on the disk of the media, or in buckets."""

@@ -1,0 +1,134 @@
+"""Django's storage of all files: by its name, each is on the disk of the media or in a bucket.
+
+The name of what is in a bucket begins with `s3/` and the name of the bucket. So each file says where it is,
+wherever new ones go.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage
+
+if TYPE_CHECKING:
+    from videos.stores.bucket import Bucket
+
+_BUCKETS: Final = "s3/"
+
+
+class NoSuchBucket(OSError):
+    """No setting names the bucket of a file."""
+
+
+@cache
+def _bucket(name: str) -> "Bucket":
+    # Without a bucket nothing of boto3 is in memory.
+    from videos.stores.bucket import Bucket
+
+    return Bucket(**settings.RESULT_BUCKETS[name])
+
+
+def bucket_named(name: str) -> "Bucket":
+    """A bucket. Raises NoSuchBucket."""
+    if name not in settings.RESULT_BUCKETS:
+        raise NoSuchBucket(
+            f"a result is in the bucket {name}, which neither RESULT_STORAGE nor RESULT_STORAGE_BEFORE names"
+        )
+    return _bucket(name)
+
+
+def is_in_bucket(name: str) -> bool:
+    """Whether a file is in a bucket, by its name."""
+    return name.startswith(_BUCKETS)
+
+
+def folder_of(bucket: str) -> str:
+    """What the names of files in a bucket begin with; "" for those on the disk, whose bucket is ""."""
+    return f"{_BUCKETS}{bucket}/" if bucket else ""
+
+
+def _split(name: str) -> tuple["Bucket", str]:
+    bucket, _, rest = name.removeprefix(_BUCKETS).partition("/")
+    return bucket_named(bucket), rest
+
+
+def bare(name: str) -> str:
+    """The name without the bucket."""
+    return name.removeprefix(_BUCKETS).partition("/")[2] if is_in_bucket(name) else name
+
+
+def bucket_problem() -> str:
+    """Why nothing can be stored in the bucket of new results, in words; "" if it can, or if there is none."""
+    return bucket_named(settings.RESULT_BUCKET).problem() if settings.RESULT_BUCKET else ""
+
+
+def open_at(name: str, start: int) -> BinaryIO:
+    """A file from a place on, to be read and closed. Raises OSError."""
+    if is_in_bucket(name):
+        bucket, rest = _split(name)
+        return bucket.open_at(rest, start)
+    file = (Path(settings.MEDIA_ROOT) / name).open("rb")
+    file.seek(start)
+    return file
+
+
+def link_to(name: str, method: str, seconds: int, kind: str, disposition: str) -> str:
+    """The bucket's own link to a file of a bucket, which needs no key and ends after so many seconds."""
+    bucket, rest = _split(name)
+    headers = {"ResponseContentType": kind, "ResponseContentDisposition": disposition}
+    with bucket.errors():
+        return str(bucket.url(rest, parameters=headers, expire=seconds, http_method=method))
+
+
+class MediaStorage(FileSystemStorage):
+    """The disk, and the buckets. Raises OSError, and FileNotFoundError for what is not there."""
+
+    def _open(self, name: str, mode: str = "rb") -> Any:
+        if not is_in_bucket(name):
+            return super()._open(name, mode)  # type: ignore[misc]
+        return File(open_at(name, 0), name=name)
+
+    def _save(self, name: str, content: Any) -> str:
+        if not is_in_bucket(name):
+            return str(super()._save(name, content))  # type: ignore[misc]
+        bucket, rest = _split(name)
+        with bucket.errors():
+            bucket.save(rest, content)
+        return name
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """The name: in a bucket none is taken, because each has a token."""
+        return name if is_in_bucket(name) else super().get_available_name(name, max_length)
+
+    def delete(self, name: str) -> None:
+        """Deletes a file, if it is there."""
+        if not is_in_bucket(name):
+            super().delete(name)
+            return
+        bucket, rest = _split(name)
+        with bucket.errors():
+            bucket.delete(rest)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+        if not is_in_bucket(name):
+            return super().exists(name)
+        bucket, rest = _split(name)
+        with bucket.errors():
+            return bool(bucket.exists(rest))
+
+    def size(self, name: str) -> int:
+        """Its bytes."""
+        if not is_in_bucket(name):
+            return super().size(name)
+        bucket, rest = _split(name)
+        with bucket.errors(rest):
+            return int(bucket.size(rest))
+
+    def path(self, name: str) -> str:
+        """Its path. Raises NotImplementedError for what is in a bucket, as storages without paths do."""
+        if is_in_bucket(name):
+            raise NotImplementedError(f"{name} is on no disk")
+        return super().path(name)
