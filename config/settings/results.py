@@ -41,7 +41,10 @@ def _bucket(name: str) -> dict[str, Any] | None:
     value = env.text(name)
     if value in {"", "disk"}:
         return None
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = parts.path.strip("/")
     if (

@@ -38,7 +38,12 @@ def add_bucket(server: str, settings: Settings, tmp_path: Path) -> Iterator[Add]
 
     def add() -> Bucket:
         name = f"results-{uuid4().hex[:12]}"
-        options = {"bucket_name": name, "location": "of/ours", "endpoint_url": server, "region_name": "us-east-1"}
+        options = {
+            "bucket_name": name,
+            "location": "of/ours",
+            "endpoint_url": server,
+            "region_name": "us-east-1",
+        }
         keys = {"access_key": "an-id", "secret_key": "a-secret", "addressing_style": "path"}
         settings.RESULT_BUCKETS = {**settings.RESULT_BUCKETS, name: options | keys}
         made = media.bucket_named(name)
@@ -58,7 +63,9 @@ def bucket(add_bucket: Add, settings: Settings) -> Bucket:
 
 
 @pytest.fixture
-def render(make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient) -> Callable[..., Submission]:
+def render(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> Callable[..., Submission]:
     """A submission whose video waits to be fetched."""
 
     def render(**asked: Any) -> Submission:

@@ -77,7 +77,9 @@ def test_results_move_into_the_bucket_and_back(
     call_command("move_results")
     assert names(bucket) == []
     assert len(on_disk(settings)) == 15
-    modes = {oct(path.stat().st_mode)[-3:] for path in Path(settings.MEDIA_ROOT).rglob("*.*") if path.is_file()}
+    modes = {
+        oct(path.stat().st_mode)[-3:] for path in Path(settings.MEDIA_ROOT).rglob("*.*") if path.is_file()
+    }
     assert modes == {"644"}
     for job in on_the_disk:
         assert got(Client().get(result(api, job)["videoUrl"])) == (200, clip())
