@@ -212,7 +212,7 @@ def test_nothing_moves_to_a_folder_that_is_not_mounted(
     job = complete()
     settings.RESULT_BUCKET = ""
     (Path(settings.MEDIA_ROOT) / MARKER).unlink()
-    with pytest.raises(CommandError, match="Stopped after 0 jobs: the media folder .* has no marker"):
+    with pytest.raises(CommandError, match=r"Stopped after 0 jobs: the media folder .* has no marker"):
         call_command("move_results")
     job.refresh_from_db()
     assert default_storage.exists(str(job.video.name))
