@@ -31,6 +31,7 @@ from videos.retention.removal import remove_due
 from videos.retention.reservations import forget_some
 from videos.retention.sweep import sweep_results
 from videos.usage.count import count_some
+from videos.usage.stored import count_older, fold
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,8 @@ def sweep_pictures(**_: Any) -> None:
 def count_usage(**_: Any) -> None:
     """Counts jobs that have ended, however many for a few seconds at most."""
     repeat(count_some, within=_LONGEST_SECONDS)
+    repeat(lambda: count_older(Job.objects.all()), within=_LONGEST_SECONDS)
+    fold()
 
 
 @shared_task(name="videos.sweep_results")

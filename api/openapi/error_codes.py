@@ -49,6 +49,7 @@ ANSWER_CODES: Final = (
     "request_timeout",
     "result_on_hold",
     "result_removed",
+    "storage_full",
     "too_many_images",
     "too_many_uploads",
     "two_keys",

@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Reservation, User
 from batches.items import Item, Items
 from batches.models import Batch, BatchEvent
 from upstreams.clock import database_now
-from videos.lifecycle.create import ReservedRequest, accept_all, ensure_queue_capacity
+from videos.lifecycle.create import ReservedRequest, accept_all, ensure_room
 from videos.models import Group
 from videos.queue.wake import wake
 
@@ -94,7 +94,7 @@ def create_batch(
             job_ids += [job.pk for job in jobs]
         # Last, because it may lock the owner's counters: no other of its jobs waits for this file.
         count(limits, reservations, priced=not plan.unpriced)
-        ensure_queue_capacity(owner, 0)
+        ensure_room(owner, 0)
         wake("submit")
     return Accepted(batch, job_ids, plan)
 

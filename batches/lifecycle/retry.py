@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException
 from accounts.budgets.reservations import reserve_all
 from accounts.models import ApiKey
 from batches.models import Batch
-from videos.lifecycle.create import ensure_queue_capacity
+from videos.lifecycle.create import ensure_room
 from videos.lifecycle.retry import reopened_fields, retry
 from videos.models import Exclusion, Job
 from videos.queue.wake import wake
@@ -71,7 +71,7 @@ def _retry_anew(jobs: Sequence[Job], api_key: ApiKey | None) -> None:
     for job, price, reservation in zip(jobs, prices, reserve_all(owner, api_key, prices), strict=True):
         job.reservation = reservation
         at_price[price].append(job)
-    ensure_queue_capacity(owner, len(jobs))
+    ensure_room(owner, len(jobs))
     for price, alike in at_price.items():
         # Some hundred at a time: a statement names each of them, and databases bound what one may name.
         for start in range(0, len(alike), _TOGETHER):

@@ -81,10 +81,10 @@ SAYS: Final = {
 MORE: Final = {
     "cancelVideo": ["409"],
     "retryVideo": ["402", "409", "422"],
-    "createVideo": ["402", "422"],
-    "generateVideo": ["402", "422"],
-    "createBatch": ["402", "422"],
-    "uploadBatch": ["402", "422"],
+    "createVideo": ["402", "409", "422"],
+    "generateVideo": ["402", "409", "422"],
+    "createBatch": ["402", "409", "422"],
+    "uploadBatch": ["402", "409", "422"],
     "retryBatch": ["402", "409", "422"],
     "cancelBatch": ["409"],
     "pauseBatch": ["409"],
@@ -96,7 +96,14 @@ MORE: Final = {
 }
 VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
 # If a status means an error of the operation itself.
+_STORAGE_FULL: Final = (
+    "The account's videos have reached their limit of bytes.",
+    "storage_full",
+    "The videos of this account have 21,474,836,480 bytes, and new ones are made below 21,474,836,480; remove "
+    "some with DELETE /api/v1/videos/{id}/content.",
+)
 OWN: Final = {
+    **{(name, "409"): _STORAGE_FULL for name in VALIDATE},
     ("getGeneratedVideo", "403"): (
         "The job is somebody else's, or the key's scope does not include it.",
         "forbidden",

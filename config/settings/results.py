@@ -18,6 +18,8 @@ MEDIA_MIN_FREE_BYTES = env.integer("MEDIA_MIN_FREE_BYTES", 268_435_456, least=0,
 RESULT_PREVIEWS = env.flag("RESULT_PREVIEWS", True)
 # Days for which the files of a video are kept after its completion; 0 keeps them.
 RESULT_RETENTION_DAYS = env.integer("RESULT_RETENTION_DAYS", 0, least=0, most=36_500)
+# Bytes of videos of an account, from which on it cannot ask for more; 0: no limit.
+RESULT_BYTES_MAX = env.integer("RESULT_BYTES_MAX", 0, least=0, most=1 << 60)
 # Seconds for which a link to a file opens it without a key.
 RESULT_URL_TTL = env.integer("RESULT_URL_TTL", 900, least=1, most=604_800)
 # If a web server in front sends the files: the header that tells it which.

@@ -170,6 +170,8 @@ USAGE: Final = [
                 {"day": "2026-11-21", "jobs": 3, "settled": "0.40", "reserved": "0.80"},
             ],
             "budgets": [EXAMPLE_BUDGET],
+            "storedBytes": 48_215_040,
+            "storedBytesMax": None,
         }
     )
 ]

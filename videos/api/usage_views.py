@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -18,6 +19,7 @@ from upstreams.offer import pricing
 from videos.api.examples import USAGE
 from videos.api.serializers.create import BudgetLeft
 from videos.usage.report import GROUPS, MAX_DAYS, usage
+from videos.usage.stored import stored_bytes
 
 
 class UsageQuery(StrictSerializer):
@@ -78,6 +80,12 @@ class Usage(serializers.Serializer):  # type: ignore[type-arg]
     currency = serializers.CharField()
     rows = UsageRow(many=True)
     budgets = BudgetLeft(many=True)
+    storedBytes = serializers.IntegerField(
+        help_text="Of the videos that are here now, whenever they were made."
+    )
+    storedBytesMax = serializers.IntegerField(
+        allow_null=True, help_text="From here on nothing more can be asked for; null without a limit."
+    )
 
 
 class UsageView(APIView):
@@ -103,5 +111,7 @@ class UsageView(APIView):
             "currency": pricing.CURRENCY,
             "rows": usage(owner, asked["since"], asked["until"], asked["by"]),
             "budgets": remaining(owner, key_of(request)),
+            "storedBytes": stored_bytes(owner),
+            "storedBytesMax": settings.RESULT_BYTES_MAX or None,
         }
         return Response({"success": True, "data": data})

@@ -26,6 +26,7 @@ from videos.models import Group, Job, JobEvent, JobReference
 from videos.models.reference import ROLES
 from videos.queue.wake import wake
 from videos.states import JobStatus
+from videos.usage.stored import stored_bytes
 
 # So many creates of one owner may be under way together without going past a limit that is further away.
 _AT_ONCE: Final = 100
@@ -45,6 +46,21 @@ class QueueFull(APIException):
         self.extra = {"most": most}
 
 
+class StorageFull(APIException):
+    """409: the videos of this owner have reached their limit."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "storage_full"
+
+    def __init__(self, stored: int) -> None:
+        most = settings.RESULT_BYTES_MAX
+        super().__init__(
+            f"The videos of this account have {stored:,} bytes, and new ones are made below {most:,}; remove "
+            "some with DELETE /api/v1/videos/{id}/content."
+        )
+        self.extra = {"storedBytes": stored, "most": most}
+
+
 def create(
     asked: VideoRequest,
     *,
@@ -54,14 +70,14 @@ def create(
     """Accepts a job. When this returns, the job is pending and committed, and its price reserved.
 
     Raises ValidationError if no upstream has the model, or fitting is strict and none offers the request;
-    QueueFull; and
+    QueueFull and StorageFull; and
     BudgetExceeded and PriceUnknown of accounts.budgets.reservations.
     """
     fitted = registry.configured().fit(asked)
     # An error within another transaction of the same request ends that as well.
     with transaction.atomic(savepoint=not is_within_request()):
         reservation = draft(owner, api_key, fitted.price)
-        ensure_queue_capacity(owner)
+        ensure_room(owner)
         request = ReservedRequest(asked, fitted, reservation)
         (job,) = accept_all([request], owner=owner, api_key=api_key, group=None)
         wake("submit")
@@ -153,8 +169,11 @@ def accept_all(
     return jobs
 
 
-def ensure_queue_capacity(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
-    """Raises QueueFull if the owner would have too many waiting jobs with so many more."""
+def ensure_room(owner: User, count: int = 1, *, besides: Job | None = None) -> None:
+    """Raises StorageFull if the owner has too much here, and QueueFull if it would have too many waiting jobs
+    with so many more."""
+    if settings.RESULT_BYTES_MAX and (stored := stored_bytes(owner)) >= settings.RESULT_BYTES_MAX:
+        raise StorageFull(stored)
     most = settings.MAX_QUEUED_JOBS
     if not most:
         return

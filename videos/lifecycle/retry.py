@@ -13,7 +13,7 @@ from accounts.budgets.reservations import reserve
 from accounts.models import ApiKey
 from upstreams import registry
 from upstreams.clock import database_now
-from videos.lifecycle.create import ensure_queue_capacity
+from videos.lifecycle.create import ensure_room
 from videos.log_context import about, request_id
 from videos.models import Job, Submission
 from videos.queue.wake import wake
@@ -54,7 +54,7 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
     It continues with a submission that still renders, was given up with an upstream id, or finished after the
     job was cancelled. If there is none, it is sent and paid again, and the price is reserved for the owner
     and the key that asks. Nobody follows what another upstream has: that is given up in time, and only then
-    is the job sent to this one. Raises NotRetryable, RendersElsewhere, QueueFull, and
+    is the job sent to this one. Raises NotRetryable, RendersElsewhere, QueueFull, StorageFull, and
     reservations.BudgetExceeded and PriceUnknown.
     """
     if request_refetch(job):
@@ -78,7 +78,7 @@ def retry(job: Job, *, api_key: ApiKey | None = None) -> Job:
             Job.objects.filter(pk=job.pk).update(api_key=api_key)
             if not job.submissions.filter(state__in=UNDECIDED).exists():
                 _reserve_again(job, api_key)
-            ensure_queue_capacity(job.owner, besides=job)
+            ensure_room(job.owner, besides=job)
         wake("dispatch")
         wake("submit")
     return job

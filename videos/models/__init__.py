@@ -10,6 +10,7 @@ from videos.models.reference import JobReference, ReferenceImage
 from videos.models.result import MediaFolder, Preview
 from videos.models.rotation import OwnerRotation
 from videos.models.submission import Submission
+from videos.usage.stored import StoredBytes
 from videos.usage.sums import UsageCount
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "OwnerRotation",
     "Preview",
     "ReferenceImage",
+    "StoredBytes",
     "Submission",
     "UsageCount",
     "locked",

@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from videos.states import JobStatus
+
 
 class Result(models.Model):
     """The files that are kept of a video, and what is in the video itself, as measured there.
@@ -36,6 +38,8 @@ class Result(models.Model):
     remove_at = models.DateTimeField(null=True)
     # When they were removed. Their names stay.
     removed_at = models.DateTimeField(null=True)
+    # How many bytes of it are in its owner's sum (videos.usage.stored).
+    stored_bytes = models.BigIntegerField(default=0, db_default=0)
     # An operator keeps them, whoever asks for their removal.
     on_hold = models.BooleanField(default=False, db_default=False)
 
@@ -54,6 +58,18 @@ class Result(models.Model):
                     completed_at__isnull=False, remove_at__isnull=True, removed_at__isnull=True
                 ),
                 name="job_kept_since",
+            ),
+            # Those that were kept before there were such sums, which is none in the end.
+            models.Index(
+                fields=["owner"],
+                condition=models.Q(
+                    status=JobStatus.COMPLETED,
+                    removed_at__isnull=True,
+                    counted=True,
+                    stored_bytes=0,
+                    file_size__gt=0,
+                ),
+                name="job_unstored",
             ),
         ]
 

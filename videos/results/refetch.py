@@ -25,6 +25,7 @@ from videos.results.probe import Unplayable
 from videos.results.store import wait_for_media
 from videos.states import JobStatus, SubmissionState
 from videos.stores.media import is_in_bucket
+from videos.usage.stored import count_stored
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,8 @@ def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
         left = [missing, str(job.thumbnail.name or "")]
         now = database_now()
         Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
+        if job.counted:
+            count_stored(Job.objects.filter(pk=job.pk))
         Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
         Preview.objects.filter(job=job, poster="").update(due_at=now, tries=0)
         state, number = submission.state, submission.number

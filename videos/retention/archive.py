@@ -23,6 +23,7 @@ from videos.models import Exclusion, Job, JobEvent, JobReference, Preview, Submi
 from videos.retention.files import written
 from videos.retention.stored import names_of
 from videos.states import JOB_ENDED, SubmissionState
+from videos.usage.stored import forget_stored
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ def _remove(jobs: Sequence[Job]) -> None:
         ),
         ignore_conflicts=True,
     )
+    forget_stored(Job.objects.filter(pk__in=pks))
     for model in (JobEvent, JobReference, Exclusion, Preview, Submission):
         model.objects.filter(job__in=pks).delete()
     Job.objects.filter(pk__in=pks).delete()

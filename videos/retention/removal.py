@@ -20,6 +20,7 @@ from videos.reads.rows import JobRow
 from videos.results.media import MediaUnusable, is_mounted
 from videos.retention.stored import names_of
 from videos.states import JobStatus
+from videos.usage.stored import forget_stored
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,12 @@ def _remove(jobs: Iterable[Job], reason: str) -> None:
     """Under the locks of the jobs. If a process dies before it has removed the files, they are swept away."""
     jobs = sorted(jobs, key=lambda job: job.pk)
     now = database_now()
-    Job.objects.filter(pk__in=[job.pk for job in jobs]).update(removed_at=now, updated_at=now)
+    rows = Job.objects.filter(pk__in=[job.pk for job in jobs])
+    rows.update(removed_at=now, updated_at=now)
+    forget_stored(rows)
     detail = {"reason": reason}
     JobEvent.append(now, *(Line(job, "result", "kept", "removed", detail=detail) for job in jobs))
-    names = names_of(Job.objects.filter(pk__in=[job.pk for job in jobs]))
+    names = names_of(rows)
     transaction.on_commit(partial(_delete, names), robust=True)
 
 

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef
 
 from videos.models import Job, Submission, UsageCount
 from videos.states import JOB_ENDED, LIVE
+from videos.usage.stored import count_stored
 from videos.usage.sums import UsageGroup, sums_of
 
 _TOGETHER: Final = 1000
@@ -27,7 +28,7 @@ def count_some() -> int:
         rows = ended.order_by().select_for_update(of=("self",), skip_locked=True)
         some = Job.objects.filter(pk__in=list(rows.values_list("pk", flat=True)[:_TOGETHER]))
         _add(sums_of(some))
-        return some.update(counted=True)
+        return count_stored(some, counted=True)
 
 
 def _add(sums: Mapping[UsageGroup, tuple[int, Decimal]]) -> None:
