@@ -99,8 +99,8 @@ VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
 _STORAGE_FULL: Final = (
     "The account's videos have reached their limit of bytes.",
     "storage_full",
-    "The videos of this account have 21,474,836,480 bytes, and new ones are made below 21,474,836,480; remove "
-    "some with DELETE /api/v1/videos/{id}/content.",
+    "The videos of this account have 21,474,836,480 bytes, and new ones are made below 21,474,836,480; "
+    "remove some with DELETE /api/v1/videos/{id}/content.",
 )
 OWN: Final = {
     **{(name, "409"): _STORAGE_FULL for name in VALIDATE},
