@@ -12,3 +12,5 @@ under the job's lock. What a receiver raises ends that transaction."""
 submission_moved: Final = Signal()
 """`submission` has left the state `before` for another one, and that is committed. Lost if the process dies
 just then."""
+account_erased: Final = Signal()
+"""The jobs of the account `user` were erased, and the rest of it follows, unless a receiver raises."""

@@ -38,9 +38,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9._/-]{0,100}")
 _BUCKET_EXAMPLE = "s3://bucket/prefix?endpoint=https://s3.example&region=eu-central-1&addressing=path"
 
 
-def _bucket(name: str) -> dict[str, Any] | None:
+def _bucket(name: str, value: str) -> dict[str, Any] | None:
     """The bucket that a setting names, as django-storages takes it; None if it names the disk."""
-    value = env.text(name)
     if value in {"", "disk"}:
         return None
     try:
@@ -77,7 +76,8 @@ def _bucket(name: str) -> dict[str, Any] | None:
     }
 
 
-_NOW, _BEFORE = _bucket("RESULT_STORAGE"), _bucket("RESULT_STORAGE_BEFORE")
+_NOW = _bucket("RESULT_STORAGE", env.text("RESULT_STORAGE"))
+_BEFORE = _bucket("RESULT_STORAGE_BEFORE", env.text("RESULT_STORAGE_BEFORE"))
 if _NOW and _BEFORE and _NOW["bucket_name"] == _BEFORE["bucket_name"]:
     raise ImproperlyConfigured("RESULT_STORAGE and RESULT_STORAGE_BEFORE must name different buckets.")
 # Of new results; "" keeps them on the disk.

@@ -8,19 +8,15 @@ from tests.docs.test_env_example import settings_with
 
 
 @pytest.mark.parametrize("address", ["", "disk"])
-def test_the_disk_is_no_bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESULT_STORAGE", address)
-    assert results._bucket("RESULT_STORAGE") is None
+def test_the_disk_is_no_bucket(address: str) -> None:
+    assert results._bucket("RESULT_STORAGE", address) is None
 
 
 def test_every_part_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "RESULT_STORAGE",
-        "s3://my-bucket/of/ours/?endpoint=https://s3.example:9000/&region=eu-1&addressing=path",
-    )
+    address = "s3://my-bucket/of/ours/?endpoint=https://s3.example:9000/&region=eu-1&addressing=path"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "an-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
-    assert results._bucket("RESULT_STORAGE") == {
+    assert results._bucket("RESULT_STORAGE", address) == {
         "bucket_name": "my-bucket",
         "location": "of/ours",
         "endpoint_url": "https://s3.example:9000",
@@ -32,9 +28,8 @@ def test_every_part_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-def test_only_the_bucket_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESULT_STORAGE", "s3://my-bucket")
-    found = results._bucket("RESULT_STORAGE")
+def test_only_the_bucket_has_to_be_there() -> None:
+    found = results._bucket("RESULT_STORAGE", "s3://my-bucket")
     assert found is not None
     assert (found["bucket_name"], found["location"], found["endpoint_url"]) == ("my-bucket", "", None)
 
@@ -59,12 +54,11 @@ def test_only_the_bucket_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> Non
         "S3://[sesame",
     ],
 )
-def test_what_cannot_be_read_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESULT_STORAGE", address)
+def test_what_cannot_be_read_is_refused(address: str) -> None:
     with pytest.raises(
         ImproperlyConfigured, match="RESULT_STORAGE must be disk or an address such as"
     ) as caught:
-        results._bucket("RESULT_STORAGE")
+        results._bucket("RESULT_STORAGE", address)
     assert "sesame" not in str(caught.value)
 
 

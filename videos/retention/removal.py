@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -55,8 +56,7 @@ def remove_result(job: Job) -> bool:
 
     Raises ResultOnHold, and MediaUnusable.
     """
-    if not is_mounted():
-        raise MediaUnusable("the media folder is not mounted, so nothing can be removed from it")
+    _require_mounted()
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
         if job.on_hold:
@@ -65,6 +65,21 @@ def remove_result(job: Job) -> bool:
             return False
         _remove([job], "asked")
     return True
+
+
+def remove_results(pks: Iterable[UUID], reason: str) -> None:
+    """Removes the files of those of these jobs that have any, whatever was said of how long they are kept.
+    Raises MediaUnusable."""
+    _require_mounted()
+    with transaction.atomic():
+        kept = Job.objects.filter(pk__in=pks, removed_at=None, on_hold=False, status=JobStatus.COMPLETED)
+        if some := list(kept.order_by("pk").select_for_update(of=("self",))):
+            _remove(some, reason)
+
+
+def _require_mounted() -> None:
+    if not is_mounted():
+        raise MediaUnusable("the media folder is not mounted, so nothing can be removed from it")
 
 
 def hold_result(job: Job, *, on_hold: bool, by: str) -> bool:

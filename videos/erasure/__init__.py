@@ -1,0 +1,1 @@
+"""Erasing an account: what its owner said and made goes, and what was paid stays."""
