@@ -1,5 +1,6 @@
 """Results in a bucket of a real server."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from videos.stores.bucket import Bucket
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
+    """The address of a store: of TAKEONE_TEST_S3, whose keys are in TAKEONE_TEST_S3_KEYS as `id:secret`, or
+    of one of our own."""
+    if given := os.environ.get("TAKEONE_TEST_S3", ""):
+        yield given
+        return
     with s3_server() as address:
         yield address
 
@@ -44,7 +50,8 @@ def add_bucket(server: str, settings: Settings, tmp_path: Path) -> Iterator[Add]
             "endpoint_url": server,
             "region_name": "us-east-1",
         }
-        keys = {"access_key": "an-id", "secret_key": "a-secret", "addressing_style": "path"}
+        key, _, secret = os.environ.get("TAKEONE_TEST_S3_KEYS", "an-id:a-secret").partition(":")
+        keys = {"access_key": key, "secret_key": secret, "addressing_style": "path"}
         settings.RESULT_BUCKETS = {**settings.RESULT_BUCKETS, name: options | keys}
         made = media.bucket_named(name)
         made.connection.create_bucket(Bucket=name)

@@ -63,8 +63,7 @@ def _sweep_bucket(bucket: str) -> int:
     removed = 0
     try:
         if not after:
-            started = datetime.now(UTC) - timedelta(seconds=_UPLOAD_SECONDS)
-            bucket_named(bucket).end_uploads(FOLDER, started)
+            _end_uploads(bucket)
         files = files_in(bucket, after)
         while time.monotonic() < ends:
             some = list(islice(files, _TOGETHER))
@@ -78,6 +77,14 @@ def _sweep_bucket(bucket: str) -> int:
         logger.warning("The sweep of the results could not go on: %s", error)
     cache.set(key, seen, None)
     return removed
+
+
+def _end_uploads(bucket: str) -> None:
+    try:
+        bucket_named(bucket).end_uploads(FOLDER, datetime.now(UTC) - timedelta(seconds=_UPLOAD_SECONDS))
+    except OSError as error:
+        # Not every store can list them.
+        logger.info("Uploads that were broken off stay where they are: %s", error)
 
 
 def remove_unused(file: Stored) -> bool:
