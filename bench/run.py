@@ -18,7 +18,7 @@ PAGE: Final = _ROOT / "docs" / "benchmarks.md"
 _WORSE: Final = 0.2
 _TIMEOUT_SECONDS: Final = 900
 _QUICK: Final = {"web": ("--rounds", "2", "--seconds", "1.5")}
-_PARTS: Final = ("web", "work", "sweep", "flat", "growth", "embedded", "claim", "upload")
+_PARTS: Final = ("web", "work", "sweep", "flat", "growth", "embedded", "claim", "upload", "downloads")
 _START, _END = "<!-- figures -->", "<!-- end of figures -->"
 # By the end of their names: those of which more is better, and those of which less is.
 _MORE_IS_BETTER: Final = "_ratio"

@@ -8,6 +8,7 @@ requests and saves the row.
 import argparse
 import json
 import os
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -48,19 +49,21 @@ class Workshop:
         self.stack.callback(program.end)
         return program
 
-    def start_upstream(self, **options: str) -> None:
-        """Starts the upstream, which the settings name from here on."""
+    def start_upstream(self, *, clip_bytes: int = 0, **options: str) -> None:
+        """Starts the upstream, which the settings name from here on. Its video has so many bytes."""
         port = free_port()
         self.settings["SORA_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
         given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
         clip = str(self.folder / "clip")
         render(ClipSpec(clip, "clip", "clip", 64, 64, 1, os.getppid()))
+        _lengthen(Path(f"{clip}.mp4"), clip_bytes)
         self.start("upstream", "-m", "bench.rig.upstream", "--port", str(port), "--clip", clip, *given)
 
-    def start_worker(self) -> Program:
+    def start_worker(self, threads: int = THREADS) -> Program:
         """Our worker, and beat."""
         self.start("beat", *_CELERY, "config", "beat", "--schedule", str(self.folder / "beat"))
-        return self.start("worker", *_CELERY, "config", "worker", "-P", "threads", "-c", str(THREADS))
+        pool = ("-P", "threads", "-c", str(threads))
+        return self.start("worker", *_CELERY, "config", "worker", *pool, WORK_THREADS=str(threads))
 
 
 def main() -> None:
@@ -75,7 +78,7 @@ def main() -> None:
         for name, measure in _MEASURES.items():
             if not name.startswith(chosen.only):
                 continue
-            with _workshop(environment) as workshop:
+            with workshop_on(environment) as workshop:
                 figures = measure(workshop, chosen.jobs)
             found |= {f"{name}_{each}": figure for each, figure in figures.items()}
             print(name, figures, flush=True)
@@ -83,7 +86,7 @@ def main() -> None:
 
 
 @contextmanager
-def _workshop(environment: dict[str, str]) -> Iterator[Workshop]:
+def workshop_on(environment: dict[str, str]) -> Iterator[Workshop]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="takeone-bench-")))
         redis = stack.enter_context(own_redis(free_port()))
@@ -96,6 +99,14 @@ def _workshop(environment: dict[str, str]) -> Iterator[Workshop]:
             "LOG_LEVEL": "INFO",
         }
         yield Workshop(settings, folder, plain_database(stack, environment["DATABASE_URL"]), stack)
+
+
+def _lengthen(path: Path, size: int) -> None:
+    """Adds a box of type `free` to a video, which players pass over (ISO/IEC 14496-12)."""
+    if (missing := size - path.stat().st_size) > 0:
+        with path.open("ab") as file:
+            file.write(struct.pack(">I4s", missing, b"free"))
+            file.truncate(size)
 
 
 def _submit(create_ms: int) -> Callable[[Workshop, int], dict[str, float]]:
@@ -114,7 +125,7 @@ def _keep(workshop: Workshop, count: int) -> dict[str, float]:
     from videos.models import Submission
     from videos.states import SubmissionState
 
-    _fill(count)
+    fill(count)
     worker = workshop.start_worker()
     stored = Submission.objects.filter(state=SubmissionState.STORED)
     return _rates(worker, stored.count, count // 10, count)
@@ -124,7 +135,7 @@ def _ours(workshop: Workshop, count: int) -> dict[str, float]:
     from videos.models import Submission
     from videos.states import SubmissionState
 
-    _fill(count)
+    fill(count)
     worker = workshop.start_worker()
     accepted = Submission.objects.filter(state=SubmissionState.RENDERING)
     # The beginning and the end are not what is measured: threads wait there.
@@ -187,7 +198,7 @@ def _beside(ours: dict[str, float], plain: dict[str, float]) -> dict[str, float]
     }
 
 
-def _fill(count: int) -> None:
+def fill(count: int) -> None:
     """Makes waiting jobs of several owners, with what is reserved for them."""
     from django.utils import timezone
 

@@ -1,7 +1,8 @@
 """`python -m bench.rig.upstream --port N`: an upstream that costs next to no time of its own.
 
 It speaks /v1/videos from memory: creates are answered after `--create-ms`, renders take `--render-seconds`,
-and every file is `--clip` with .mp4 or .webp. GET /counts says what it was asked for.
+and every file is `--clip` with .mp4 or .webp. GET /counts says what it was asked for, and how many files it
+sent at a time at most.
 """
 
 import argparse
@@ -26,10 +27,11 @@ class Books:
 
     render_seconds: float
     create_seconds: float
-    files: dict[str, bytes]
+    files: dict[str, Path]
     videos: list[dict[str, Any]] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
+    sending: int = 0
 
     def create(self, body: bytes) -> dict[str, Any]:
         """Adds the video of a JSON body."""
@@ -96,6 +98,9 @@ class Server(asyncio.Protocol):
         elif last == "content":
             variant = dict(parse_qsl(parts.query)).get("variant", "video")
             kind, answer = variant, books.files[variant]
+            books.asked[kind] += 1
+            asyncio.get_running_loop().create_task(self._send_file(kind, answer, close))
+            return
         elif last == "counts":
             kind, answer = "counts", json.dumps(books.asked).encode()
         elif last == "videos":
@@ -103,22 +108,43 @@ class Server(asyncio.Protocol):
         else:
             kind, answer = "retrieve", json.dumps(books.shown(books.videos[books.places[last]])).encode()
         books.asked[kind] += 1
-        content_type = _TYPES.get(kind, b"application/json")
-        lines = [
-            b"HTTP/1.1 200 OK",
-            b"Content-Type: " + content_type,
-            b"Content-Length: %d" % len(answer),
-            b"Date: " + time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode(),
-            b"Connection: close" if close else b"Connection: keep-alive",
-        ]
-        whole = b"\r\n".join([*lines, b"", answer])
+        whole = _head(b"application/json", len(answer), close) + answer
         asyncio.get_running_loop().call_later(wait, self._send, whole, close)
+
+    async def _send_file(self, kind: str, path: Path, close: bool) -> None:
+        """However large it is, it is in no memory."""
+        assert self._transport is not None
+        books = self._books
+        books.sending += 1
+        books.asked["sent at a time"] = max(books.asked["sent at a time"], books.sending)
+        try:
+            with path.open("rb") as file:
+                self._transport.write(_head(_TYPES[kind], path.stat().st_size, close))
+                await asyncio.get_running_loop().sendfile(self._transport, file)
+        except ConnectionError:
+            # The caller has gone.
+            pass
+        finally:
+            books.sending -= 1
+        if close:
+            self._transport.close()
 
     def _send(self, answer: bytes, close: bool) -> None:
         assert self._transport is not None
         self._transport.write(answer)
         if close:
             self._transport.close()
+
+
+def _head(content_type: bytes, length: int, close: bool) -> bytes:
+    lines = [
+        b"HTTP/1.1 200 OK",
+        b"Content-Type: " + content_type,
+        b"Content-Length: %d" % length,
+        b"Date: " + time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode(),
+        b"Connection: close" if close else b"Connection: keep-alive",
+    ]
+    return b"\r\n".join([*lines, b"", b""])
 
 
 async def _serve(port: int, books: Books) -> None:
@@ -136,7 +162,7 @@ def main() -> None:
     parser.add_argument("--clip", type=Path, required=True)
     chosen = parser.parse_args()
     suffixes = {"video": ".mp4", "thumbnail": ".webp"}
-    files = {variant: chosen.clip.with_suffix(suffix).read_bytes() for variant, suffix in suffixes.items()}
+    files = {variant: chosen.clip.with_suffix(suffix) for variant, suffix in suffixes.items()}
     books = Books(chosen.render_seconds, chosen.create_ms / 1000, files)
     for number in range(chosen.videos):
         books.create(json.dumps({"prompt": f"boat {number}", "model": "sora-2", "seconds": "4"}).encode())

@@ -39,7 +39,8 @@ _BROWSER_SECONDS = 60
 PAGE = """<!doctype html><title>player</title><body><script>
 const video = document.createElement("video");
 const until = name => new Promise(done => video.addEventListener(name, done, {once: true}));
-const passes = async moment => { while (video.currentTime <= moment) await new Promise(r => setTimeout(r, 50)); };
+const wait = () => new Promise(done => setTimeout(done, 50));
+const passes = async moment => { while (video.currentTime <= moment) await wait(); };
 const say = result => fetch("/result", {method: "POST", body: JSON.stringify(result)});
 video.muted = true;
 video.addEventListener("error", () => say({error: video.error.message}));
