@@ -115,6 +115,7 @@ def test_three_videos_are_made_side_by_side(stack: Stack) -> None:
         assert stack.caller.get(job["result"]["videoUrl"]).content[4:8] == b"ftyp"
 
 
+@pytest.mark.nightly
 def test_the_largest_batch_never_runs_more_at_a_time_than_it_may(stack: Stack) -> None:
     with watched(stack, "ten") as seen:
         found = ended(stack, create(stack, "ten", 10))

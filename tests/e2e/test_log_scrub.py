@@ -25,7 +25,10 @@ def canary(name: str) -> str:
     return f"canary{name}c7d1f0a9b3"
 
 
-@pytest.mark.parametrize(("form", "debug"), [("text", "[debug"), ("json", '"level": "debug"')])
+@pytest.mark.parametrize(
+    ("form", "debug"),
+    [pytest.param("text", "[debug", marks=pytest.mark.nightly), ("json", '"level": "debug"')],
+)
 def test_no_log_has_a_secret(
     up: Callable[..., Up], start_simulator: Callable[..., tuple[Program, str]], form: str, debug: str
 ) -> None:

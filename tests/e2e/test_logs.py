@@ -165,6 +165,7 @@ def test_a_beat_that_loses_its_redis_writes_few_lines(
         gone.close()
 
 
+@pytest.mark.nightly
 def test_work_without_postgresql_writes_few_lines(
     start: Callable[..., Program], gone: Gone, tmp_path: Path
 ) -> None:

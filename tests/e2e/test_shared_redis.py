@@ -76,7 +76,13 @@ def keys(broker: str) -> set[str]:
         return set(connection.keys())
 
 
-@pytest.mark.parametrize("named", [False, True], ids=["by their secrets", "by their names"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        pytest.param(False, id="by their secrets"),
+        pytest.param(True, id="by their names", marks=pytest.mark.nightly),
+    ],
+)
 def test_what_one_writes_the_other_does_not_see(broker: str, tmp_path: Path, named: bool) -> None:
     shared = {"SECRET_KEY": "the same for both" * 4} if named else {}
     one, other = (

@@ -39,7 +39,10 @@ def test_no_process_starts_on_a_database_without_its_tables(name: str, tmp_path:
     assert "manage.py migrate" in line
 
 
-@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.nightly] if name != "worker" else []) for name in STARTS],
+)
 def test_no_process_starts_on_a_database_of_a_newer_version(name: str, var: Path) -> None:
     change(var, row("9999_from_the_future"))
     done = ended(name, var, {})

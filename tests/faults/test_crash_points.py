@@ -261,7 +261,13 @@ SCENARIOS: dict[Callable[[Wreck], None], tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=each.__name__, marks=[pytest.mark.nightly] if each is wrong_address else [])
+        for each in SCENARIOS
+    ],
+)
 def test_a_kill_at_any_boundary_loses_nothing_and_pays_nothing_twice(
     wreck: Wreck, scenario: Callable[[Wreck], None]
 ) -> None:

@@ -54,6 +54,7 @@ def test_twenty_jobs_outlast_the_loss_of_the_preferred_upstream(stack: Stack) ->
     assert _completed(stack) == _JOBS
 
 
+@pytest.mark.nightly
 def test_twenty_jobs_outlast_a_switch_of_the_upstream(stack: Stack) -> None:
     jobs = [stack.caller.ask_for(f"Kite {number}") for number in range(_JOBS)]
     eventually(lambda: len(ledger(stack)) >= 4, "some renders", within=30)

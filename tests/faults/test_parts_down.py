@@ -169,7 +169,9 @@ def test_two_beats_do_nothing_twice(stack: Stack) -> None:
     assert len([entry for entry in ledger(stack) if entry["prompt"].startswith("Two beats")]) == 6
 
 
-@pytest.mark.parametrize("name", ["worker-threads", "worker-prefork"])
+@pytest.mark.parametrize(
+    "name", ["worker-threads", pytest.param("worker-prefork", marks=pytest.mark.nightly)]
+)
 def test_a_worker_that_is_told_to_end_finishes_what_it_has_begun(stack: Stack, name: str) -> None:
     other = "worker-prefork" if name == "worker-threads" else "worker-threads"
     # Only the worker under test takes work; a create that it has sent is answered late.
