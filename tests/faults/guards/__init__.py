@@ -2,7 +2,16 @@
 
 from typing import Final
 
-from tests.faults.guards import authentication, isolation, loss, reconciling, results, sending, spending
+from tests.faults.guards import (
+    authentication,
+    buckets,
+    isolation,
+    loss,
+    reconciling,
+    results,
+    sending,
+    spending,
+)
 from tests.faults.guards.guard import Guard
 
 GUARDS: Final[tuple[Guard, ...]] = (
@@ -10,6 +19,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     *reconciling.GUARDS,
     *spending.GUARDS,
     *loss.GUARDS,
+    *buckets.GUARDS,
     *results.GUARDS,
     *isolation.GUARDS,
     *authentication.GUARDS,
