@@ -25,7 +25,7 @@ from videos.queue.wake import publish
 from videos.reconciliation.audit import audit_if_due
 from videos.reconciliation.restored.books import may_create, was_compared
 from videos.references.sweep import sweep_references
-from videos.results.media import is_mounted
+from videos.results.media import removal_problem
 from videos.retention.archive import archive_some
 from videos.retention.removal import remove_due
 from videos.retention.reservations import forget_some
@@ -152,7 +152,7 @@ def count_usage(**_: Any) -> None:
 def clean_results(**_: Any) -> None:
     """Removes the files of results that have been kept for long enough, and those that no job uses."""
     repeat(remove_due, within=_LONGEST_SECONDS)
-    if is_mounted():
+    if not removal_problem():
         sweep_results()
 
 

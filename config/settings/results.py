@@ -52,7 +52,7 @@ def _bucket(name: str, value: str) -> dict[str, Any] | None:
         parts.scheme != "s3"
         or not _BUCKET_NAME.fullmatch(parts.netloc)
         or not _PREFIX.fullmatch(prefix)
-        or ".." in prefix
+        or any(part in {"", ".", ".."} for part in prefix.split("/") if prefix)
         or parts.fragment
         or not asked.keys() <= {"endpoint", "region", "addressing"}
         or asked.get("addressing", "auto") not in {"auto", "path", "virtual"}

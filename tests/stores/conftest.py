@@ -17,6 +17,7 @@ from upstreams.models import Provider
 from upstreams.registry import Upstream
 from videos.lifecycle.following.sweep import sweep
 from videos.models import Job, Submission
+from videos.results import bucket_proof
 from videos.results.store import store
 from videos.stores import media
 from videos.stores.bucket import Bucket
@@ -59,6 +60,7 @@ def add_bucket(server: str, settings: Settings, tmp_path: Path) -> Iterator[Add]
 
     yield add
     media._bucket.cache_clear()
+    bucket_proof._proofs.clear()
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ from tests.timeouts import TIMEOUT
 from tests.videos.scripted import ScriptedClient, clip
 from upstreams.registry import Upstream
 from videos.models import Job, Preview, Submission
+from videos.previews import make
 from videos.previews.make import make_next
-from videos.results import keep, links
+from videos.results import bucket_proof, keep, links
 from videos.results.media import media_problem
 from videos.results.refetch import is_missing, refetch
 from videos.results.store import store
@@ -119,8 +120,7 @@ def test_what_is_not_there_is_said_and_fetched_again(
     job = complete()
     default_storage.delete(str(job.video.name))
     default_storage.delete(str(job.video.name))
-    answer = api.get(f"{URL}/{job.pk}/content")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "file_missing")
+    assert not requests.get(api.get(f"{URL}/{job.pk}/content")["Location"], timeout=TIMEOUT).ok
     assert api.post(f"{URL}/{job.pk}/sync").status_code == 200
     refetch(Submission.objects.get(job=job), upstream)
     job.refresh_from_db()
@@ -210,7 +210,7 @@ def test_while_there_is_no_bucket_fetching_waits(
         name = changes.get("bucket_name", bucket.bucket_name)
         settings.RESULT_BUCKETS = {name: {**there[bucket.bucket_name], **changes}}
         settings.RESULT_BUCKET = name
-        media._bucket.cache_clear()
+        forget()
         Submission.objects.update(due_at=timezone.now())
         store(submission, upstream)
         submission.refresh_from_db()
@@ -223,25 +223,52 @@ def test_while_there_is_no_bucket_fetching_waits(
     monkeypatch.undo()
     settings.RESULT_BUCKETS = there
     settings.RESULT_BUCKET = bucket.bucket_name
-    media._bucket.cache_clear()
+    forget()
     Submission.objects.update(due_at=timezone.now())
     store(submission, upstream)
     assert Job.objects.get(pk=submission.job_id).status == "completed"
 
 
+def forget() -> None:
+    """Nothing is known of any bucket."""
+    media._bucket.cache_clear()
+    bucket_proof._proofs.clear()
+
+
+@pytest.fixture
+def unreachable(bucket: Bucket, settings: Settings) -> Callable[[], None]:
+    def cut_off() -> None:
+        options = {**settings.RESULT_BUCKETS[bucket.bucket_name], "endpoint_url": "http://127.0.0.1:9"}
+        settings.RESULT_BUCKETS = {bucket.bucket_name: options}
+        forget()
+
+    return cut_off
+
+
 def test_a_bucket_that_does_not_answer_is_not_one_that_lost_a_file(
-    api: Client, complete: Callable[..., Job], bucket: Bucket, settings: Settings
+    api: Client, complete: Callable[..., Job], unreachable: Callable[[], None]
 ) -> None:
     job = complete()
-    options = {**settings.RESULT_BUCKETS[bucket.bucket_name], "endpoint_url": "http://127.0.0.1:9"}
-    settings.RESULT_BUCKETS = {bucket.bucket_name: options}
-    media._bucket.cache_clear()
+    unreachable()
     assert not is_missing(job)
     answer = api.delete(f"{URL}/{job.pk}/content")
-    assert answer.status_code == 200, "it is swept away later"
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "media_unavailable")
+    with pytest.raises(CommandError, match=r"Nothing can be compared: the bucket .* cannot be reached"):
+        call_command("check_results")
+
+
+def test_a_bucket_that_no_setting_names_breaks_no_read(
+    api: Client, complete: Callable[..., Job], settings: Settings
+) -> None:
+    job = complete()
     settings.RESULT_BUCKETS = {}
-    answer = api.get(f"{URL}/{job.pk}/content")
-    assert answer.status_code == 410
+    settings.RESULT_BUCKET = ""
+    links._of_bucket.cache_clear()
+    link = result(api, job)["videoUrl"]
+    assert link.startswith("http://testserver/")
+    assert api.get(URL).status_code == 200
+    answer = Client().get(link)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "media_unavailable")
     with pytest.raises(OSError, match="neither RESULT_STORAGE nor RESULT_STORAGE_BEFORE"):
         default_storage.exists(str(job.video.name))
 
@@ -280,7 +307,7 @@ def test_a_link_that_was_changed_or_has_ended_is_refused(
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is in the bucket has been there for long."""
-    monkeypatch.setattr(sweeping, "UNUSED_SECONDS", -3_600)
+    monkeypatch.setattr(sweeping, "UNUSED_IN_BUCKET_SECONDS", -24 * 3_600)
 
 
 def stray(bucket: Bucket, job: Job) -> str:
@@ -369,10 +396,17 @@ def test_previews_of_a_result_that_went_are_not_kept(
     complete: Callable[..., Job], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = complete()
-    Job.objects.filter(pk=job.pk).update(removed_at=timezone.now())
-    make_next()
+    keep_all = make._keep
+
+    def kept(*given: Any) -> Any:
+        found = keep_all(*given)
+        Job.objects.filter(pk=job.pk).update(removed_at=timezone.now())
+        return found
+
+    monkeypatch.setattr(make, "_keep", kept)
+    assert make_next() == 1
     assert not Preview.objects.get(job=job).poster
-    assert len(names(bucket)) == 2
+    assert len(names(bucket)) == 2, "the pictures are gone again"
 
 
 def test_a_store_that_cannot_list_uploads_is_swept_all_the_same(

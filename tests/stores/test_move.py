@@ -17,10 +17,12 @@ from tests.stores.test_bucket import names, on_disk, result
 from tests.timeouts import TIMEOUT
 from tests.videos.scripted import clip
 from tests.videos.test_links import got
+from videos.management.commands import move_results
 from videos.models import Job, JobEvent, Preview
 from videos.previews.make import make_next
-from videos.results import move
+from videos.results import keep, move
 from videos.results.media import MARKER
+from videos.retention import archive
 from videos.stores.bucket import Bucket
 
 # Files go once it is committed that no job has them.
@@ -145,7 +147,7 @@ def test_an_answer_to_the_commit_that_is_lost_takes_no_file_away(
         raise OSError("the connection was lost")
 
     monkeypatch.setattr(move, "_take", lose)
-    with pytest.raises(CommandError, match="Run it again"):
+    with pytest.raises(CommandError, match="3 jobs were not moved"):
         call_command("move_results")
     for job in on_the_disk:
         assert all(default_storage.exists(each) for each in moved(job))
@@ -189,17 +191,10 @@ def test_a_job_that_changes_meanwhile_keeps_what_it_then_has(
     assert len(names(bucket)) == 10, "the copies of this job are gone"
 
 
-def test_copies_that_were_swept_away_are_not_taken(
+def test_copies_that_are_so_old_that_they_may_be_swept_away_are_not_taken(
     on_the_disk: list[Job], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = move._copy
-
-    def swept(name: str, target: str) -> Any:
-        new, found = copy(name, target)
-        default_storage.delete(new)
-        return new, found
-
-    monkeypatch.setattr(move, "_copy", swept)
+    monkeypatch.setattr(keep, "ADOPTED_SECONDS", 0)
     with pytest.raises(CommandError, match="3 jobs were not moved"):
         call_command("move_results")
     for job in on_the_disk:
@@ -216,3 +211,90 @@ def test_nothing_moves_to_a_folder_that_is_not_mounted(
         call_command("move_results")
     job.refresh_from_db()
     assert default_storage.exists(str(job.video.name))
+
+
+def test_copies_that_were_swept_away_from_the_disk_are_not_taken(
+    complete: Callable[..., Job], bucket: Bucket, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = complete()
+    settings.RESULT_BUCKET = ""
+    copy = move._copy
+
+    def swept(name: str, target: str) -> Any:
+        new, found = copy(name, target)
+        default_storage.delete(new)
+        return new, found
+
+    monkeypatch.setattr(move, "_copy", swept)
+    with pytest.raises(CommandError, match="1 jobs were not moved"):
+        call_command("move_results")
+    job.refresh_from_db()
+    assert default_storage.exists(str(job.video.name))
+
+
+def test_what_stays_behind_is_said(
+    complete: Callable[..., Job],
+    bucket: Bucket,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever removes RESULT_STORAGE_BEFORE then loses it."""
+    complete()
+    settings.RESULT_BUCKET = ""
+    monkeypatch.setattr(move_results, "move_results", lambda: iter(()))
+    with pytest.raises(CommandError, match="1 jobs were not moved"):
+        call_command("move_results")
+    assert "1 jobs have files elsewhere: keep RESULT_STORAGE_BEFORE" in capsys.readouterr().err
+    monkeypatch.undo()
+    call_command("move_results")
+    make_next()
+    Preview.objects.update(poster=f"s3/{bucket.bucket_name}/videos/2026/11/x.jpg")
+    assert move.elsewhere() == 1, "a picture as well"
+    settings.RESULT_BUCKET = bucket.bucket_name
+    assert move.elsewhere() == 1
+
+
+def test_a_job_that_was_archived_meanwhile_ends_nothing(
+    on_the_disk: list[Job], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = move._copy
+
+    def archived(name: str, target: str) -> Any:
+        found = copy(name, target)
+        archive._remove(list(Job.objects.filter(pk=on_the_disk[0].pk)))
+        return found
+
+    monkeypatch.setattr(move, "_copy", archived)
+    with pytest.raises(CommandError, match="1 jobs were not moved"):
+        call_command("move_results")
+    assert len(names(bucket)) == 10
+
+
+def test_one_job_that_cannot_be_read_holds_up_no_other(
+    on_the_disk: list[Job], bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = move._copy
+
+    def refuse(name: str, target: str) -> Any:
+        if str(on_the_disk[0].pk) in name:
+            raise OSError("Input/output error")
+        return copy(name, target)
+
+    monkeypatch.setattr(move, "_copy", refuse)
+    with pytest.raises(CommandError, match="1 jobs were not moved"):
+        call_command("move_results")
+    assert len(names(bucket)) == 10
+    monkeypatch.setattr(move, "_FAILURES", 1)
+    with pytest.raises(CommandError, match="Run it again"):
+        call_command("move_results")
+
+
+def test_a_new_machine_needs_no_folder_of_drafts(
+    complete: Callable[..., Job], bucket: Bucket, settings: Settings
+) -> None:
+    complete()
+    (Path(settings.MEDIA_ROOT) / "unfinished").rmdir()
+    settings.RESULT_BUCKET = ""
+    call_command("move_results")
+    assert names(bucket) == []

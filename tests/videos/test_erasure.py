@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.models import ApiKey, Reservation, Session, User
+from accounts.models import ApiKey, Budget, Reservation, Session, User
 from batches.archive import archive_batches, archive_their_jobs
 from tests.references.test_asked import HD, data_url
 from tests.videos.scripted import ScriptedClient
@@ -28,7 +28,7 @@ from upstreams.registry import Upstream
 from videos import tasks
 from videos.erasure import account, archives
 from videos.lifecycle.following.sweep import sweep
-from videos.models import Job, Submission
+from videos.models import Exclusion, Job, Submission
 from videos.previews.make import make_next
 from videos.results.media import MARKER
 from videos.results.store import store
@@ -72,7 +72,7 @@ def user(settings: Settings, tmp_path: Path) -> User:
 def closed(user: User, upstream: Upstream, sora: ScriptedClient, settings: Settings) -> User:
     """An account that has used everything, was closed, and has come to its end."""
     settings.JOB_RETENTION_DAYS = 30
-    _, secret = ApiKey.issue(user, SECRET)
+    key, secret = ApiKey.issue(user, SECRET)
     caller = Client(headers={"x-api-key": secret})
     asked = {"prompt": SECRET, "negativePrompt": SECRET, "metadata": {SECRET: SECRET}}
 
@@ -118,7 +118,11 @@ def closed(user: User, upstream: Upstream, sora: ScriptedClient, settings: Setti
     person = Client()
     login = {"username": SECRET, "password": SECRET * 3}
     assert person.post("/api/auth/login", login, content_type="application/json").status_code == 200
-    LogEntry.objects.log_actions(user.pk, [user], CHANGE, change_message=SECRET)
+    budget = Budget.objects.create(owner=user, period="daily", limit=5)
+    for row in (user, key, budget):
+        LogEntry.objects.log_actions(user.pk, [row], CHANGE, change_message=SECRET)
+    left = Job.objects.filter(owner=user).first()
+    Exclusion.objects.create(job=left, provider=Provider.objects.get(), reason=f"No {SECRET}.")
     User.objects.filter(pk=user.pk).update(is_active=False)
     user.refresh_from_db()
     return user
@@ -262,3 +266,18 @@ def test_its_bytes_leave_the_sums(user: User, complete: Callable[..., Job]) -> N
     assert account.extent(user).bytes == only(job).job.file_size
     erase(user)
     assert account.extent(user).bytes == 0
+
+
+def test_a_batch_in_the_archive_whose_jobs_are_not_is_erased_as_well(
+    closed: User, settings: Settings
+) -> None:
+    for path in Path(settings.MEDIA_ROOT).glob("archive/*/jobs-*.jsonl"):
+        path.unlink()
+    erase(closed)
+    assert "sesame" not in everything(settings)
+
+
+def test_the_archive_has_to_be_there(closed: User, settings: Settings) -> None:
+    (Path(settings.MEDIA_ROOT) / MARKER).rename(Path(settings.MEDIA_ROOT) / "elsewhere")
+    with pytest.raises(CommandError, match="not mounted"):
+        erase(closed, "--keep-results")

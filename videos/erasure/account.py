@@ -11,14 +11,17 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import ApiKey, IdempotencyKey, Session, User
+from accounts.models import ApiKey, Budget, IdempotencyKey, Session, User
 from upstreams.clock import database_now
 from videos.erasure import blanks
 from videos.erasure.archives import archived, erase_archived
-from videos.models import Job, JobEvent, JobReference, ReferenceImage, Submission
+from videos.models import Exclusion, Group, Job, JobEvent, JobReference, ReferenceImage, Submission
+from videos.results.media import MediaUnusable, removal_problem
 from videos.retention.removal import remove_results
+from videos.retention.stored import names_of
 from videos.signals import account_erased
 from videos.states import JOB_OPEN, LIVE
+from videos.stores.media import delete_files
 from videos.usage.stored import stored_bytes
 
 logger = logging.getLogger(__name__)
@@ -77,6 +80,9 @@ def erase(user: User, *, keep_results: bool) -> Extent:
     """Erases what `require_erasable` allows. Raises OSError if files cannot be reached; then some is erased,
     and the rest is when it is begun again."""
     require_erasable(user)
+    if problem := removal_problem():
+        # The archive is in the folder as well.
+        raise MediaUnusable(problem)
     found = extent(user)
     last = UUID(int=0)
     jobs = Job.objects.filter(owner=user).order_by("pk")
@@ -84,12 +90,15 @@ def erase(user: User, *, keep_results: bool) -> Extent:
         last = pks[-1]
         if not keep_results:
             remove_results(pks, "erased")
+            # Also those that could not be removed before.
+            delete_files(names_of(Job.objects.filter(pk__in=pks)))
         _erase_jobs(pks)
     for image in ReferenceImage.objects.filter(owner=user):
-        image.delete()
         default_storage.delete(image.file)
+        image.delete()
     account_erased.send(User, user=user)
-    erase_archived(user.pk)
+    groups = Group.objects.filter(owner=user).values_list("pk", flat=True)
+    erase_archived(user.pk, {str(pk) for pk in groups})
     _erase_person(user)
     logger.info("An account was erased: %d. Jobs: %d, and %d archived.", user.pk, found.jobs, found.archived)
     return found
@@ -114,6 +123,7 @@ def _erase_jobs(pks: Sequence[UUID]) -> None:
         Submission.objects.bulk_update(attempts, [*blanks.SUBMISSION, "request", "match_key"])
         JobEvent.objects.filter(job__in=pks).delete()
         JobReference.objects.filter(job__in=pks).delete()
+        Exclusion.objects.filter(job__in=pks).delete()
 
 
 @transaction.atomic
@@ -124,10 +134,12 @@ def _erase_person(user: User) -> None:
     keys = ApiKey.objects.filter(owner=user)
     keys.filter(revoked_at=None).update(revoked_at=timezone.now())
     keys.update(name="erased")
-    named = LogEntry.objects.filter(
-        content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk)
-    )
-    named.update(object_repr="erased", change_message="")
+    for rows in (User.objects.filter(pk=user.pk), keys, Budget.objects.filter(owner=user)):
+        named = LogEntry.objects.filter(
+            content_type=ContentType.objects.get_for_model(rows.model),
+            object_id__in=[str(pk) for pk in rows.values_list("pk", flat=True)],
+        )
+        named.update(object_repr="erased", change_message="")
     user.groups.clear()
     user.user_permissions.clear()
     user.username = f"erased-{user.pk}"

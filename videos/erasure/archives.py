@@ -20,10 +20,10 @@ def archived(owner: int) -> int:
     return sum(_is_of(line, owner) for path in _files("jobs") for line in _lines(path))
 
 
-def erase_archived(owner: int) -> int:
-    """Erases the lines of this owner. Returns how many of its jobs there are. Each file is replaced as a
-    whole; raises OSError."""
-    groups: set[str] = set()
+def erase_archived(owner: int, groups: set[str]) -> int:
+    """Erases the lines of this owner; these of its groups are in the database still. Returns how many of its
+    jobs there are. Each file is replaced as a whole; raises OSError."""
+    groups = set(groups)
     found = 0
     for path in _files("jobs"):
         of_owner = [line for line in _lines(path) if _is_of(line, owner)]

@@ -8,6 +8,7 @@ import logging
 import secrets
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from django.db import transaction
 from upstreams.clock import database_now, in_database
 from videos.models import Job, Preview
 from videos.results.fetch import drafts
-from videos.results.keep import Finished
+from videos.results.keep import Finished, are_there
 from videos.results.local import on_disk
 from videos.results.media import media_problem
 from videos.states import JobStatus
@@ -55,8 +56,9 @@ def make_next() -> int:
     try:
         drafts().mkdir(exist_ok=True)
         layout = _draw(job, prefix)
+        stored_at = time.time()
         kept = _keep(job, prefix)
-        if not _take(job, kept, layout):
+        if not _take(job, kept, layout, stored_at):
             _discard(kept)
             _end(preview)
     except Exception as error:
@@ -144,11 +146,11 @@ def _keep(job: Job, prefix: str) -> dict[str, str]:
     return kept
 
 
-def _take(job: Job, kept: dict[str, str], layout: Any) -> bool:
+def _take(job: Job, kept: dict[str, str], layout: Any, stored_at: float) -> bool:
     """Gives the job its pictures; False if its files were removed meanwhile, or swept away."""
     with transaction.atomic():
         job = Job.lock(pk=job.pk)
-        if job.removed_at is not None or not all(default_storage.exists(name) for name in kept.values()):
+        if job.removed_at is not None or not are_there(kept.values(), stored_at):
             return False
         Preview.objects.filter(job=job).update(due_at=None, layout=layout, **kept)
         Job.objects.filter(pk=job.pk).update(updated_at=database_now())

@@ -2,9 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -18,6 +18,7 @@ from upstreams.breaker import respecting_retry_after
 from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import Submission
+from videos.results.bucket_proof import doubt
 from videos.results.fetch import RENEW_SECONDS, Downloaded, download, draft, renew, thumbnail
 from videos.results.media import require_media, require_mounted, sync_folder
 from videos.results.probe import Probe, probe
@@ -52,6 +53,8 @@ class _Sent(File):  # type: ignore[type-arg]
         return bytes(self.file.read(size))
 
 
+# For so long a job may take a file that was stored in a bucket. A sweep removes it hours later.
+ADOPTED_SECONDS: Final = 1_800
 # Of a job, what `Kept.fields` has.
 COLUMNS: Final = (
     "video", "thumbnail", "result_seconds", "width", "height", "format", "file_size", "sha256", "crc32",
@@ -67,6 +70,8 @@ class Kept:
     thumbnail: str
     file: Downloaded
     found: Probe
+    # By time.time(): when the video was there.
+    stored_at: float = field(default_factory=time.time)
 
     def fields(self) -> dict[str, Any]:
         """The fields of its job."""
@@ -86,9 +91,9 @@ class Kept:
         }
 
     def is_there(self) -> bool:
-        """Whether its files are still in the media. The caller holds the lock of its job, without
-        which nobody sweeps it away."""
-        return all(default_storage.exists(name) for name in (self.video, self.thumbnail) if name)
+        """Whether its files are still there. The caller holds the lock of its job, without
+        which nobody sweeps them away from the disk."""
+        return are_there((self.video, self.thumbnail), self.stored_at)
 
     def discard(self) -> None:
         """Deletes the files if no job owns them."""
@@ -96,6 +101,17 @@ class Kept:
             if name:
                 with suppress(OSError):
                     default_storage.delete(name)
+
+
+def are_there(names: Iterable[str], stored_at: float) -> bool:
+    """Whether files are there of which this process has stored the first at that time (time.time()).
+
+    A bucket is not asked, because the caller holds locks: what was stored there is swept away hours later.
+    """
+    stored_lately = 0 <= time.time() - stored_at < ADOPTED_SECONDS
+    return all(
+        stored_lately if is_in_bucket(name) else default_storage.exists(name) for name in names if name
+    )
 
 
 def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
@@ -114,13 +130,14 @@ def fetch_and_keep(submission: Submission, upstream: Upstream) -> Kept:
         folder = f"{folder_of(settings.RESULT_BUCKET)}videos"
         name = f"{folder}/{job.created_at:%Y/%m}/{job.pk}-{submission.number}-{secrets.token_hex(4)}"
         video = store_file(f"{name}.{found.format}", path, partial(renew, submission, upstream))
-        small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
-    kept = Kept(video, small, file, found)
-    try:
-        require_mounted(media)
-    except OSError:
-        kept.discard()
-        raise
+        kept = Kept(video, "", file, found)
+        try:
+            small = default_storage.save(f"{name}.{suffix}", ContentFile(picture)) if picture else ""
+            kept = replace(kept, thumbnail=small)
+            require_mounted(media)
+        except OSError:
+            kept.discard()
+            raise
     return kept
 
 
@@ -129,7 +146,12 @@ def store_file(name: str, path: Path, renew_lease: Callable[[], None]) -> str:
     Returns its name there."""
     with path.open("rb") as file:
         if is_in_bucket(name):
-            return default_storage.save(name, _Sent(file, renew_lease))
+            try:
+                return default_storage.save(name, _Sent(file, renew_lease))
+            except OSError:
+                # It may take questions and refuse files.
+                doubt(settings.RESULT_BUCKET)
+                raise
         kept = default_storage.save(name, Finished(file, name=str(path)))
     sync_folder((settings.MEDIA_ROOT / kept).parent)
     return kept

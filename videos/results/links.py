@@ -1,5 +1,6 @@
 """Signed links to the files of a job: who has one reads that file until the link ends, without a key."""
 
+import logging
 import math
 import time
 from functools import lru_cache
@@ -12,6 +13,8 @@ from django.core.signing import BadSignature, Signer
 
 from videos.results.names import KINDS, disposition, file_name
 from videos.stores.media import is_in_bucket, link_to
+
+logger = logging.getLogger(__name__)
 
 # A link is the same for a tenth of its life, so what shows it can be kept, by us and by browsers.
 _STEPS: Final = 10
@@ -69,7 +72,12 @@ class Links(Addresses):
         """The link to a stored file: the bucket's own, if it is in one."""
         if not is_in_bucket(stored):
             return self.to(job.pk, variant)
-        return _of_bucket(stored, file_name(job.prompt, job.pk, variant, stored), "GET", self.expires)
+        try:
+            return _of_bucket(stored, file_name(job.prompt, job.pk, variant, stored), "GET", self.expires)
+        except OSError as error:
+            # Ours says what is wrong to whoever follows it.
+            logger.warning("No link of its bucket for %s: %s", stored, error)
+            return self.to(job.pk, variant)
 
 
 def bucket_link(job: _Job, variant: str, stored: str, method: str) -> str:

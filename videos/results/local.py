@@ -22,6 +22,7 @@ def on_disk(name: str, renew_lease: Callable[[], None]) -> Iterator[str]:
     if not name or not is_in_bucket(name):
         yield default_storage.path(name) if name else ""
         return
+    drafts().mkdir(parents=True, exist_ok=True)
     number, path = tempfile.mkstemp(prefix="copy-", suffix=Path(name).suffix, dir=drafts())
     try:
         renewed = time.monotonic()

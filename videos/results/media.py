@@ -14,8 +14,8 @@ from typing import Final
 from django.conf import settings
 
 from videos.models import Job, MediaFolder
+from videos.results.bucket_proof import bucket_problem
 from videos.states import JobStatus
-from videos.stores.media import bucket_problem
 
 MARKER: Final = ".takeone-media"
 _ADVICE: Final = "mount it, or `manage.py media accept` takes the folder as it is"
@@ -46,6 +46,21 @@ def is_mounted() -> bool:
         return known is not None and not _not_mounted(known)
     except OSError:
         return False
+
+
+def removal_problem() -> str:
+    """Why no file may be removed, in words; "" if it may: the folder and each bucket are there, and are those
+    that this database knows."""
+    known = MediaFolder.objects.first()
+    if known is None:
+        return "nothing was ever kept"
+    try:
+        problem = _not_mounted(known)
+    except OSError as error:
+        problem = f"the media folder {settings.MEDIA_ROOT} cannot be used: {error.strerror}"
+    return problem or next(
+        filter(None, (bucket_problem(known, each) for each in settings.RESULT_BUCKETS)), ""
+    )
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,7 +114,7 @@ def _problem(known: MediaFolder) -> str:
             f"the media folder {settings.MEDIA_ROOT} has {free:,} bytes left, and needs "
             f"{settings.MEDIA_MIN_FREE_BYTES:,} (MEDIA_MIN_FREE_BYTES)"
         )
-    return bucket_problem()
+    return bucket_problem(known)
 
 
 def _not_mounted(known: MediaFolder) -> str:

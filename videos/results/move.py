@@ -5,9 +5,11 @@ job, and is swept away.
 """
 
 import hashlib
+import math
 import os
 import re
 import secrets
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,18 +18,19 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import Q
 
 from upstreams.clock import database_now
 from videos.models import Job, JobEvent, Preview
-from videos.results.keep import store_file
+from videos.results.keep import are_there, store_file
 from videos.results.local import on_disk
 from videos.results.media import require_media
 from videos.states import JobStatus
-from videos.stores.media import bare, folder_of
+from videos.stores.media import BUCKETS, bare, delete_files, folder_of
 
 _TOGETHER: Final = 100
+_FAILURES: Final = 5
 _CHUNK: Final = 1 << 20
 # The token at the end of a name, by which two copies of a file differ.
 _TOKEN: Final = re.compile(r"-[0-9a-f]{8}(?=[.][a-z0-9]+$)")
@@ -55,9 +58,9 @@ class _Found(NamedTuple):
 
 def move_results() -> Iterator[Moved]:
     """Moves what is not where new results are kept, a job at a time. Raises OSError if nothing can be stored
-    there now, or read from where the files are. It can be begun again at any time."""
+    there now, or several jobs in a row cannot be moved. It can be begun again at any time."""
     target = folder_of(settings.RESULT_BUCKET)
-    last = UUID(int=0)
+    last, failures = UUID(int=0), 0
     kept = Job.objects.filter(status=JobStatus.COMPLETED, removed_at=None).select_related("preview")
     while jobs := list(kept.filter(pk__gt=last).order_by("pk")[:_TOGETHER]):
         last = jobs[-1].pk
@@ -69,7 +72,13 @@ def move_results() -> Iterator[Moved]:
             require_media()
             try:
                 yield Moved(job.pk, _move(job, names, target))
+                failures = 0
             except NotMoved as error:
+                yield Moved(job.pk, problem=str(error))
+            except OSError as error:
+                failures += 1
+                if failures >= _FAILURES:
+                    raise
                 yield Moved(job.pk, problem=str(error))
 
 
@@ -85,23 +94,37 @@ def _names(job: Job) -> dict[str, str]:
 
 def _move(job: Job, names: set[str], target: str) -> int:
     """Returns the bytes of the video, if that was one of these."""
+    stored_at = math.inf
     copies: dict[str, str] = {}
     measured: dict[str, Any] = {}
     size = 0
     try:
         for name in sorted(names):
             copies[name], found = _copy(name, target)
+            stored_at = min(stored_at, time.time())
             if name == job.video.name:
                 _compare(job, found)
                 size = found.size
                 measured = {"file_size": found.size, "sha256": found.sha256, "crc32": found.crc32}
-        _take(job, copies, measured, target)
+        _take(job, copies, measured, target, stored_at)
     except NotMoved:
         # After any other error the job may have them.
         _delete(copies.values())
         raise
     _delete(copies)
     return size
+
+
+def elsewhere() -> int:
+    """How many jobs have a file that is not where new results are kept."""
+    target = folder_of(settings.RESULT_BUCKET)
+    kept = Job.objects.filter(status=JobStatus.COMPLETED, removed_at=None)
+    fields = ("video", "thumbnail", "preview__poster", "preview__spritesheet", "preview__animation")
+    away = Q()
+    for field in fields:
+        there = Q(**{f"{field}__startswith": target}) if target else ~Q(**{f"{field}__startswith": BUCKETS})
+        away |= Q(**{f"{field}__gt": ""}) & ~there
+    return kept.filter(away).count()
 
 
 def _copy(name: str, target: str) -> tuple[str, _Found]:
@@ -138,15 +161,18 @@ def _compare(job: Job, found: _Found) -> None:
         raise NotMoved(f"{job.video.name} is not as it was kept")
 
 
-def _take(job: Job, copies: dict[str, str], measured: dict[str, Any], target: str) -> None:
+def _take(job: Job, copies: dict[str, str], measured: dict[str, Any], target: str, stored_at: float) -> None:
     """Gives the job its new files, unless it has others by now, or was removed."""
     with transaction.atomic():
-        job = Job.lock(pk=job.pk)
+        try:
+            job = Job.lock(pk=job.pk)
+        except Job.DoesNotExist:
+            raise NotMoved("it was archived meanwhile") from None
         now = _names(Job.objects.select_related("preview").get(pk=job.pk))
         if job.removed_at is not None or not copies.keys() <= set(now.values()):
             raise NotMoved("its files have changed meanwhile")
-        if not all(default_storage.exists(copy) for copy in copies.values()):
-            raise NotMoved("its copies were swept away meanwhile")
+        if not are_there(copies.values(), stored_at):
+            raise NotMoved("its copies took so long that they may be swept away")
         moved = {field: copies[name] for field, name in now.items() if name in copies}
         of_job = {field: moved.pop(field) for field in ("video", "thumbnail") if field in moved}
         at = database_now()
@@ -157,6 +183,5 @@ def _take(job: Job, copies: dict[str, str], measured: dict[str, Any], target: st
 
 
 def _delete(names: Any) -> None:
-    for name in names:
-        with suppress(OSError):
-            default_storage.delete(name)
+    with suppress(OSError):
+        delete_files(names)

@@ -6,6 +6,7 @@ due, its file is fetched again.
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from videos.results.media import require_media
 from videos.results.probe import Unplayable
 from videos.results.store import wait_for_media
 from videos.states import JobStatus, SubmissionState
-from videos.stores.media import is_in_bucket
+from videos.stores.media import delete_files, is_in_bucket
 from videos.usage.stored import count_stored
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,11 @@ def refetch(submission: Submission, upstream: Upstream) -> None:
     except OSError as error:
         wait_for_media(submission, str(error))
     else:
-        if not _replace(submission, kept, str(job.video.name)):
-            kept.discard()
+        try:
+            if not _replace(submission, kept, str(job.video.name)):
+                kept.discard()
+        except OSError as error:
+            wait_for_media(submission, str(error))
 
 
 def _end(submission: Submission) -> None:
@@ -125,9 +129,15 @@ def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
         is_asked_for = job.removed_at is None and job.video.name == missing
         if submission.state != SubmissionState.STORED or not is_asked_for or not kept.is_there():
             return False
-        left = [missing, str(job.thumbnail.name or "")]
+        fields = kept.fields()
+        left = [missing]
+        if kept.thumbnail:
+            left.append(str(job.thumbnail.name or ""))
+        else:
+            # The old one is better than none.
+            del fields["thumbnail"]
         now = database_now()
-        Job.objects.filter(pk=job.pk).update(updated_at=now, **kept.fields())
+        Job.objects.filter(pk=job.pk).update(updated_at=now, **fields)
         if job.counted:
             count_stored(Job.objects.filter(pk=job.pk))
         Submission.objects.filter(pk=submission.pk).update(due_at=None, attempts=0, error_message="")
@@ -135,6 +145,7 @@ def _replace(submission: Submission, kept: Kept, missing: str) -> bool:
         state, number = submission.state, submission.number
         detail = {"how": "fetched again", "bytes": kept.file.size}
         JobEvent.record(job, "submission", state, state, now, number=number, detail=detail)
-    for name in filter(None, left):
-        default_storage.delete(name)
+    with suppress(OSError):
+        # What is left is swept away.
+        delete_files(filter(None, left))
     return True

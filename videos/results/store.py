@@ -4,6 +4,8 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from django.conf import settings
+
 from upstreams.breaker import respecting_retry_after
 from upstreams.client import errors
 from upstreams.client.types import Phase
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # Between two tries while the media cannot be used.
 _MEDIA_SECONDS: Final = 5
+# While a bucket takes nothing each of them may be a whole download.
+_BUCKET_SECONDS: Final = 30
 
 
 def store(submission: Submission, upstream: Upstream) -> None:
@@ -51,8 +55,12 @@ def store(submission: Submission, upstream: Upstream) -> None:
     except OSError as error:
         wait_for_media(submission, str(error))
     else:
-        if not complete(submission, kept):
-            kept.discard()
+        try:
+            if not complete(submission, kept):
+                kept.discard()
+        except OSError as error:
+            # Its files stay: the job may have them.
+            wait_for_media(submission, str(error))
 
 
 def _content_refused(submission: Submission, upstream: Upstream, reason: str) -> None:
@@ -121,7 +129,8 @@ def wait_for_media(submission: Submission, reason: str) -> None:
     fetched = Submission.objects.filter(
         pk=submission.pk, state__in=[SubmissionState.RENDERED, SubmissionState.STORED]
     )
-    fetched.update(due_at=in_database(_MEDIA_SECONDS), error_message=reason)
+    seconds = _BUCKET_SECONDS if settings.RESULT_BUCKET else _MEDIA_SECONDS
+    fetched.update(due_at=in_database(seconds), error_message=reason)
 
 
 def _lose(submission: Submission, reason: str) -> None:

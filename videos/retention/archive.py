@@ -13,16 +13,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from upstreams.clock import database_now
 from upstreams.models import ForeignVideo, Provider
 from videos.models import Exclusion, Job, JobEvent, JobReference, Preview, Submission
+from videos.results.media import removal_problem
 from videos.retention.files import written
 from videos.retention.stored import names_of
 from videos.states import JOB_ENDED, SubmissionState
+from videos.stores.media import delete_files
 from videos.usage.stored import forget_stored
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def id_of(moment: datetime) -> UUID:
 def archive_some(jobs: QuerySet[Job]) -> int:
     """Archives and removes some of these jobs that may go. Returns how many. Raises OSError."""
     before = archived_before()
-    if before is None:
+    # Of a job that is not there any more, files that are left now would stay for ever.
+    if before is None or (settings.RESULT_BUCKETS and removal_problem()):
         return 0
     with transaction.atomic():
         may_go = _may_go(jobs, before).order_by("pk").select_for_update(of=("self",), skip_locked=True)
@@ -140,8 +142,7 @@ def _remove(jobs: Sequence[Job]) -> None:
 
 def _remove_files(names: Iterable[str]) -> None:
     """Removes their videos and pictures. What a crash leaves is swept away later."""
-    for name in names:
-        try:
-            default_storage.delete(name)
-        except OSError as error:
-            logger.error("%s of a removed job is left: %s", name, error)
+    try:
+        delete_files(names)
+    except OSError as error:
+        logger.error("Files of archived jobs are left: %s", error)

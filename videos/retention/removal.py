@@ -8,7 +8,6 @@ from typing import Final
 from uuid import UUID
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Q
 from rest_framework import status
@@ -18,9 +17,10 @@ from upstreams.clock import database_now
 from videos.models import Job, JobEvent
 from videos.models.event import Line
 from videos.reads.rows import JobRow
-from videos.results.media import MediaUnusable, is_mounted
+from videos.results.media import MediaUnusable, removal_problem
 from videos.retention.stored import names_of
 from videos.states import JobStatus
+from videos.stores.media import delete_files
 from videos.usage.stored import forget_stored
 
 logger = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ def remove_results(pks: Iterable[UUID], reason: str) -> None:
 
 
 def _require_mounted() -> None:
-    if not is_mounted():
-        raise MediaUnusable("the media folder is not mounted, so nothing can be removed from it")
+    if problem := removal_problem():
+        raise MediaUnusable(f"nothing can be removed: {problem}")
 
 
 def hold_result(job: Job, *, on_hold: bool, by: str) -> bool:
@@ -98,7 +98,7 @@ def hold_result(job: Job, *, on_hold: bool, by: str) -> bool:
 
 def remove_due() -> int:
     """Removes the files of some jobs that have been kept for long enough. Returns of how many."""
-    if not is_mounted():
+    if removal_problem():
         return 0
     now = database_now()
     removed = _remove_some(Q(remove_at__lte=now), "remove_at")
@@ -131,8 +131,7 @@ def _remove(jobs: Iterable[Job], reason: str) -> None:
 
 
 def _delete(names: Iterable[str]) -> None:
-    for name in names:
-        try:
-            default_storage.delete(name)
-        except OSError as error:
-            logger.warning("%s could not be removed, and is swept away later: %s", name, error)
+    try:
+        delete_files(names)
+    except OSError as error:
+        logger.warning("Not all files were removed; the others are swept away later: %s", error)

@@ -31,6 +31,9 @@ SWEEP_SECONDS: Final = 600
 _PARTS: Final = 256
 # A try that still runs uses its file before it is so old.
 UNUSED_SECONDS: Final = 3_600
+# No job takes a file that was stored there more than keep.ADOPTED_SECONDS ago. And the clock is the store's,
+# which dates a file by when its upload began.
+UNUSED_IN_BUCKET_SECONDS: Final = 6 * 3_600
 _LONGEST_SECONDS: Final = 5.0
 _TOGETHER: Final = 500
 # No upload takes so long.
@@ -58,7 +61,7 @@ def _sweep_bucket(bucket: str) -> int:
     """Removes such files from the next part of a bucket, of which each page is one call. Returns how many."""
     key = f"results-swept-to:{bucket}"
     seen = after = cache.get(key, "")
-    before = time.time() - UNUSED_SECONDS
+    before = time.time() - UNUSED_IN_BUCKET_SECONDS - settings.SORA_DOWNLOAD_SECONDS
     ends = time.monotonic() + _LONGEST_SECONDS
     removed = 0
     try:
@@ -68,7 +71,7 @@ def _sweep_bucket(bucket: str) -> int:
         while time.monotonic() < ends:
             some = list(islice(files, _TOGETHER))
             for file in unused(file for file in some if file.written_at < before):
-                removed += remove_unused(file)
+                removed += _remove_from_bucket(file)
             # At the end it begins anew.
             seen = some[-1].name if some else ""
             if not some:
@@ -77,6 +80,26 @@ def _sweep_bucket(bucket: str) -> int:
         logger.warning("The sweep of the results could not go on: %s", error)
     cache.set(key, seen, None)
     return removed
+
+
+def _remove_from_bucket(file: Stored) -> bool:
+    """As `remove_unused`, without a call of the bucket under the lock."""
+    job = Job.objects.filter(pk=file.job).first()
+    try:
+        if job is None or not _needs_no_other(job, file):
+            return False
+        with transaction.atomic():
+            now = Job.objects.select_for_update(of=("self",)).filter(pk=file.job).first()
+            same = now is not None and (now.status, now.video.name) == (job.status, job.video.name)
+            if not same or file.name in used_names([job.pk]):
+                return False
+        # Nobody takes it any more: it is too old.
+        default_storage.delete(file.name)
+    except OSError as error:
+        logger.warning("%s, which no job uses, stays: %s", file.name, error)
+        return False
+    logger.info("Removed %s, which no job uses: %d bytes.", file.name, file.size)
+    return True
 
 
 def _end_uploads(bucket: str) -> None:

@@ -1,7 +1,7 @@
 """A bucket of S3 or of what speaks its protocol. Its errors are OSErrors, as those of a disk are."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -11,12 +11,15 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from django.core.exceptions import SuspiciousOperation
 from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
-_CONNECT_SECONDS: Final = 3
+# It counts for each piece of a body as well.
+_CONNECT_SECONDS: Final = 10
 _READ_SECONDS: Final = 20
 _PART_BYTES: Final = 16 * 1024 * 1024
+_MARKER_BYTES: Final = 1000
 _MISSING: Final = {"404", "NoSuchKey", "NotFound"}
 # To a HEAD there is no code, only the status.
 _SAID: Final = {"404": "does not exist", "NoSuchBucket": "does not exist", "403": "refuses these credentials"}
@@ -95,33 +98,59 @@ class Bucket(S3Storage):  # type: ignore[misc]
                 raise FileNotFoundError(f"{name} is not in the bucket {self.bucket_name}") from error
             what = _SAID.get(code, f"answers {code or 'with an error'}")
             raise OSError(f"the bucket {self.bucket_name} {what}") from error
-        except (BotoCoreError, Boto3Error, HTTPError) as error:
+        # ValueError: an endpoint that is no address.
+        except (BotoCoreError, Boto3Error, HTTPError, SuspiciousOperation, ValueError) as error:
             reason = type(error.__cause__ or error).__name__
             raise OSError(f"the bucket {self.bucket_name} cannot be reached: {reason}") from error
 
-    def problem(self) -> str:
-        """Why nothing can be stored there, in words; "" if it answers."""
+    def marker(self, name: str) -> str | None:
+        """The text of a small object; None if it is not there. Raises OSError."""
         try:
             with self.errors():
+                # To a question for an object, a missing bucket and a missing object answer the same.
                 self._client.head_bucket(Bucket=self.bucket_name)
-        except OSError as error:
-            return str(error)
-        return ""
+            with self.errors(name):
+                found = self._client.get_object(Bucket=self.bucket_name, Key=self._key(name))
+                return str(found["Body"].read(_MARKER_BYTES).decode(errors="replace").strip())
+        except FileNotFoundError:
+            return None
+
+    def write_marker(self, name: str, text: str) -> None:
+        """Writes a small object. Raises OSError."""
+        with self.errors():
+            self._client.put_object(Bucket=self.bucket_name, Key=self._key(name), Body=text.encode())
 
     def open_at(self, name: str, start: int) -> BinaryIO:
         """The content from a place on, as it comes. Raises OSError."""
+        asked = {"Range": f"bytes={start}-"} if start else {}
         with self.errors(name):
-            found = self._client.get_object(
-                Bucket=self.bucket_name, Key=self._normalize_name(name), Range=f"bytes={start}-"
+            found = self._client.get_object(Bucket=self.bucket_name, Key=self._key(name), **asked)
+        content = _Content(self, found["Body"])
+        if start and not str(found.get("ContentRange", "")).startswith(f"bytes {start}-"):
+            content.close()
+            raise OSError(f"the bucket {self.bucket_name} does not answer with the range that was asked for")
+        return content  # type: ignore[return-value]
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Deletes up to a thousand files, if they are there. Raises OSError."""
+        objects = [{"Key": self._key(name)} for name in names]
+        with self.errors():
+            answer = self._client.delete_objects(
+                Bucket=self.bucket_name, Delete={"Objects": objects, "Quiet": True}
             )
-        return _Content(self, found["Body"])  # type: ignore[return-value]
+        if failed := answer.get("Errors"):
+            code = failed[0].get("Code")
+            raise OSError(f"the bucket {self.bucket_name} has not deleted {len(failed)} files: {code}")
+
+    def _key(self, name: str) -> str:
+        return str(self._normalize_name(name))
 
     def listed(self, folder: str, after: str = "") -> Iterator[Listed]:
         """The objects below a folder by name, those after `after`; a page of a thousand in memory at a
         time. Raises OSError."""
-        prefix = self._normalize_name(folder) + "/"
-        asked = {"Prefix": prefix} | ({"Marker": self._normalize_name(after)} if after else {})
-        objects = iter(self.bucket.objects.filter(**asked))
+        asked = {"Prefix": f"{self._key(folder)}/"} | ({"Marker": self._key(after)} if after else {})
+        with self.errors():
+            objects = iter(self.bucket.objects.filter(**asked))
         while True:
             with self.errors():
                 found = next(objects, None)
@@ -135,7 +164,7 @@ class Bucket(S3Storage):  # type: ignore[misc]
         no list of objects shows them. Returns how many. Raises OSError."""
         ended = 0
         with self.errors():
-            uploads = self.bucket.multipart_uploads.filter(Prefix=self._normalize_name(folder) + "/")
+            uploads = self.bucket.multipart_uploads.filter(Prefix=f"{self._key(folder)}/")
             for upload in uploads:
                 if upload.initiated < before:
                     upload.abort()

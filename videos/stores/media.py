@@ -4,18 +4,22 @@ The name of what is in a bucket begins with `s3/` and the name of the bucket. So
 wherever new ones go.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, default_storage
 
 if TYPE_CHECKING:
     from videos.stores.bucket import Bucket
 
-_BUCKETS: Final = "s3/"
+BUCKETS: Final = "s3/"
+# As many as a store deletes in one call.
+_TOGETHER: Final = 1000
 
 
 class NoSuchBucket(OSError):
@@ -41,27 +45,22 @@ def bucket_named(name: str) -> "Bucket":
 
 def is_in_bucket(name: str) -> bool:
     """Whether a file is in a bucket, by its name."""
-    return name.startswith(_BUCKETS)
+    return name.startswith(BUCKETS)
 
 
 def folder_of(bucket: str) -> str:
     """What the names of files in a bucket begin with; "" for those on the disk, whose bucket is ""."""
-    return f"{_BUCKETS}{bucket}/" if bucket else ""
+    return f"{BUCKETS}{bucket}/" if bucket else ""
 
 
 def _split(name: str) -> tuple["Bucket", str]:
-    bucket, _, rest = name.removeprefix(_BUCKETS).partition("/")
+    bucket, _, rest = name.removeprefix(BUCKETS).partition("/")
     return bucket_named(bucket), rest
 
 
 def bare(name: str) -> str:
     """The name without the bucket."""
-    return name.removeprefix(_BUCKETS).partition("/")[2] if is_in_bucket(name) else name
-
-
-def bucket_problem() -> str:
-    """Why nothing can be stored in the bucket of new results, in words; "" if it can, or if there is none."""
-    return bucket_named(settings.RESULT_BUCKET).problem() if settings.RESULT_BUCKET else ""
+    return name.removeprefix(BUCKETS).partition("/")[2] if is_in_bucket(name) else name
 
 
 def open_at(name: str, start: int) -> BinaryIO:
@@ -77,9 +76,36 @@ def open_at(name: str, start: int) -> BinaryIO:
 def link_to(name: str, method: str, seconds: int, kind: str, disposition: str) -> str:
     """The bucket's own link to a file of a bucket, which needs no key and ends after so many seconds."""
     bucket, rest = _split(name)
-    headers = {"ResponseContentType": kind, "ResponseContentDisposition": disposition}
+    headers = {
+        "ResponseContentType": kind,
+        "ResponseContentDisposition": disposition,
+        "ResponseCacheControl": "private, no-cache",
+    }
     with bucket.errors():
         return str(bucket.url(rest, parameters=headers, expire=seconds, http_method=method))
+
+
+def delete_files(names: Iterable[str]) -> None:
+    """Deletes these files, if they are there: those of a bucket together. Raises OSError if some of them are
+    left, after it has tried them all."""
+    of_buckets: dict[str, list[str]] = defaultdict(list)
+    problems: list[OSError] = []
+    for name in names:
+        if is_in_bucket(name):
+            of_buckets[name.removeprefix(BUCKETS).partition("/")[0]].append(bare(name))
+            continue
+        try:
+            default_storage.delete(name)
+        except OSError as error:
+            problems.append(error)
+    for bucket, inside in of_buckets.items():
+        try:
+            for begin in range(0, len(inside), _TOGETHER):
+                bucket_named(bucket).delete_all(inside[begin : begin + _TOGETHER])
+        except OSError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 class MediaStorage(FileSystemStorage):

@@ -128,10 +128,10 @@ def file_of(job: Job, variant: str, request: Request) -> HttpResponseBase:
         return _vtt(job, str(kept.name), request)
     stored = str(kept.name)
     try:
-        if variant == "video" and is_missing(job):
-            raise FileNotFoundError(f"{stored} is missing, or has another length than it had")
         if is_in_bucket(stored):
             return _from_bucket(job, variant, stored, request)
+        if variant == "video" and is_missing(job):
+            raise FileNotFoundError(f"{stored} is missing, or has another length than it had")
         served = Served(
             path=Path(kept.path),
             stored=stored,

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from api.escaping import EscapingCommand
-from videos.results.media import is_mounted, media_problem
+from videos.results.media import removal_problem
 from videos.retention.check import check_results
 from videos.retention.sweep import UNUSED_SECONDS
 
@@ -32,13 +32,16 @@ class Command(EscapingCommand):
 
     def handle(self, *args: Any, min_age: float, **options: Any) -> None:
         """Exits with 1 if there are any, or the media cannot be used."""
-        if not is_mounted():
-            raise CommandError(f"Nothing can be compared: {media_problem() or 'nothing was ever kept'}.")
+        if problem := removal_problem():
+            raise CommandError(f"Nothing can be compared: {problem}.")
         found = 0
-        for each in check_results(min_age=min_age, with_hash=options["hash"]):
-            found += 1
-            parts = (each.what, each.name, f"job {each.job}" if each.job else "", each.detail)
-            self.stdout.write("  ".join(filter(None, parts)))
+        try:
+            for each in check_results(min_age=min_age, with_hash=options["hash"]):
+                found += 1
+                parts = (each.what, each.name, f"job {each.job}" if each.job else "", each.detail)
+                self.stdout.write("  ".join(filter(None, parts)))
+        except OSError as error:
+            raise CommandError(f"Not all was compared: {error}.") from None
         if found:
             raise CommandError(
                 f"{found} disagreements between files and jobs; docs/results.md says what to do."

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from api.escaping import EscapingCommand
-from videos.results.move import move_results
+from videos.results.move import elsewhere, move_results
 
 
 class Command(EscapingCommand):
@@ -33,5 +33,11 @@ class Command(EscapingCommand):
         except OSError as error:
             raise CommandError(f"Stopped after {jobs} jobs: {error}. Run it again to go on.") from None
         self.stdout.write(f"Moved to {where}: {jobs} jobs, {size:,} bytes.")
-        if failed:
-            raise CommandError(f"{failed} jobs were not moved: see above, and `manage.py check_results`.")
+        if left := elsewhere():
+            self.stderr.write(
+                f"{left} jobs have files elsewhere: keep RESULT_STORAGE_BEFORE, and run it again."
+            )
+        if failed or left:
+            raise CommandError(
+                f"{failed or left} jobs were not moved: see above, and `manage.py check_results`."
+            )
