@@ -5,6 +5,8 @@ from typing import Final
 from tests.faults.guards.guard import Guard
 
 _BUCKET: Final = "tests/stores/test_bucket.py"
+_LOCKS: Final = "tests/stores/test_locks.py"
+_PROOF: Final = "tests/stores/test_proof.py"
 _MOVE: Final = "tests/stores/test_move.py"
 _ERASURE: Final = "tests/videos/test_erasure.py"
 _STORED: Final = "tests/videos/test_stored_bytes.py"
@@ -26,7 +28,7 @@ GUARDS: Final = (
     Guard(
         "a job does not take copies that were swept away",
         "videos.results.move:_take",
-        "not all((default_storage.exists(copy) for copy in copies.values()))",
+        "not are_there(copies.values(), stored_at)",
         "False",
         _MOVE,
     ),
@@ -54,9 +56,51 @@ GUARDS: Final = (
     Guard(
         "nothing is fetched that no bucket takes",
         "videos.results.media:_problem",
-        "return bucket_problem()",
+        "return bucket_problem(known)",
         "return ''",
         _BUCKET,
+    ),
+    Guard(
+        "a bucket without our marker is not ours",
+        "videos.results.bucket_proof:_of_marker",
+        "Job.objects.filter(status=JobStatus.COMPLETED, video__startswith=folder_of(bucket))[:1].exists()",
+        "False",
+        _PROOF,
+    ),
+    Guard(
+        "the bucket of another database is not ours",
+        "videos.results.bucket_proof:_of_marker",
+        "found is not None",
+        "False",
+        _PROOF,
+    ),
+    Guard(
+        "a bucket that refuses files is asked before the next file is fetched",
+        "videos.results.keep:store_file",
+        "doubt(settings.RESULT_BUCKET)",
+        "pass",
+        _PROOF,
+    ),
+    Guard(
+        "a file that may be swept away is not taken from a bucket",
+        "videos.results.keep:are_there",
+        "0 <= time.time() - stored_at < ADOPTED_SECONDS",
+        "True",
+        _MOVE,
+    ),
+    Guard(
+        "nothing is removed from a bucket that is not ours",
+        "videos.retention.removal:_require_mounted",
+        "if problem := removal_problem():\n    raise MediaUnusable(f'nothing can be removed: {problem}')",
+        "",
+        _PROOF,
+    ),
+    Guard(
+        "jobs stay while their files cannot be removed from a bucket",
+        "videos.retention.archive:archive_some",
+        "(settings.RESULT_BUCKETS and removal_problem())",
+        "False",
+        _LOCKS,
     ),
     Guard(
         "a young file in a bucket is not swept away",

@@ -88,7 +88,7 @@ GUARDS: Final = (
     Guard(
         "nothing is swept in a folder that is not ours",
         "videos.tasks:clean_results",
-        "is_mounted()",
+        "not removal_problem()",
         "True",
         _REMOVAL,
     ),
