@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -502,3 +503,22 @@ def test_nothing_of_ours_is_left_open(complete: Callable[..., Job], media: Path)
     make_next()
     links = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     assert not [link for link in links if link.startswith(str(media))]
+
+
+def test_a_service_that_may_have_less_draws_with_less(complete: Callable[..., Job]) -> None:
+    """As in a container whose memory is limited by its supervisor."""
+    complete()
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    code = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_CPU, (20, 20));"
+        "runpy.run_module('videos.previews.frames', run_name='__main__')"
+    )
+    job = Job.objects.get()
+    done = subprocess.run(
+        [sys.executable, "-c", code, job.video.path, "1", "", f"{job.video.path}.drawn"],
+        cwd=Path(make.__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (soft, hard) == resource.getrlimit(resource.RLIMIT_CPU)

@@ -151,7 +151,10 @@ def main(arguments: list[str]) -> None:
     os.nice(_NICENESS)
     # If the worker dies, nobody ends this process.
     for kind, most in _LIMITS.items():
-        resource.setrlimit(kind, (most, most))
+        # What the service itself may have at most, nobody raises here.
+        _, allowed = resource.getrlimit(kind)
+        least = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        resource.setrlimit(kind, (least, least))
     given = Path(picture).read_bytes() if picture else b""
     try:
         sys.stdout.write(json.dumps(asdict(draw(Path(video), float(seconds), given, prefix))))
