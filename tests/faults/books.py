@@ -53,6 +53,8 @@ class Books:
     swapped: list[str] = field(default_factory=list)
     against_the_tables: list[str] = field(default_factory=list)
     without_file: list[str] = field(default_factory=list)
+    # What `manage.py check_results` says of files and jobs.
+    files: list[str] = field(default_factory=list)
     # Batches of which an end was not recorded, or not once a round.
     batches_open: list[str] = field(default_factory=list)
     # Submissions that settled something else than their video was billed.
@@ -80,6 +82,7 @@ class Books:
                 "swapped",
                 "against_the_tables",
                 "without_file",
+                "files",
                 "batches_open",
                 "mispriced",
             )

@@ -7,6 +7,7 @@ the deployment's logs where it says.
 import argparse
 import json
 import random
+import re
 import shutil
 import signal
 import sys
@@ -25,7 +26,7 @@ from typing import Any, Final, NoReturn
 import psycopg
 import pytest
 
-from tests.e2e.processes import eventually
+from tests.e2e.processes import Program, eventually
 from tests.faults.blows import SECRET, Blows
 from tests.faults.books import Books, is_quiet, judge
 from tests.faults.operator import Operator
@@ -37,6 +38,8 @@ from tests.servers import Absent
 _CALLERS: Final = 4
 _MAX_OPEN: Final = 100
 _REST_SECONDS: Final = 240
+# The words of `manage.py check_results`.
+_DISAGREEMENTS: Final = {"missing", "size", "hash", "unreadable", "unused", "orphan", "foreign", "unfinished"}
 
 
 class Soak(Blows):
@@ -58,10 +61,21 @@ class Soak(Blows):
         self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
         self.unanswered = 0
+        # Files that no job used.
+        self.swept = 0
 
     def run(self, seconds: float, pause: tuple[float, float]) -> Books:
         """Asks and strikes for so long, a blow after each pause; then waits for rest, and judges."""
         self._mistreat()
+        sweeper = Program(
+            ["-m", "tests.faults.sweeper"], self._stack.settings, self._stack.folder / "sweeper.log"
+        )
+        try:
+            return self._run(seconds, pause, sweeper)
+        finally:
+            sweeper.end()
+
+    def _run(self, seconds: float, pause: tuple[float, float], sweeper: Program) -> Books:
         striking = self._strikes(pause)
         begun, ends = datetime.now(UTC), time.monotonic() + seconds
         with ThreadPoolExecutor(_CALLERS + 1) as pool:
@@ -90,7 +104,11 @@ class Soak(Blows):
             return at_rest() or (self._operator.decide() and False)
 
         wait(decided, _REST_SECONDS)
-        return judge(
+        # It was there to the end, and has removed something.
+        sweeper.process.terminate()
+        assert sweeper.ends(within=30) == 0, sweeper.report()
+        self.swept = int(re.findall(r"^removed (\d+)$", sweeper.output, re.M)[-1])
+        books = judge(
             self._stack,
             self.accepted.keys() - self.forgotten.keys(),
             self.retried,
@@ -99,6 +117,22 @@ class Soak(Blows):
             asked=asked,
             outages=self.outages,
         )
+        books.files = self._disagreements()
+        return books
+
+    def _disagreements(self) -> list[str]:
+        """Of files and jobs. A database that was restored does not know the files that are newer."""
+        expected = {"unused", "orphan"} if self.blows["backup_restored"] else set()
+        command = ["manage.py", "check_results", "--hash", "--min-age", "0"]
+        check = Program(command, self._stack.settings, self._stack.folder / "check.log")
+        try:
+            code = check.ends(within=120)
+        finally:
+            check.end()
+        found = [line for line in check.output.splitlines() if line.partition("  ")[0] in _DISAGREEMENTS]
+        if code and not found:
+            return [check.report()]
+        return [line for line in found if line.partition("  ")[0] not in expected]
 
     @property
     def decided(self) -> Counter[str]:
@@ -268,6 +302,7 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
         "unanswered": soak.unanswered,
         "batches": len(soak.batches),
         "batches_open": len(books.batches_open),
+        "swept": soak.swept,
         "suspected_usd": str(books.suspected),
         "settled_usd": str(books.settled),
         "billed_usd": str(books.billed),
