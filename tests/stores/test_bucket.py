@@ -157,7 +157,7 @@ def test_a_large_file_goes_in_parts_while_its_lease_is_renewed(
     renewed: list[Any] = []
     monkeypatch.setattr(keep, "renew", lambda *_: renewed.append(1))
     parts: list[Any] = []
-    events = bucket.connection.meta.client.meta.events
+    events = media.bucket_named(bucket.bucket_name, patient=True).connection.meta.client.meta.events
     events.register("before-call.s3.UploadPart", lambda **_: parts.append(1))
     store(submission, upstream)
     job = Job.objects.get(pk=submission.job_id)

@@ -46,7 +46,7 @@ def stored_files(wanted: Callable[[UUID], bool] = lambda _: True) -> Iterator[St
 def files_in(bucket: str, after: str = "") -> Iterator[Stored]:
     """The files in a bucket by name, those after `after`. Raises OSError."""
     folder = folder_of(bucket)
-    for found in bucket_named(bucket).listed(FOLDER, after.removeprefix(folder)):
+    for found in bucket_named(bucket, patient=True).listed(FOLDER, after.removeprefix(folder)):
         match = _NAME.fullmatch(found.name.rpartition("/")[2])
         if match is not None:
             yield Stored(UUID(match[1]), f"{folder}{found.name}", found.size, found.written_at.timestamp())

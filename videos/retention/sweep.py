@@ -51,7 +51,10 @@ def sweep_results() -> int:
     # The last byte of an id is random.
     files = stored_files(lambda job: job.bytes[-1] == part)
     for file in unused(file for file in files if file.written_at < before):
-        removed += remove_unused(file)
+        try:
+            removed += remove_unused(file)
+        except OSError as error:
+            logger.warning("%s, which no job uses, stays: %s", file.name, error)
         if time.monotonic() > ends:
             break
     return removed
@@ -104,7 +107,9 @@ def _remove_from_bucket(file: Stored) -> bool:
 
 def _end_uploads(bucket: str) -> None:
     try:
-        bucket_named(bucket).end_uploads(FOLDER, datetime.now(UTC) - timedelta(seconds=_UPLOAD_SECONDS))
+        bucket_named(bucket, patient=True).end_uploads(
+            FOLDER, datetime.now(UTC) - timedelta(seconds=_UPLOAD_SECONDS)
+        )
     except OSError as error:
         # Not every store can list them.
         logger.info("Uploads that were broken off stay where they are: %s", error)

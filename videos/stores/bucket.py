@@ -15,9 +15,10 @@ from django.core.exceptions import SuspiciousOperation
 from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
-# It counts for each piece of a body as well.
-_CONNECT_SECONDS: Final = 10
-_READ_SECONDS: Final = 20
+# Of calls that a caller waits for: to connect, to read, and how often it is tried.
+_QUICK: Final = (3, 10, 1)
+# Of calls with content. To connect: it counts for each piece of a body as well.
+_PATIENT: Final = (10, 20, 2)
 _PART_BYTES: Final = 16 * 1024 * 1024
 _MARKER_BYTES: Final = 1000
 _MISSING: Final = {"404", "NoSuchKey", "NotFound"}
@@ -34,16 +35,20 @@ class Listed(NamedTuple):
 
 
 class Bucket(S3Storage):  # type: ignore[misc]
-    """Files below a prefix of one bucket. It can be used by many threads."""
+    """Files below a prefix of one bucket. It can be used by many threads.
 
-    def __init__(self, **options: Any) -> None:
+    `patient`: for what is sent, read and listed, which may take long.
+    """
+
+    def __init__(self, *, patient: bool = False, **options: Any) -> None:
         style = options.pop("addressing_style", None)
+        connect, read, attempts = _PATIENT if patient else _QUICK
         super().__init__(
             **options,
             client_config=Config(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 2},
+                connect_timeout=connect,
+                read_timeout=read,
+                retries={"mode": "standard", "total_max_attempts": attempts},
                 s3={"addressing_style": style or "auto"},
                 # Links of the older signature are refused by regions that were opened after 2013.
                 signature_version="s3v4",

@@ -27,20 +27,20 @@ class NoSuchBucket(OSError):
 
 
 @cache
-def _bucket(name: str) -> "Bucket":
+def _bucket(name: str, patient: bool) -> "Bucket":
     # Without a bucket nothing of boto3 is in memory.
     from videos.stores.bucket import Bucket
 
-    return Bucket(**settings.RESULT_BUCKETS[name])
+    return Bucket(**settings.RESULT_BUCKETS[name], patient=patient)
 
 
-def bucket_named(name: str) -> "Bucket":
-    """A bucket. Raises NoSuchBucket."""
+def bucket_named(name: str, *, patient: bool = False) -> "Bucket":
+    """A bucket; `patient` to send, read or list files. Raises NoSuchBucket."""
     if name not in settings.RESULT_BUCKETS:
         raise NoSuchBucket(
             f"a result is in the bucket {name}, which neither RESULT_STORAGE nor RESULT_STORAGE_BEFORE names"
         )
-    return _bucket(name)
+    return _bucket(name, patient)
 
 
 def is_in_bucket(name: str) -> bool:
@@ -53,9 +53,9 @@ def folder_of(bucket: str) -> str:
     return f"{BUCKETS}{bucket}/" if bucket else ""
 
 
-def _split(name: str) -> tuple["Bucket", str]:
+def _split(name: str, *, patient: bool = False) -> tuple["Bucket", str]:
     bucket, _, rest = name.removeprefix(BUCKETS).partition("/")
-    return bucket_named(bucket), rest
+    return bucket_named(bucket, patient=patient), rest
 
 
 def bare(name: str) -> str:
@@ -66,7 +66,7 @@ def bare(name: str) -> str:
 def open_at(name: str, start: int) -> BinaryIO:
     """A file from a place on, to be read and closed. Raises OSError."""
     if is_in_bucket(name):
-        bucket, rest = _split(name)
+        bucket, rest = _split(name, patient=True)
         return bucket.open_at(rest, start)
     file = (Path(settings.MEDIA_ROOT) / name).open("rb")
     file.seek(start)
@@ -119,7 +119,7 @@ class MediaStorage(FileSystemStorage):
     def _save(self, name: str, content: Any) -> str:
         if not is_in_bucket(name):
             return str(super()._save(name, content))  # type: ignore[misc]
-        bucket, rest = _split(name)
+        bucket, rest = _split(name, patient=True)
         with bucket.errors():
             bucket.save(rest, content)
         return name
