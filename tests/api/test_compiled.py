@@ -71,7 +71,7 @@ def test_the_owner_of_a_key_comes_with_it(owner: User, django_assert_num_queries
 def test_a_row_has_what_the_job_has(job: Job) -> None:
     row = owned_row(job.owner, job.pk)
     assert row is not None
-    previews = {"poster", "spritesheet", "animation"}
+    previews = {"poster", "poster_webp", "spritesheet", "animation"}
     for name in JobRow._fields:
         if name not in {"submissions", "key_revoked_at", "key_jobs_released_at", *previews}:
             assert getattr(row, name) == getattr(job, name), name

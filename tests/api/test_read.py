@@ -103,7 +103,7 @@ def test_a_result_is_there_once_the_job_is_completed(api: Client, completed: Job
         "removedAt": None,
         "onHold": False,
         # They are made some seconds later.
-        **dict.fromkeys(("posterUrl", "spritesheetUrl", "vttUrl", "previewUrl")),
+        **dict.fromkeys(("posterUrl", "posterWebpUrl", "spritesheetUrl", "vttUrl", "previewUrl")),
         "differences": [
             {"field": "duration", "submitted": 4.0, "found": 1.0},
             {"field": "size", "submitted": "1280x720", "found": "64x48"},

@@ -134,7 +134,7 @@ def test_a_removed_result_leaves_the_bucket(
     job = complete()
     link = result(api, job)["videoUrl"]
     make_next()
-    assert len(names(bucket)) == 5
+    assert len(names(bucket)) == 6
     with django_capture_on_commit_callbacks(execute=True):
         assert remove_result(Job.objects.get(pk=job.pk))
     assert names(bucket) == []
@@ -287,7 +287,7 @@ def test_pictures_are_made_of_what_is_in_a_bucket(
     link = next(line for line in vtt.splitlines() if line.startswith("http")).partition("#")[0]
     assert requests.get(link, timeout=TIMEOUT).content == sheet
     assert on_disk(settings) == []
-    assert len(names(bucket)) == 5
+    assert len(names(bucket)) == 6
 
 
 @pytest.mark.skipif(not OTHER_STORE, reason="moto looks at no signature")

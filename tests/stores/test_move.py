@@ -37,7 +37,7 @@ def on_the_disk(bucket: Bucket, complete: Callable[..., Job], settings: Settings
     for _ in jobs:
         make_next()
     settings.RESULT_BUCKET = bucket.bucket_name
-    assert len(on_disk(settings)) == 15
+    assert len(on_disk(settings)) == 18
     return jobs
 
 
@@ -62,7 +62,7 @@ def test_results_move_into_the_bucket_and_back(
     name = bucket.bucket_name
     assert capsys.readouterr().out == f"Moved to the bucket {name}: 3 jobs, {3 * len(clip()):,} bytes.\n"
     assert on_disk(settings) == []
-    assert len(names(bucket)) == 15
+    assert len(names(bucket)) == 18
     for job in on_the_disk:
         assert all(each.startswith(f"s3/{name}/videos/") for each in moved(job))
         shown = result(api, job)
@@ -78,7 +78,7 @@ def test_results_move_into_the_bucket_and_back(
     settings.RESULT_BUCKET = ""
     call_command("move_results")
     assert names(bucket) == []
-    assert len(on_disk(settings)) == 15
+    assert len(on_disk(settings)) == 18
     modes = {
         oct(path.stat().st_mode)[-3:] for path in Path(settings.MEDIA_ROOT).rglob("*.*") if path.is_file()
     }
@@ -134,7 +134,7 @@ def test_a_move_that_dies_has_lost_nothing_and_goes_on(
         assert requests.get(result(api, job)["videoUrl"], timeout=TIMEOUT).content == clip()
     used = {each for job in on_the_disk for each in moved(job)}
     left = {f"s3/{bucket.bucket_name}/{each}" for each in names(bucket)} - used
-    assert len(left) <= 5, "no more than what one job had"
+    assert len(left) <= 6, "no more than what one job had"
 
 
 def test_an_answer_to_the_commit_that_is_lost_takes_no_file_away(
@@ -167,7 +167,7 @@ def test_what_is_not_as_it_was_kept_stays_where_it_is(
     assert "1 jobs" in said.out
     assert all(each.startswith("s3/") for each in moved(fine))
     assert not any(each.startswith("s3/") for job in (altered, missing) for each in moved(job))
-    assert len(names(bucket)) == 5
+    assert len(names(bucket)) == 6
 
 
 def test_a_job_that_changes_meanwhile_keeps_what_it_then_has(
@@ -188,7 +188,7 @@ def test_a_job_that_changes_meanwhile_keeps_what_it_then_has(
     job.refresh_from_db()
     assert job.video.name == new
     assert default_storage.exists(new)
-    assert len(names(bucket)) == 10, "the copies of this job are gone"
+    assert len(names(bucket)) == 12, "the copies of this job are gone"
 
 
 def test_copies_that_are_so_old_that_they_may_be_swept_away_are_not_taken(
@@ -268,7 +268,7 @@ def test_a_job_that_was_archived_meanwhile_ends_nothing(
     monkeypatch.setattr(move, "_copy", archived)
     with pytest.raises(CommandError, match="1 jobs were not moved"):
         call_command("move_results")
-    assert len(names(bucket)) == 10
+    assert len(names(bucket)) == 12
 
 
 def test_one_job_that_cannot_be_read_holds_up_no_other(
@@ -284,7 +284,7 @@ def test_one_job_that_cannot_be_read_holds_up_no_other(
     monkeypatch.setattr(move, "_copy", refuse)
     with pytest.raises(CommandError, match="1 jobs were not moved"):
         call_command("move_results")
-    assert len(names(bucket)) == 10
+    assert len(names(bucket)) == 12
     monkeypatch.setattr(move, "_FAILURES", 1)
     with pytest.raises(CommandError, match="Run it again"):
         call_command("move_results")

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.django_db
 __all__ = ["clock"]
 
 URL = "/api/v1/videos"
-PREVIEWS = ("poster", "spritesheet", "vtt", "preview")
+PREVIEWS = ("poster", "posterWebp", "spritesheet", "vtt", "preview")
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +127,9 @@ def test_pictures_are_made_of_a_completed_video(
     kind, poster = fetched(api, job, "poster")
     # The upstream's own picture could not be opened, so it is the first frame.
     assert (kind, Image.open(io.BytesIO(poster)).size) == ("image/jpeg", (640, 360))
+    kind, small = fetched(api, job, "posterWebp")
+    assert (kind, Image.open(io.BytesIO(small)).size) == ("image/webp", (640, 360))
+    assert len(small) < len(poster)
     kind, moving = fetched(api, job, "preview")
     picture = Image.open(io.BytesIO(moving))
     assert (kind, picture.size) == ("image/webp", (320, 180))
@@ -361,7 +364,7 @@ def test_a_removal_removes_the_pictures_as_well(
 ) -> None:
     job = complete()
     make_next()
-    assert len(names(media)) == 5
+    assert len(names(media)) == 6
     with django_capture_on_commit_callbacks(execute=True):
         shown = api.delete(f"{URL}/{job.pk}/content").json()["data"]["result"]
     assert names(media) == []
@@ -386,7 +389,7 @@ def test_a_crash_after_they_are_kept_leaves_files_that_are_swept_away(
         with pytest.raises(Died):
             make_next()
     left = list(unused(stored_files()))
-    assert len(left) == 3
+    assert len(left) == 4
     with shifted(timedelta(minutes=3)):
         assert make_next() == 1
     assert {file.name for file in unused(stored_files())} == {file.name for file in left}

@@ -69,7 +69,7 @@ _COMPLETED: Final = EXAMPLE_JOB | {
         "videoUrl": f"{_CONTENT}?variant=video&expires=1795258800&signature={_SIGNATURE}",
         **{
             f"{variant}Url": f"{_CONTENT}?variant={variant}&expires=1795258800&signature={_SIGNATURE}"
-            for variant in ("thumbnail", "poster", "spritesheet", "vtt", "preview")
+            for variant in ("thumbnail", "poster", "posterWebp", "spritesheet", "vtt", "preview")
         },
         "duration": 12.0,
         "width": 1280,

@@ -134,6 +134,7 @@ def result_of(job: JobRow, addresses: Addresses) -> dict[str, Any] | None:
         "videoUrl": addresses.to_file(job, "video", job.video) if is_kept else None,
         "thumbnailUrl": link("thumbnail", job.thumbnail),
         "posterUrl": link("poster", job.poster),
+        "posterWebpUrl": link("posterWebp", job.poster_webp),
         "spritesheetUrl": link("spritesheet", job.spritesheet),
         "vttUrl": addresses.to(job.pk, "vtt") if is_kept and job.spritesheet else None,
         "previewUrl": link("preview", job.animation),

@@ -1,5 +1,7 @@
 """What is kept of finished videos, and where."""
 
+from typing import Final
+
 from django.db import models
 
 from videos.states import JobStatus
@@ -77,6 +79,9 @@ class Result(models.Model):
 class Preview(models.Model):
     """Small pictures of a finished video, made here after its job was completed."""
 
+    # The fields that are files.
+    FILES: Final = ("poster", "poster_webp", "spritesheet", "animation")
+
     # Without a constraint, because a version before this table would otherwise not be able to remove a job.
     job = models.OneToOneField(
         "videos.Job", models.CASCADE, primary_key=True, related_name="preview", db_constraint=False
@@ -85,6 +90,8 @@ class Preview(models.Model):
     due_at = models.DateTimeField(null=True)
     tries = models.PositiveSmallIntegerField(default=0)
     poster = models.FileField(max_length=255, blank=True)
+    # The same picture in fewer bytes. The database has the default as well, for rows of a version without it.
+    poster_webp = models.FileField(max_length=255, blank=True, default="", db_default="")
     spritesheet = models.FileField(max_length=255, blank=True)
     # A few seconds, which move.
     animation = models.FileField(max_length=255, blank=True)
@@ -101,7 +108,7 @@ class Preview(models.Model):
 
     def names(self) -> list[str]:
         """Of its files in the media."""
-        return [str(file.name) for file in (self.poster, self.spritesheet, self.animation) if file]
+        return [str(file.name) for name in self.FILES if (file := getattr(self, name))]
 
 
 class MediaFolder(models.Model):

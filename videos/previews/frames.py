@@ -2,8 +2,8 @@
 
 A process of its own, without Django: what a decoder takes of memory is given back when it ends, and a file
 that makes it crash, or takes it too long, harms nobody. PICTURE is the upstream's own, or "". Writes
-PREFIX.poster.jpg, PREFIX.sheet.jpg and PREFIX.preview.webp, and the sheet's layout to standard output as
-JSON.
+PREFIX.poster.jpg, PREFIX.poster.webp, PREFIX.sheet.jpg and PREFIX.preview.webp, and the sheet's layout to
+standard output as JSON.
 """
 
 import io
@@ -67,7 +67,7 @@ class Layout:
 
 
 def draw(video: Path, seconds: float, picture: bytes, prefix: str) -> Layout:
-    """Writes the three files. Raises FFmpegError or ValueError if the video cannot be decoded."""
+    """Writes the four files. Raises FFmpegError or ValueError if the video cannot be decoded."""
     interval = max(_INTERVAL, math.ceil(seconds / _MOST_TILES * 1000) / 1000)
     most = max(1, min(_MOST_TILES, math.ceil(seconds / interval)))
     poster = _opened(picture)
@@ -86,6 +86,7 @@ def draw(video: Path, seconds: float, picture: bytes, prefix: str) -> Layout:
     if poster is None:
         raise ValueError("it has no frames")
     poster.save(f"{prefix}.poster.jpg", "JPEG", quality=85, optimize=True)
+    poster.save(f"{prefix}.poster.webp", "WEBP", quality=80, method=3)
     sheet = Image.new("RGB", _sheet_size(tiles))
     width, height = tiles[0].size
     for number, tile in enumerate(tiles):

@@ -34,7 +34,12 @@ _SECONDS: Final = 60
 _LEASE: Final = timedelta(seconds=120)
 _TRIES: Final = 3
 # The ends of the names that `frames` writes, by the field that is to have the file.
-_FILES: Final = {"poster": "poster.jpg", "spritesheet": "sheet.jpg", "animation": "preview.webp"}
+_FILES: Final = {
+    "poster": "poster.jpg",
+    "poster_webp": "poster.webp",
+    "spritesheet": "sheet.jpg",
+    "animation": "preview.webp",
+}
 
 
 class NotDrawn(Exception):

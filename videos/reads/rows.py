@@ -38,7 +38,7 @@ class SubmissionRow(NamedTuple):
 
 
 class JobRow(NamedTuple):
-    """What is shown of a job. The fields are those of the model, with three of its
+    """What is shown of a job. The fields are those of the model, with four of its
     previews and two of its API key."""
 
     pk: UUID
@@ -91,6 +91,7 @@ class JobRow(NamedTuple):
     completed_at: datetime | None
     failed_at: datetime | None
     poster: str | None
+    poster_webp: str | None
     spritesheet: str | None
     animation: str | None
     key_revoked_at: datetime | None
@@ -117,6 +118,7 @@ class JobRow(NamedTuple):
 
 _NAMED: Final = {
     "poster": "preview__poster",
+    "poster_webp": "preview__poster_webp",
     "spritesheet": "preview__spritesheet",
     "animation": "preview__animation",
     "key_revoked_at": "api_key__revoked_at",

@@ -86,9 +86,7 @@ def _names(job: Job) -> dict[str, str]:
     """The names of its files, by field."""
     preview = getattr(job, "preview", None) or Preview()
     fields = {field: str(getattr(job, field).name or "") for field in ("video", "thumbnail")}
-    fields |= {
-        field: str(getattr(preview, field).name or "") for field in ("poster", "spritesheet", "animation")
-    }
+    fields |= {field: str(getattr(preview, field).name or "") for field in Preview.FILES}
     return {field: name for field, name in fields.items() if name}
 
 
@@ -119,7 +117,7 @@ def elsewhere() -> int:
     """How many jobs have a file that is not where new results are kept."""
     target = folder_of(settings.RESULT_BUCKET)
     kept = Job.objects.filter(status=JobStatus.COMPLETED, removed_at=None)
-    fields = ("video", "thumbnail", "preview__poster", "preview__spritesheet", "preview__animation")
+    fields = ("video", "thumbnail", *(f"preview__{name}" for name in Preview.FILES))
     away = Q()
     for field in fields:
         there = Q(**{f"{field}__startswith": target}) if target else ~Q(**{f"{field}__startswith": BUCKETS})

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import QuerySet
 
-from videos.models import Job
+from videos.models import Job, Preview
 from videos.stores.media import bucket_named, folder_of
 
 FOLDER: Final = "videos"
@@ -90,7 +90,5 @@ def used_names(jobs: Iterable[UUID]) -> set[str]:
 
 def names_of(jobs: QuerySet[Job]) -> list[str]:
     """The names of the files that were kept of these jobs."""
-    rows = jobs.values_list(
-        "video", "thumbnail", "preview__poster", "preview__spritesheet", "preview__animation"
-    )
+    rows = jobs.values_list("video", "thumbnail", *(f"preview__{name}" for name in Preview.FILES))
     return [name for row in rows for name in row if name]

@@ -163,6 +163,7 @@ def _files_of(job: Job, variant: str) -> dict[str, FieldFile]:
     preview = Preview.objects.filter(job=job).first() or Preview()
     return {
         "poster": preview.poster,
+        "posterWebp": preview.poster_webp,
         "spritesheet": preview.spritesheet,
         # It is written anew each time, because it has a link to the sheet in it.
         "vtt": preview.spritesheet,

@@ -45,6 +45,7 @@ class Result(serializers.Serializer):  # type: ignore[type-arg]
     videoUrl = serializers.URLField(allow_null=True, help_text=f"{_LINK} Null once the files are removed.")
     thumbnailUrl = serializers.URLField(allow_null=True, help_text=_LINK)
     posterUrl = serializers.URLField(allow_null=True, help_text="A JPEG. Made after the job is completed.")
+    posterWebpUrl = serializers.URLField(allow_null=True, help_text="The same as a WebP, in fewer bytes.")
     spritesheetUrl = serializers.URLField(
         allow_null=True, help_text="A JPEG of many small pictures, from the first to the last."
     )

@@ -12,7 +12,7 @@ from videos.api.serializers.job import JobView
 from videos.states import JobStatus
 
 MAX_PAGE_SIZE: Final = 100
-VARIANTS: Final = ["video", "thumbnail", "poster", "spritesheet", "vtt", "preview"]
+VARIANTS: Final = ["video", "thumbnail", "poster", "posterWebp", "spritesheet", "vtt", "preview"]
 
 
 class PageQuery(StrictSerializer):
