@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db import DatabaseError
 from django.test import Client
 from pytest_django import Settings
@@ -241,16 +242,16 @@ def test_a_full_disk_is_no_reason_to_keep_what_fills_it(old: Job, settings: Sett
 def test_a_file_that_cannot_be_removed_leaves_no_other(
     old: Job, settings: Settings, monkeypatch: pytest.MonkeyPatch, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    delete = archive.default_storage.delete
+    delete = default_storage.delete
 
     def stuck(name: str) -> None:
         if name == str(old.video):
             raise OSError("it is held")
         delete(name)
 
-    monkeypatch.setattr(archive.default_storage, "delete", stuck)
+    monkeypatch.setattr(default_storage, "delete", stuck)
     run()
-    assert f"{old.video} of a removed job is left: it is held" in caplog.text
+    assert f"Files of archived jobs are left: {old.video}: it is held" in caplog.text
     assert str(old.thumbnail) not in media(settings)
 
 

@@ -97,7 +97,7 @@ def delete_files(names: Iterable[str]) -> None:
         try:
             default_storage.delete(name)
         except OSError as error:
-            problems.append(error)
+            problems.append(OSError(f"{name}: {error}"))
     for bucket, inside in of_buckets.items():
         try:
             for begin in range(0, len(inside), _TOGETHER):
