@@ -122,8 +122,8 @@ class Soak(Blows):
         return books
 
     def _disagreements(self) -> list[str]:
-        """Of files and jobs. A database that was restored does not know the files that are newer. What is there
-        of a try to make pictures is swept away once they are made."""
+        """Of files and jobs. A database that was restored does not know newer files. What is left of a try to
+        make pictures is swept away once they are made."""
         expected = {"unused", "orphan"} if self.blows["backup_restored"] else set()
         drawn_later = {str(job) for (job,) in self._stack.ask(_PICTURES_DUE)}
         command = ["manage.py", "check_results", "--hash", "--min-age", "0"]
