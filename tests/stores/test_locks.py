@@ -18,6 +18,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from tests.stores.test_bucket import forget, names, stray
+from upstreams.clock import shifted
 from upstreams.registry import Upstream
 from videos import tasks
 from videos.models import Job, Submission
@@ -126,17 +127,21 @@ def test_what_could_not_be_removed_is_removed_when_it_is_erased_again(
 def test_jobs_wait_with_the_archive_while_their_bucket_is_away(
     complete: Callable[..., Job], bucket: Bucket, settings: Settings
 ) -> None:
+    settings.JOB_RETENTION_DAYS = 30
     complete()
-    settings.JOB_RETENTION_DAYS = 1
+    with shifted(timedelta(days=2)):
+        # The last one of its upstream stays.
+        complete()
+    tasks.count_usage()
     there = settings.RESULT_BUCKETS
-    settings.RESULT_BUCKETS = {
-        bucket.bucket_name: {**there[bucket.bucket_name], "endpoint_url": "http://127.0.0.1:9"}
-    }
-    forget()
-    tasks.archive()
-    assert Job.objects.count() == 1
-    settings.RESULT_BUCKETS = there
-    forget()
+    away = {**there[bucket.bucket_name], "endpoint_url": "http://127.0.0.1:9"}
+    for buckets, jobs in (({bucket.bucket_name: away}, 2), (there, 1)):
+        settings.RESULT_BUCKETS = buckets
+        forget()
+        with shifted(timedelta(days=31)):
+            tasks.archive()
+        assert Job.objects.count() == jobs
+    assert len(names(bucket)) == 2
 
 
 def test_a_range_that_is_not_answered_as_one_is_refused(
