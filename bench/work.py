@@ -61,9 +61,17 @@ class Workshop:
 
     def start_worker(self, threads: int = THREADS) -> Program:
         """Our worker, and beat."""
+        return self.start_workers(1, threads)[0]
+
+    def start_workers(self, count: int, threads: int) -> list[Program]:
+        """So many, and beat."""
         self.start("beat", *_CELERY, "config", "beat", "--schedule", str(self.folder / "beat"))
         pool = ("-P", "threads", "-c", str(threads))
-        return self.start("worker", *_CELERY, "config", "worker", *pool, WORK_THREADS=str(threads))
+        command = (*_CELERY, "config", "worker", *pool)
+        return [
+            self.start(f"worker-{number}", *command, "-n", f"worker-{number}", WORK_THREADS=str(threads))
+            for number in range(count)
+        ]
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _PAGE: Final = 100
+_TOGETHER_SECONDS: Final = 60
 _TYPES: Final = {"video": b"video/mp4", "thumbnail": b"image/webp"}
 
 
@@ -32,6 +33,9 @@ class Books:
     places: dict[str, int] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     sending: int = 0
+    # So many files are asked for before the first is sent.
+    together: int = 0
+    all_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def create(self, body: bytes) -> dict[str, Any]:
         """Adds the video of a JSON body."""
@@ -117,12 +121,15 @@ class Server(asyncio.Protocol):
         books = self._books
         books.sending += 1
         books.asked["sent at a time"] = max(books.asked["sent at a time"], books.sending)
+        if books.sending >= books.together:
+            books.all_asked.set()
         try:
+            await asyncio.wait_for(books.all_asked.wait(), _TOGETHER_SECONDS)
             with path.open("rb") as file:
                 self._transport.write(_head(_TYPES[kind], path.stat().st_size, close))
                 await asyncio.get_running_loop().sendfile(self._transport, file)
-        except ConnectionError:
-            # The caller has gone.
+        except (ConnectionError, TimeoutError):
+            # The caller has gone, or the others do not come.
             pass
         finally:
             books.sending -= 1
@@ -159,11 +166,12 @@ def main() -> None:
     parser.add_argument("--create-ms", type=float, default=5)
     parser.add_argument("--render-seconds", type=float, default=600)
     parser.add_argument("--videos", type=int, default=0, help="how many it has been asked for already")
+    parser.add_argument("--together", type=int, default=0, help="send no file before so many are asked for")
     parser.add_argument("--clip", type=Path, required=True)
     chosen = parser.parse_args()
     suffixes = {"video": ".mp4", "thumbnail": ".webp"}
     files = {variant: chosen.clip.with_suffix(suffix) for variant, suffix in suffixes.items()}
-    books = Books(chosen.render_seconds, chosen.create_ms / 1000, files)
+    books = Books(chosen.render_seconds, chosen.create_ms / 1000, files, together=chosen.together)
     for number in range(chosen.videos):
         books.create(json.dumps({"prompt": f"boat {number}", "model": "sora-2", "seconds": "4"}).encode())
     asyncio.run(_serve(chosen.port, books))
