@@ -185,7 +185,7 @@ def test_an_upload_comes_to_an_end(
     assert submission.state == "rendered"
     assert "has not taken the file in" in submission.error_message
     monkeypatch.setattr(keep, "_Sent", sent)
-    Submission.objects.update(due_at=timezone.now())
+    Submission.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     store(submission, upstream)
     assert Job.objects.get(pk=submission.job_id).status == "completed"
 
@@ -211,7 +211,7 @@ def test_while_there_is_no_bucket_fetching_waits(
         settings.RESULT_BUCKETS = {name: {**there[bucket.bucket_name], **changes}}
         settings.RESULT_BUCKET = name
         forget()
-        Submission.objects.update(due_at=timezone.now())
+        Submission.objects.update(due_at=timezone.now() - timedelta(seconds=1))
         store(submission, upstream)
         submission.refresh_from_db()
         assert (submission.state, submission.attempts) == ("rendered", 0)
@@ -224,7 +224,7 @@ def test_while_there_is_no_bucket_fetching_waits(
     settings.RESULT_BUCKETS = there
     settings.RESULT_BUCKET = bucket.bucket_name
     forget()
-    Submission.objects.update(due_at=timezone.now())
+    Submission.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     store(submission, upstream)
     assert Job.objects.get(pk=submission.job_id).status == "completed"
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -112,14 +113,14 @@ def test_a_store_that_answers_and_takes_no_file_is_found_out(
     download = keep.download
     monkeypatch.setattr(keep, "download", lambda *given: downloads.append(1) or download(*given))
     for _ in range(5):
-        Submission.objects.filter(pk=submission.pk).update(due_at=timezone.now())
+        Submission.objects.filter(pk=submission.pk).update(due_at=timezone.now() - timedelta(seconds=1))
         store(submission, upstream)
         submission.refresh_from_db()
     assert len(downloads) == 1, "the first refusal is enough"
     assert "AccessDenied" in media_problem()
     assert (submission.state, submission.attempts) == ("rendered", 0)
     monkeypatch.undo()
-    Submission.objects.filter(pk=submission.pk).update(due_at=timezone.now())
+    Submission.objects.filter(pk=submission.pk).update(due_at=timezone.now() - timedelta(seconds=1))
     store(submission, upstream)
     assert Job.objects.get(pk=submission.job_id).status == "completed"
 
