@@ -25,6 +25,7 @@ from videos.results.keep import Finished, are_there
 from videos.results.local import on_disk
 from videos.results.media import media_problem
 from videos.states import JobStatus
+from videos.stores.media import delete_files
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +168,5 @@ def _end(preview: Preview) -> None:
 
 
 def _discard(kept: dict[str, str]) -> None:
-    for name in kept.values():
-        with suppress(OSError):
-            default_storage.delete(name)
+    with suppress(OSError):
+        delete_files(kept.values())

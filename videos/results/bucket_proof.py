@@ -80,7 +80,7 @@ def _of_marker(known: MediaFolder, bucket: str) -> str:
         return ""
     if found is not None:
         return f"the bucket {bucket} belongs to another database: {_ADVICE}"
-    if Job.objects.filter(status=JobStatus.COMPLETED, video__startswith=folder_of(bucket))[:1].exists():
+    if Job.objects.filter(status=JobStatus.COMPLETED, video__startswith=folder_of(bucket)).exists():
         return f"the bucket {bucket} has no marker, so it is not as it was: {_ADVICE}"
     bucket_named(bucket).write_marker(MARKER, str(known.identity))
     return ""

@@ -22,7 +22,7 @@ from videos.results.bucket_proof import doubt
 from videos.results.fetch import RENEW_SECONDS, Downloaded, download, draft, renew, thumbnail
 from videos.results.media import require_media, require_mounted, sync_folder
 from videos.results.probe import Probe, probe
-from videos.stores.media import folder_of, is_in_bucket
+from videos.stores.media import delete_files, folder_of, is_in_bucket
 
 
 class Finished(File):  # type: ignore[type-arg]
@@ -97,10 +97,9 @@ class Kept:
 
     def discard(self) -> None:
         """Deletes the files if no job owns them."""
-        for name in (self.video, self.thumbnail):
-            if name:
-                with suppress(OSError):
-                    default_storage.delete(name)
+        with suppress(OSError):
+            # What is left is swept away.
+            delete_files(filter(None, (self.video, self.thumbnail)))
 
 
 def are_there(names: Iterable[str], stored_at: float) -> bool:

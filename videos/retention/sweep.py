@@ -3,6 +3,9 @@
 A file in use is never removed. A job takes a file only under its row lock, and only if the file is there
 (`complete`); and this removes a file only under the same lock, and only if the job does not use it.
 
+Of a bucket nobody asks under a lock: a job takes a file only for a while after it was stored there
+(`keep.are_there`), and what is removed is older by hours.
+
 Nor is a file removed that may be all that is left of a paid render, because the database is an old backup:
 one whose job is not there, has not ended, has not changed since the file was written, or lacks its own file.
 """

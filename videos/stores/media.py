@@ -53,14 +53,22 @@ def folder_of(bucket: str) -> str:
     return f"{BUCKETS}{bucket}/" if bucket else ""
 
 
-def _split(name: str, *, patient: bool = False) -> tuple["Bucket", str]:
+def _parts(name: str) -> tuple[str, str]:
+    """The bucket and the name in it; "" is the disk."""
+    if not is_in_bucket(name):
+        return "", name
     bucket, _, rest = name.removeprefix(BUCKETS).partition("/")
+    return bucket, rest
+
+
+def _split(name: str, *, patient: bool = False) -> tuple["Bucket", str]:
+    bucket, rest = _parts(name)
     return bucket_named(bucket, patient=patient), rest
 
 
 def bare(name: str) -> str:
     """The name without the bucket."""
-    return name.removeprefix(BUCKETS).partition("/")[2] if is_in_bucket(name) else name
+    return _parts(name)[1]
 
 
 def open_at(name: str, start: int) -> BinaryIO:
@@ -81,8 +89,7 @@ def link_to(name: str, method: str, seconds: int, kind: str, disposition: str) -
         "ResponseContentDisposition": disposition,
         "ResponseCacheControl": "private, no-cache",
     }
-    with bucket.errors():
-        return str(bucket.url(rest, parameters=headers, expire=seconds, http_method=method))
+    return bucket.link(rest, method, seconds, headers)
 
 
 def delete_files(names: Iterable[str]) -> None:
@@ -91,19 +98,20 @@ def delete_files(names: Iterable[str]) -> None:
     of_buckets: dict[str, list[str]] = defaultdict(list)
     problems: list[OSError] = []
     for name in names:
-        if is_in_bucket(name):
-            of_buckets[name.removeprefix(BUCKETS).partition("/")[0]].append(bare(name))
+        bucket, rest = _parts(name)
+        if bucket:
+            of_buckets[bucket].append(rest)
             continue
         try:
             default_storage.delete(name)
         except OSError as error:
             problems.append(OSError(f"{name}: {error}"))
     for bucket, inside in of_buckets.items():
-        try:
-            for begin in range(0, len(inside), _TOGETHER):
+        for begin in range(0, len(inside), _TOGETHER):
+            try:
                 bucket_named(bucket).delete_all(inside[begin : begin + _TOGETHER])
-        except OSError as error:
-            problems.append(error)
+            except OSError as error:
+                problems.append(error)
     if problems:
         raise problems[0]
 

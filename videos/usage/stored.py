@@ -17,7 +17,7 @@ from videos.states import JobStatus
 
 _TOGETHER: Final = 1000
 # The jobs whose video is here. Of an older version its length may not be known.
-KEPT: Final = models.Q(status=JobStatus.COMPLETED, removed_at=None, file_size__isnull=False)
+_KEPT: Final = models.Q(status=JobStatus.COMPLETED, removed_at=None, file_size__isnull=False)
 
 
 class StoredBytes(models.Model):
@@ -39,7 +39,9 @@ def stored_bytes(owner: User) -> int:
 def count_stored(jobs: "models.QuerySet[Any]", **fields: Any) -> int:
     """Has the sums say what is here of these jobs, whose rows are locked, and sets these fields of theirs as
     well. Returns how many there are."""
-    here: Any = Case(When(KEPT, then=F("file_size")), default=Value(0), output_field=models.BigIntegerField())
+    here: Any = Case(
+        When(_KEPT, then=F("file_size")), default=Value(0), output_field=models.BigIntegerField()
+    )
     differences = jobs.order_by().values("owner").annotate(bytes=Sum(here - F("stored_bytes")))
     _add(differences.values_list("owner", "bytes"))
     return jobs.update(stored_bytes=here, **fields)
@@ -55,7 +57,7 @@ def forget_stored(jobs: "models.QuerySet[Any]") -> None:
 def count_older(jobs: "models.QuerySet[Any]") -> int:
     """Has the sums say what is here of some jobs that an older version has counted. Returns of how many."""
     with transaction.atomic():
-        older = jobs.filter(KEPT, counted=True, stored_bytes=0, file_size__gt=0).order_by()
+        older = jobs.filter(_KEPT, counted=True, stored_bytes=0, file_size__gt=0).order_by()
         rows = older.select_for_update(of=("self",), skip_locked=True)
         return count_stored(jobs.filter(pk__in=list(rows.values_list("pk", flat=True)[:_TOGETHER])))
 

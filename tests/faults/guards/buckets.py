@@ -63,7 +63,7 @@ GUARDS: Final = (
     Guard(
         "a bucket without our marker is not ours",
         "videos.results.bucket_proof:_of_marker",
-        "Job.objects.filter(status=JobStatus.COMPLETED, video__startswith=folder_of(bucket))[:1].exists()",
+        "Job.objects.filter(status=JobStatus.COMPLETED, video__startswith=folder_of(bucket)).exists()",
         "False",
         _PROOF,
     ),
