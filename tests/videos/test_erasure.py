@@ -281,3 +281,12 @@ def test_the_archive_has_to_be_there(closed: User, settings: Settings) -> None:
     (Path(settings.MEDIA_ROOT) / MARKER).rename(Path(settings.MEDIA_ROOT) / "elsewhere")
     with pytest.raises(CommandError, match="not mounted"):
         erase(closed, "--keep-results")
+
+
+def test_an_account_is_erased_before_anything_was_ever_kept(user: User, make_job: Callable[..., Job]) -> None:
+    job = make_job(by=user, prompt=SECRET)
+    Job.objects.filter(pk=job.pk).update(status="failed", error_code="x")
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    erase(user)
+    job.refresh_from_db()
+    assert job.prompt == ""

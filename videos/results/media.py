@@ -53,7 +53,8 @@ def removal_problem() -> str:
     that this database knows."""
     known = MediaFolder.objects.first()
     if known is None:
-        return "nothing was ever kept"
+        # Before the first result there is nothing that could be removed.
+        return _UNPROVEN if _has_results() else ""
     try:
         problem = _not_mounted(known)
     except OSError as error:
