@@ -16,8 +16,8 @@ from api.bodies.fields import StrictSerializer
 from upstreams import registry
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model
-from upstreams.offer.fitting import shapes_of
 from upstreams.offer.request import ASPECT_RATIOS, PICTURES, RESOLUTIONS
+from upstreams.offer.sizes import shapes_of
 from videos.api.examples import answer
 
 _WIRE: Final = {
