@@ -18,6 +18,7 @@ from upstreams.configuration.entry import Entry
 from upstreams.models import Provider
 from upstreams.offer.catalogue import Catalogue
 from upstreams.offer.fitting import fit
+from upstreams.offer.from_source import fit_from_source
 from upstreams.offer.request import FittedRequest, VideoRequest
 
 _COLUMNS: Final = [field.attname for field in Provider._meta.concrete_fields]
@@ -48,8 +49,12 @@ class Upstream:
         return Provider.objects.get_or_create(name=self.name)[0]
 
     def fit(self, asked: VideoRequest) -> FittedRequest:
-        """The nearest request that it renders. Raises ValidationError as `upstreams.offer.fitting.fit`."""
-        fitted = fit(asked, self.catalogue)
+        """The nearest request that it renders. Raises ValidationError as `upstreams.offer.fitting.fit`
+        and `fit_from_source`."""
+        if asked.source is None:
+            fitted = fit(asked, self.catalogue)
+        else:
+            fitted = fit_from_source(asked, asked.source, self.name, self.dialect, self.catalogue)
         key = self.dialect.match_key(fitted.request) or ""
         return replace(fitted, upstream=self.name, match_key=key)
 
@@ -99,6 +104,9 @@ class Upstreams:
         """
         asked = replace(asked, model=asked.model or self.default_model)
         candidates = self.models().get(asked.model)
+        if candidates is not None and asked.source is not None:
+            # What is made from a video is made where that is.
+            candidates = [each for each in candidates if each.name == asked.source.upstream] or None
         if candidates is None:
             # Never replaced by another one: nobody pays for what was not asked for.
             message = f"There is no such model (allowed: {', '.join(self.models())})."

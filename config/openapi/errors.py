@@ -78,10 +78,13 @@ SAYS: Final = {
         str(DatabaseAway.default_detail),
     ),
 }
+# They make a video from that of a job.
+FROM_SOURCE: Final = ("remixVideo", "editVideo", "extendVideo")
 MORE: Final = {
     "cancelVideo": ["409"],
     "retryVideo": ["402", "409", "422"],
     "createVideo": ["402", "409", "422"],
+    **{name: ["402", "409", "422"] for name in FROM_SOURCE},
     "generateVideo": ["402", "409", "422"],
     "createBatch": ["402", "409", "422"],
     "uploadBatch": ["402", "409", "422"],
@@ -94,7 +97,7 @@ MORE: Final = {
     "deleteVideoContent": ["409"],
     "getBatchContent": ["412", "416"],
 }
-VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch"}
+VALIDATE: Final = {"createVideo", "generateVideo", "createBatch", "uploadBatch", *FROM_SOURCE}
 # If a status means an error of the operation itself.
 _STORAGE_FULL: Final = (
     "The account's videos have reached their limit of bytes.",
@@ -102,8 +105,15 @@ _STORAGE_FULL: Final = (
     "The videos of this account have 21,474,836,480 bytes, and new ones are made below 21,474,836,480; "
     "remove some with DELETE /api/v1/videos/{id}/content.",
 )
+_NOT_OFFERED: Final = (
+    "The upstream that rendered the video makes no such video from it, or does not have it any more; or the "
+    "account's videos have reached their limit of bytes.",
+    "operation_not_offered",
+    "gpu-box, which rendered this video, has no remix of it (it makes no video from another one).",
+)
 OWN: Final = {
     **{(name, "409"): _STORAGE_FULL for name in VALIDATE},
+    **{(name, "409"): _NOT_OFFERED for name in FROM_SOURCE},
     ("getGeneratedVideo", "403"): (
         "The job is somebody else's, or the key's scope does not include it.",
         "forbidden",

@@ -50,7 +50,8 @@ def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     assert set(shown) == {
         "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "fps",
         "seed", "audio", "extra", "inputReference", "lastFrame", "imageFit",
-        "style", "model", "priority", "metadata", "retainFor", "adjustments", "progress",
+        "style", "model", "operation", "sourceJobId", "priority", "metadata", "retainFor", "adjustments",
+        "progress",
         "soraJobId", "submitted",
         "cost", "result", "error", "overdue", "batchId", "ref", "waiting", "queuePosition",
         "estimatedCompletionAt", "estimatedCompletionBy", "createdAt", "updatedAt", "startedAt",

@@ -25,8 +25,12 @@ class Caller:
 
     def ask_for(self, prompt: str, **request: Any) -> str:
         """Asks for a video and returns the job's id."""
+        return self.ask_at("", prompt, **request)
+
+    def ask_at(self, path: str, prompt: str, **request: Any) -> str:
+        """The same at this path below that of videos, such as `/{id}/remix`."""
         answer = requests.post(
-            f"{self.address}/api/v1/videos",
+            f"{self.address}/api/v1/videos{path}",
             json={"prompt": prompt, **request},
             headers=self.headers,
             timeout=TIMEOUT,

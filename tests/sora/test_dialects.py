@@ -6,7 +6,7 @@ import pytest
 
 from tests.sora.conftest import REQUEST
 from upstreams.client.dialects import DIALECTS, OPENAI
-from upstreams.client.types import CreateRequest, Video
+from upstreams.client.types import OPERATIONS, CreateRequest, Video
 
 ECHO = {
     "id": "video_1",
@@ -144,3 +144,78 @@ def test_what_is_extra_goes_along_and_overwrites_nothing():
     body = DIALECTS["openrouter"].body_of(request)
     assert (body["cfg_scale"], body["model"], body["generate_audio"]) == (7.5, REQUEST.model, False)
     assert "generate_audio" not in DIALECTS["openai"].body_of(request)
+
+
+def from_source(operation, **more):
+    return dataclasses.replace(REQUEST, operation=operation, source="video_0", **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "path", "body"),
+    [
+        ("openai", "remix", "/videos/video_0/remix", {"prompt": REQUEST.prompt}),
+        ("azure", "remix", "/videos/video_0/remix", {"prompt": REQUEST.prompt}),
+        ("openai", "edit", "/videos/edits", {"prompt": REQUEST.prompt, "video": {"id": "video_0"}}),
+        (
+            "litellm",
+            "extend",
+            "/videos/extensions",
+            {"prompt": REQUEST.prompt, "seconds": "8", "video": {"id": "video_0"}},
+        ),
+        (
+            "openrouter",
+            "extend",
+            "/videos",
+            {
+                "prompt": REQUEST.prompt,
+                "model": "sora-2",
+                "duration": 8,
+                "resolution": "720p",
+                "aspect_ratio": "16:9",
+                "previous_job_id": "video_0",
+            },
+        ),
+    ],
+)
+def test_what_is_made_from_another_video_is_asked_for_as_the_server_wants(name, operation, path, body):
+    request = from_source(operation)
+    assert DIALECTS[name].path_of(request) == path
+    assert DIALECTS[name].content_of(request) == {"json": body}
+
+
+def test_an_id_in_a_path_stays_one_part_of_it():
+    path = OPENAI.path_of(dataclasses.replace(from_source("remix"), source="a?b#c%2F"))
+    assert path == "/videos/a%3Fb%23c%252F/remix"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_only_these_operations_have_a_route(name):
+    routes = DIALECTS[name].routes
+    assert set(routes) <= set(OPERATIONS)
+    for operation, route in routes.items():
+        assert route.fields <= set(DIALECTS[name].fields)
+        # Else nothing says what it is made from.
+        assert route.source or "{source}" in route.path
+        assert not route.lengthens or operation == "extend"
+
+
+def test_a_remix_is_compared_with_what_it_was_made_from_as_well():
+    key = OPENAI.match_key(from_source("remix"))
+    assert key not in {None, OPENAI.match_key(REQUEST)}
+    assert OPENAI.match_key(Video.parse(ECHO | {"remixed_from_video_id": "video_0"})) == key
+    assert OPENAI.match_key(Video.parse(ECHO | {"remixed_from_video_id": "video_9"})) != key
+    assert OPENAI.match_key(Video.parse(ECHO)) == OPENAI.match_key(REQUEST)
+
+
+@pytest.mark.parametrize("operation", ["edit", "extend"])
+def test_edits_and_extensions_are_compared_with_nothing(operation):
+    assert OPENAI.match_key(from_source(operation)) is None
+
+
+def test_a_dialect_without_echo_compares_no_remix():
+    assert dataclasses.replace(OPENAI, echoes=frozenset()).match_key(from_source("remix")) is None
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "../x", {}, [], True, "x" * 3000])
+def test_what_cannot_name_a_video_is_no_source(value):
+    assert Video.parse(ECHO | {"remixed_from_video_id": value}).remixed_from is None

@@ -79,6 +79,22 @@ def test_prices_of_every_unit_are_dollars_a_second_and_the_dearest_that_may_appl
     assert (grok.cost("1280x720", "4"), grok.cost("1920x1080", "4")) == (Decimal("0.20"), None)
 
 
+def test_what_is_made_from_another_video_has_the_price_that_is_listed_for_it() -> None:
+    skus = {
+        **VEO["pricing_skus"],
+        "cents_per_second_video_continuation": "7",
+        "cents_per_second_video_continuation_1080p": "12",
+    }
+    listed = models_of({"data": [VEO | {"pricing_skus": skus}]})["google/veo-3.1-lite"]
+    assert listed.operations == {"edit", "extend"}
+    prices = [listed.cost_from_source(size, "4") for size in ("1280x720", "1080x1920")]
+    assert prices == [Decimal("0.28"), Decimal("0.48")]
+    assert listed.cost("1280x720", "4") == Decimal("0.20")
+    # No price of a new video stands for it.
+    for unlisted in models_of(PAYLOAD).values():
+        assert unlisted.cost_from_source(unlisted.sizes[0], "4") is None  # type: ignore[index]
+
+
 @given(
     st.recursive(
         st.none()
@@ -139,9 +155,11 @@ def tell(rented: Upstream, monkeypatch: pytest.MonkeyPatch) -> Tell:
 
 @pytest.mark.django_db
 def test_it_is_asked_once_an_hour_and_what_it_told_is_kept(rented: Upstream, tell: Tell) -> None:
-    tell(PAYLOAD)
+    skus = VEO["pricing_skus"] | {"cents_per_second_video_continuation": "7"}
+    payload = {"data": [*PAYLOAD["data"], VEO | {"id": "a/b", "pricing_skus": skus}]}
+    tell(payload)
     assert (refresh_if_due(rented), refresh_if_due(rented)) == (True, False)
-    assert dict(rented.catalogue.models) == models_of(PAYLOAD)
+    assert dict(rented.catalogue.models) == models_of(payload)
     with shifted(timedelta(seconds=3_601)):
         assert refresh_if_due(rented)
 

@@ -102,8 +102,18 @@ def test_a_catalogue_says_what_is_rendered_and_what_it_costs(file: Path) -> None
     assert (own.sizes, own.seconds) == (AnySize(256, 1280, 16), AnyLength(1, 10, 5))
     assert own.takes == {"seed", "fps", "negative_prompt"}
     assert own.cost("512x512", "10") == 0
+    # By default all that the dialect has, at no known price; what is free is free in all forms.
+    assert (wan.operations, wan.cost_from_source("1280x720", "4")) == ({"edit", "extend"}, None)
+    assert (own.operations, own.cost_from_source("512x512", "10")) == (set(), 0)
     other = cellar.catalogue.models["other"]
     assert (other.sizes, other.cost("512x512", "10")) == (AnySize(), Decimal("0.5"))
+
+
+def test_what_may_be_made_from_a_video_and_its_price_can_be_said(file: Path) -> None:
+    more = 'operations = ["extend"]\noperation_price_per_second = { 720p = 0.2 }\n'
+    _, rented = reading(file, TWO.replace('extra = ["cfg_scale"]', f'extra = ["cfg_scale"]\n{more}')).entries
+    wan = rented.catalogue.models["wan-2.2"]
+    assert (wan.operations, wan.cost_from_source("720x1280", "7.5")) == ({"extend"}, Decimal("1.5"))
 
 
 def test_without_an_order_they_are_preferred_as_they_stand(file: Path) -> None:
@@ -203,6 +213,19 @@ MISTAKES: list[tuple[str, str, str]] = [
         '["cfg_scale"]',
         '["resolution"]',
         '"wan-2.2": extra: resolution is a field that Take One sends itself.',
+    ),
+    ("free = true", 'free = true\noperations = ["remix"]', "operations: the dialect vllm-omni has no remix."),
+    ("bills_failed", 'operations = ["x"]\nbills_failed', '"rented": operations: There is no such field'),
+    ('["cfg_scale"]', '[]\noperations = ["twist"]', 'operations: number 1: "twist" is not one of remix'),
+    (
+        "free = true",
+        "free = true\noperation_price_per_second = 1",
+        "operation_price_per_second: the model is free",
+    ),
+    (
+        '["cfg_scale"]',
+        "[]\noperation_price_per_second = { 1080p = 1 }",
+        "operation_price_per_second: 1080p is none of its sizes",
     ),
     ("concurrency = 2", "concurrency = 0", '"cellar": concurrency: '),
     (

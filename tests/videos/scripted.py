@@ -18,6 +18,7 @@ from upstreams.client import errors
 from upstreams.client.dialects import OPENAI, Dialect
 from upstreams.client.files.downloads import Content
 from upstreams.client.types import CreateRequest, Phase, Video, VideoError, VideoPage
+from upstreams.client.values import canonical_seconds
 from upstreams.clock import database_now
 from upstreams.offer.catalogue import SORA, Catalogue
 from upstreams.registry import Upstream
@@ -87,7 +88,9 @@ class ScriptedClient:
             model=request.model,
             prompt=request.prompt,
             size=request.size,
-            seconds=request.seconds,
+            # As OpenAI documents it: an extension is the whole, and only a remix says what it is made from.
+            seconds=canonical_seconds(float(request.seconds) + float(request.source_seconds or 0)),
+            remixed_from=request.source if request.operation == "remix" else None,
         )
         with self.lock:
             self.creates.append(request)

@@ -89,7 +89,7 @@ class SoraClient:
             session.headers["Connection"] = "close"
             answer = self._ask(
                 session,
-                self._request("POST", "/videos", **self.dialect.content_of(request)),
+                self._request("POST", self.dialect.path_of(request), **self.dialect.content_of(request)),
                 seconds=self._deadline if deadline is None else deadline,
                 cap=MAX_VIDEO_BODY_BYTES,
                 redactor=redactor,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from upstreams.client.values import (
     LABEL_MAX_LENGTH,
@@ -27,6 +27,11 @@ from upstreams.client.values import (
     stored,
     usable_id,
 )
+
+# How a video is made from another one: with a new prompt, changed, or longer.
+OPERATIONS: Final = ("remix", "edit", "extend")
+# Of these, and of a new video (None), the protocol says what a list shows.
+COMPARED_OPERATIONS: Final = frozenset({None, "remix"})
 
 
 class Unreadable(ValueError):
@@ -95,6 +100,8 @@ class Video:
     error: VideoError | None = None
     # US dollars that it was charged, if the server says so.
     cost: Decimal | None = None
+    # The id of the video that it is a remix of. The protocol shows it for remixes alone.
+    remixed_from: str | None = None
 
     @classmethod
     def parse(cls, payload: object, asked_for: str | None = None) -> Self:
@@ -123,6 +130,7 @@ class Video:
             seconds=canonical_seconds(payload.get("seconds")),
             error=VideoError.parse(payload.get("error")),
             cost=dollars_of(payload.get("usage")),
+            remixed_from=usable_id(digits(payload.get("remixed_from_video_id"))),
         )
 
 
@@ -209,3 +217,8 @@ class CreateRequest:
     pictures: Mapping[str, Picture] | None = None
     # Where the end of the render is told. Whoever knows the address may tell it, so it is a secret.
     callback_url: str | None = None
+    # Of a video that is made from another one: how (a name of OPERATIONS), and the other one's id; and the
+    # other one's length, if the new video begins with it.
+    operation: str | None = None
+    source: str | None = None
+    source_seconds: str | None = None

@@ -11,6 +11,7 @@ from api.bodies.fields import StrictCharField, StrictChoiceField, StrictIntegerF
 from upstreams.client.dialects import DIALECTS
 from upstreams.client.exchange import checked_url
 from upstreams.client.files.redirects import ContentHosts
+from upstreams.client.types import OPERATIONS
 from upstreams.client.values import canonical_seconds
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import OPTIONAL_FIELDS
@@ -172,6 +173,10 @@ class _ModelFields(StrictSerializer):
     price_per_second = _Prices(required=False)
     price_per_image = _Price(default=Decimal(0))
     free = _Flag(default=False)
+    operations = serializers.ListField(
+        child=StrictChoiceField(choices=OPERATIONS), required=False, max_length=len(OPERATIONS)
+    )
+    operation_price_per_second = _Prices(required=False)
 
 
 class _UpstreamFields(StrictSerializer):

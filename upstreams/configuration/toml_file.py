@@ -113,9 +113,15 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
     if price is not None and given["free"]:
         lines.append(f"{where}: it has a price and is free; leave one of them out.")
     offered = sizes if isinstance(sizes, list) else AnySize(**sizes)
-    if isinstance(offered, list) and isinstance(price, dict):
-        for size in sorted(price.keys() - set(offered) - _resolutions(offered)):
-            lines.append(f"{where}: price_per_second: {size} is none of its sizes or resolutions.")
+    operations, operation_price = given.get("operations"), given.get("operation_price_per_second")
+    for operation in sorted(set(operations or ()) - dialect.routes.keys()):
+        lines.append(f"{where}: operations: the dialect {dialect.name} has no {operation}.")
+    if operation_price is not None and given["free"]:
+        lines.append(f"{where}: operation_price_per_second: the model is free; leave one of them out.")
+    for field, prices in (("price_per_second", price), ("operation_price_per_second", operation_price)):
+        if isinstance(offered, list) and isinstance(prices, dict):
+            for size in sorted(prices.keys() - set(offered) - _resolutions(offered)):
+                lines.append(f"{where}: {field}: {size} is none of its sizes or resolutions.")
     return Model(
         sizes=offered if isinstance(offered, AnySize) else tuple(offered),
         seconds=tuple(seconds) if isinstance(seconds, list) else AnyLength(**seconds),
@@ -125,6 +131,8 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
         per_image=given["price_per_image"],
         exact_pictures=dialect.exact_pictures,
         sends=given.get("sends", ""),
+        operations=frozenset(dialect.routes if operations is None else operations),
+        operation_prices=_prices(Decimal(0) if given["free"] else operation_price),
     )
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-from upstreams.client.dialects import Dialect
+from upstreams.client.dialects import DIALECTS, OPENAI, Dialect
 from upstreams.offer import pricing
 
 # The fields of a create that not every server takes.
@@ -38,6 +38,8 @@ class Model:
     `extra`: fields of the upstream's own that callers may give in `extra`. `prices`: dollars per second, by
     size or by resolution; `image_prices`: where they differ for a video that begins with a picture; and
     `per_image` dollars more for each picture. `exact_pictures`: these must have the size of the video.
+    `operations`: how a video of it may be made into another one (`OPERATIONS`), at `operation_prices`; these
+    are of their own, because no provider says that they are those of a new video.
     `sends`: what the upstream calls it, if not by the name that callers use.
     """
 
@@ -50,6 +52,12 @@ class Model:
     per_image: Decimal = Decimal(0)
     exact_pictures: bool = False
     sends: str = ""
+    operations: frozenset[str] = frozenset()
+    operation_prices: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def cost_from_source(self, size: str, seconds: str) -> Decimal | None:
+        """Dollars for a remix, an edit, or so many seconds more; None if its price is not listed."""
+        return pricing.cost(self.operation_prices, size, seconds)
 
     def cost(self, size: str, seconds: str, pictures: int = 0) -> Decimal | None:
         """Dollars for a render with so many pictures; None if its price is not listed."""
@@ -78,7 +86,9 @@ class Catalogue:
 _SECONDS = ("4", "8", "12", "16", "20")
 _HD = ("720x1280", "1280x720")
 _PICTURE = frozenset({"input_reference"})
-_SORA_2 = Model(sizes=_HD, seconds=_SECONDS, takes=_PICTURE, exact_pictures=True)
+_SORA_2 = Model(
+    sizes=_HD, seconds=_SECONDS, takes=_PICTURE, exact_pictures=True, operations=frozenset(OPENAI.routes)
+)
 _SORA_2_PRO = replace(_SORA_2, sizes=(*_HD, "1024x1792", "1792x1024", "1080x1920", "1920x1080"))
 _SORA_MODELS: Final = {
     "sora-2": _SORA_2,
@@ -94,7 +104,9 @@ SORA: Final = Catalogue(
     default="sora-2",
 )
 # Microsoft's docs: 720p, and 4, 8 or 12 seconds.
-_AZURE_SORA_2: Final = replace(_SORA_2, seconds=("4", "8", "12"))
+_AZURE_SORA_2: Final = replace(
+    _SORA_2, seconds=("4", "8", "12"), operations=frozenset(DIALECTS["azure"].routes)
+)
 
 
 class NoSuchModel(ValueError):
@@ -119,5 +131,6 @@ def _unpriced(dialect: Dialect, model: str) -> Catalogue:
     if not model:
         raise NoSuchModel("it must name the model that the server serves")
     takes = frozenset(OPTIONAL_FIELDS) & {*dialect.fields, *dialect.pictures}
-    offered = _AZURE_SORA_2 if dialect.name == "azure" else Model(AnySize(), AnyLength(), takes)
+    usual = Model(AnySize(), AnyLength(), takes, operations=frozenset(dialect.routes))
+    offered = _AZURE_SORA_2 if dialect.name == "azure" else usual
     return Catalogue(MappingProxyType({model: offered}), model)

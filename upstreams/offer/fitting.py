@@ -1,7 +1,7 @@
 """Fits a request to what the upstream offers, and names every difference."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -20,6 +20,9 @@ from upstreams.offer.request import (
 )
 from upstreams.offer.sizes import fit_size
 
+# Fields that the version before does not know, and refuses.
+_NEW: Final = ("operation", "source", "source_seconds")
+
 
 def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
     """The nearest request that this upstream renders with the model that was asked for.
@@ -36,10 +39,7 @@ def fit(asked: VideoRequest, catalogue: Catalogue) -> FittedRequest:
         raise ValidationError({"model": [ErrorDetail(message, code="not_offered")]})
     size = fit_size(asked, model.sizes, adjustments)
     seconds = fit_seconds(asked, model.seconds, adjustments)
-    priority = PRIORITIES.get((asked.priority or "normal").lower())
-    if priority is None:
-        adjustments.note("priority", asked.priority, "normal", "there is no such priority", PRIORITIES)
-        priority = Priority.NORMAL
+    priority = fit_priority(asked, adjustments)
     optional: dict[str, Any] = {}
     for field, wire, value in (
         ("negative_prompt", "negativePrompt", asked.negative_prompt or None),
@@ -98,6 +98,17 @@ def _pictures(asked: VideoRequest, model: Model, size: str) -> dict[str, AskedPi
     return found
 
 
+def fit_priority(asked: VideoRequest, adjustments: Adjustments) -> Priority:
+    """The priority that is asked for; normal if none is, or there is no such one."""
+    priority = PRIORITIES.get((asked.priority or "normal").lower())
+    if priority is None:
+        adjustments.note("priority", asked.priority, "normal", "there is no such priority", PRIORITIES)
+        return Priority.NORMAL
+    return priority
+
+
 def fitted_fields(fitted: FittedRequest) -> dict[str, Any]:
     """The request as it is kept with the job and the submission."""
-    return asdict(fitted.request)
+    fields = asdict(fitted.request)
+    # While a new version is installed, processes of the one before still read what does not need these.
+    return {name: each for name, each in fields.items() if each is not None or name not in _NEW}

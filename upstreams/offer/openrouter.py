@@ -4,11 +4,12 @@ Prices there have many units. They are read as dollars per second, the dearest w
 that no render costs more than what is reserved. What is charged in the end is what `usage.cost` says.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from upstreams.client.dialects.dialect import SHAPES
+from upstreams.client.dialects.openrouter import OPENROUTER
 from upstreams.client.values import canonical_seconds
 from upstreams.offer.catalogue import Model
 from upstreams.offer.pricing import MAX_PER_SECOND
@@ -23,6 +24,7 @@ _TOKENS_PER_PIXEL_SECOND: Final = Decimal(24) / 1024
 _PER_SECOND: Final = ("duration_seconds", "text_to_video_duration_seconds", "per-video-second")
 _PER_SECOND_FROM_IMAGE: Final = ("duration_seconds", "image_to_video_duration_seconds", "per-video-second")
 _CENTS_PER_SECOND: Final = ("cents_per_second_output", "cents_per_video_output_second")
+_CENTS_PER_SECOND_FROM_VIDEO: Final = ("cents_per_second_video_continuation",)
 _AUDIO: Final = ("", "_with_audio", "_without_audio")
 
 
@@ -60,6 +62,9 @@ def _model(entry: Mapping[str, Any]) -> Model | None:
         prices=_prices(skus, sizes, _PER_SECOND),
         image_prices=_prices(skus, sizes, _PER_SECOND_FROM_IMAGE),
         per_image=_per_image(skus),
+        # No entry says which models take a video to begin with. Of one that does not, a create is refused.
+        operations=frozenset(OPENROUTER.routes),
+        operation_prices=_prices(skus, sizes, (), _CENTS_PER_SECOND_FROM_VIDEO),
     )
 
 
@@ -92,27 +97,34 @@ def _per_image(skus: Mapping[str, Any]) -> Decimal:
     return min(max((each for each in listed if each is not None), default=Decimal(0)), MAX_PER_SECOND)
 
 
-def _prices(skus: Mapping[str, Any], sizes: Iterable[str], keys: Iterable[str]) -> dict[str, Decimal]:
-    """Dollars per second by size, as far as they are known, of the prices with these names."""
+def _prices(
+    skus: Mapping[str, Any], sizes: Iterable[str], keys: Sequence[str], cents: Sequence[str] | None = None
+) -> dict[str, Decimal]:
+    """Dollars per second by size, as far as they are known, of the prices with these names; and `cents`, if
+    given, in place of those that every video has."""
     found = {}
     for size in sizes:
         width, height = (int(side) for side in size.split("x"))
         lines = min(width, height)
         tier = next((name for name, each in RESOLUTIONS.items() if each == lines), f"{lines}p")
-        price = _per_second(skus, tier, Decimal(width * height), keys)
+        price = _per_second(skus, tier, Decimal(width * height), keys, cents)
         if price is not None and 0 <= price <= MAX_PER_SECOND:
             found[size] = price
     return found
 
 
-def _per_second(skus: Mapping[str, Any], tier: str, pixels: Decimal, keys: Iterable[str]) -> Decimal | None:
+def _per_second(
+    skus: Mapping[str, Any], tier: str, pixels: Decimal, keys: Sequence[str], cents: Sequence[str] | None
+) -> Decimal | None:
     """The dearest that names this resolution; else the dearest that names none."""
     for part in (f"_{tier}", ""):
         per_second = [_number(skus, f"{key}{audio}{part}") for key in keys for audio in _AUDIO]
         per_second += [_number(skus, f"{key}{part}{audio}") for key in keys for audio in _AUDIO]
-        per_second += [_number(skus, f"{key}{part}", Decimal("0.01")) for key in _CENTS_PER_SECOND]
-        by_token = pixels * _TOKENS_PER_PIXEL_SECOND
-        per_second += [_number(skus, f"video_tokens{part}{audio}", by_token) for audio in _AUDIO]
+        in_cents = _CENTS_PER_SECOND if cents is None else cents
+        per_second += [_number(skus, f"{key}{part}", Decimal("0.01")) for key in in_cents]
+        if cents is None:
+            by_token = pixels * _TOKENS_PER_PIXEL_SECOND
+            per_second += [_number(skus, f"video_tokens{part}{audio}", by_token) for audio in _AUDIO]
         if known := [each for each in per_second if each is not None]:
             return max(known)
     return None

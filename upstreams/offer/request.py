@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import models
 
@@ -72,6 +73,22 @@ class AskedPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The video of a job that another one is made from, as its upstream has it.
+
+    `video_id` is its id there, `model` what that calls its model. `size` is as it was sent, and `seconds` is
+    its whole length.
+    """
+
+    job: UUID
+    upstream: str
+    video_id: str
+    model: str
+    seconds: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRequest:
     """What a caller asks for. None and "" mean not asked."""
 
@@ -94,6 +111,9 @@ class VideoRequest:
     # Seconds for which its files are kept here.
     retain_for: int | None = None
     strict: bool = False
+    # What it is made from, and how: a name of OPERATIONS.
+    operation: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

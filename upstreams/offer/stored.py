@@ -24,6 +24,8 @@ def as_stored(models: Mapping[str, Model]) -> dict[str, Any]:
             "prices": _written(model.prices),
             "image_prices": _written(model.image_prices),
             "per_image": str(model.per_image),
+            "operations": sorted(model.operations),
+            "operation_prices": _written(model.operation_prices),
         }
         for name, model in models.items()
     }
@@ -40,6 +42,8 @@ def from_stored(kept: Mapping[str, Any]) -> dict[str, Model]:
             # A row of an earlier version has none.
             image_prices=_read(model.get("image_prices", {})),
             per_image=Decimal(model.get("per_image", 0)),
+            operations=frozenset(model.get("operations", [])),
+            operation_prices=_read(model.get("operation_prices", {})),
         )
         for name, model in kept.items()
     }

@@ -23,6 +23,8 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "imageFit": None,
     "style": "calm",
     "model": "sora-2",
+    "operation": "create",
+    "sourceJobId": None,
     "priority": "normal",
     "metadata": {"campaign": "autumn"},
     "retainFor": None,
@@ -112,6 +114,11 @@ def answer(data: object, status: str = "200", **more: object) -> OpenApiExample:
     return OpenApiExample("Answer", value=value, response_only=True, status_codes=[status])
 
 
+def _request(value: object) -> OpenApiExample:
+    return OpenApiExample("Request", value=value, request_only=True)
+
+
+_QUEUED: Final = answer(_ACCEPTED | {"adjustments": [], "estimatedCost": None}, "201")
 EXAMPLE_BUDGET: Final = {
     "scope": "owner",
     "period": "month",
@@ -175,6 +182,9 @@ USAGE: Final = [
         }
     )
 ]
+REMIX: Final = [_request({"prompt": "The same boat by night"}), _QUEUED]
+EDIT: Final = [_request({"prompt": "The boat is red"}), _QUEUED]
+EXTEND: Final = [_request({"prompt": "The boat reaches the kerb", "duration": 4}), _QUEUED]
 JOB: Final = [answer(EXAMPLE_JOB)]
 COMPLETED: Final = [answer(_COMPLETED)]
 REMOVED: Final = [

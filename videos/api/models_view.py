@@ -14,6 +14,7 @@ from accounts.budgets.reservations import dollars
 from api.addresses.parameters import parameters_of
 from api.bodies.fields import StrictSerializer
 from upstreams import registry
+from upstreams.client.types import OPERATIONS
 from upstreams.offer import pricing
 from upstreams.offer.catalogue import AnyLength, AnySize, Model
 from upstreams.offer.request import ASPECT_RATIOS, PICTURES, RESOLUTIONS
@@ -64,6 +65,13 @@ class Offer(serializers.Serializer):  # type: ignore[type-arg]
     pricePerSecondWithPicture = serializers.DictField(
         child=serializers.CharField(), help_text="Where it differs for a video that begins with a picture."
     )
+    operations = serializers.ListField(
+        child=serializers.ChoiceField(choices=OPERATIONS), help_text="What may be made from a video of it."
+    )
+    pricePerSecondOfOperation = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="Dollars for such a video. An extension counts the seconds that it adds.",
+    )
     pricePerPicture = serializers.CharField(help_text="Dollars more for each picture.")
 
 
@@ -96,6 +104,8 @@ _EXAMPLE: Final = {
             "extra": [],
             "pricePerSecond": {"720x1280": "0.10", "1280x720": "0.10"},
             "pricePerSecondWithPicture": {},
+            "operations": ["edit", "extend", "remix"],
+            "pricePerSecondOfOperation": {},
             "pricePerPicture": "0.00",
         }
     ],
@@ -155,6 +165,8 @@ def _offer(upstream: str, model: Model) -> dict[str, Any]:
         "pricePerSecondWithPicture": _shown(
             {size: price for size, price in model.image_prices.items() if price != model.prices.get(size)}
         ),
+        "operations": sorted(model.operations),
+        "pricePerSecondOfOperation": _shown(model.operation_prices),
         "pricePerPicture": dollars(model.per_image),
     }
 

@@ -9,12 +9,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from rest_framework import status
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.budgets.reservations import dollars
 from api.moments import written
 from upstreams.offer import pricing
 from upstreams.offer.request import PRIORITIES
+from videos.models import Job
 from videos.queue.position.estimates import queue_positions
 from videos.queue.position.estimator import QueuePosition
 from videos.queue.position.reasons import Waiting
@@ -39,6 +42,21 @@ def show_jobs(jobs: Sequence[JobRow], request: Request, links: Links | None = No
     positions = queue_positions(jobs)
     links = links or Links.now(base_of(request))
     return [_shown(job, positions, links) for job in jobs]
+
+
+def show_accepted(job: Job, request: Request) -> Response:
+    """The answer to a create."""
+    answer = {
+        "jobId": str(job.pk),
+        "status": job.status,
+        "message": "The video is queued.",
+        "adjustments": job.adjustments,
+        "estimatedCost": dollars(job.estimated_cost),
+    }
+    location = request.build_absolute_uri(f"/api/v1/videos/{job.pk}")
+    return Response(
+        {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
+    )
 
 
 def base_of(request: Request) -> str:
@@ -67,6 +85,8 @@ def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], links: Links) -
         "imageFit": fitted.get("image_fit"),
         "style": job.style or None,
         "model": job.model or fitted["model"],
+        "operation": job.operation or "create",
+        "sourceJobId": None if job.source_job is None else str(job.source_job),
         "priority": _PRIORITY_NAMES[job.priority],
         "metadata": job.metadata,
         "retainFor": job.retain_for,

@@ -10,9 +10,7 @@ from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
-from accounts.budgets.reservations import dollars
 from accounts.idempotency import idempotent, idempotent_after
 from accounts.keys.authentication import key_of
 from accounts.ownership import get_owned
@@ -22,12 +20,14 @@ from api.bodies.fields import refuse_fields
 from api.bodies.form import FormParser
 from api.openapi.headers import IDEMPOTENCY_KEY, IF_NONE_MATCH, REPLAYED, header
 from api.requests import StrictJSONParser
+from upstreams.client.types import OPERATIONS
 from upstreams.offer.request import VideoRequest
 from videos.api import examples
 from videos.api.asked import asked_in, estimate_of
 from videos.api.conditional import etag_of, is_known
 from videos.api.content.files import NotCompleted
 from videos.api.fragments import listed
+from videos.api.from_source import FromSource
 from videos.api.queries import newest_jobs, owned_jobs
 from videos.api.serializers.create import (
     Accepted,
@@ -38,7 +38,7 @@ from videos.api.serializers.create import (
 )
 from videos.api.serializers.job import JobView
 from videos.api.serializers.listing import JobPage, ListQuery
-from videos.api.show import show_job
+from videos.api.show import show_accepted, show_job
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.cancel import cancel
 from videos.lifecycle.create import create
@@ -50,7 +50,7 @@ from videos.references.asked import with_pictures
 from videos.states import JOB_OPEN, JobStatus
 
 
-class VideoViewSet(GenericViewSet[Job]):
+class VideoViewSet(FromSource):
     """Jobs of the caller."""
 
     serializer_class = JobView
@@ -63,7 +63,7 @@ class VideoViewSet(GenericViewSet[Job]):
         super().initial(request, *args, **kwargs)
         if self.action != "list":
             refuse_fields(parameters_of(request))
-        if self.action not in {"create", "estimate", None}:
+        if self.action not in {"create", "estimate", *OPERATIONS, None}:
             refuse_fields(request.data)
 
     def get_queryset(self) -> Any:
@@ -102,17 +102,7 @@ class VideoViewSet(GenericViewSet[Job]):
 
     def _create(self, request: Request, asked: VideoRequest) -> Response:
         job = create(asked, owner=request.user, api_key=key_of(request))  # type: ignore[arg-type]
-        answer = {
-            "jobId": str(job.pk),
-            "status": job.status,
-            "message": "The video is queued.",
-            "adjustments": job.adjustments,
-            "estimatedCost": dollars(job.estimated_cost),
-        }
-        location = request.build_absolute_uri(f"/api/v1/videos/{job.pk}")
-        return Response(
-            {"success": True, "data": answer}, status.HTTP_201_CREATED, headers={"Location": location}
-        )
+        return show_accepted(job, request)
 
     @extend_schema(
         operation_id="estimateVideo",

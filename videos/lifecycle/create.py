@@ -129,6 +129,8 @@ def accept_all(
                 model=fitted.model,
                 strict=asked.strict,
                 priority=fitted.priority,
+                operation=asked.operation,
+                source_job=None if asked.source is None else asked.source.job,
                 metadata=asked.metadata,
                 retain_for=asked.retain_for or (None if api_key is None else api_key.retain_for),
                 request_id=request_id(),

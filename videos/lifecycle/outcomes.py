@@ -15,6 +15,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.backoff import poll_interval
 from videos.models import Job, Submission, locked
 from videos.queue.isolation import isolated
+from videos.reconciliation.compared import contradicts
 from videos.reconciliation.restored.identity import record_reuse, was_accepted_as_lost
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
@@ -51,7 +52,7 @@ def accept(
         Provider.objects.filter(pk=submission.provider_id).exclude(dates_agree=dates_agree).update(
             dates_agree=dates_agree
         )
-    if submission.match_key != upstream.dialect.match_key(video) or not dates_agree:
+    if contradicts(video, submission, upstream.dialect) or not dates_agree:
         Provider.objects.filter(pk=submission.provider_id, proves_absence=True).update(proves_absence=False)
     fields: dict[str, Any] = {
         "upstream_id": video.id,
@@ -126,7 +127,7 @@ def _is_another_video(
     if adopted:
         # Of one without a date, an operator knows better.
         return before.upstream_created_at is None or not before.owns(video)
-    fits = upstream.dialect.match_key(video) == submission.match_key
+    fits = not contradicts(video, submission, upstream.dialect)
     return _is_later(video, before, submission) and fits and dated_within(video, submission, now)
 
 

@@ -45,6 +45,10 @@ class Job(Result):
     style = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=100, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    # The job of the same owner whose video it is made from, and how (OPERATIONS); "" if it is made from none.
+    # No foreign key: that job may be archived and gone.
+    operation = models.CharField(max_length=10, blank=True, default="", db_default="")
+    source_job = models.UUIDField(null=True)
     metadata = models.JSONField(default=dict)
     # Of the request that asked for it last: by it, one search finds the job in the logs of all processes. The
     # database has the default as well, for processes of the version before while this one is installed.

@@ -56,6 +56,8 @@ class JobRow(NamedTuple):
     extra: dict[str, Any]
     style: str
     model: str
+    operation: str
+    source_job: UUID | None
     priority: int
     metadata: dict[str, Any]
     fitted: dict[str, Any]

@@ -9,6 +9,7 @@ from upstreams.registry import Upstream
 from videos.lifecycle.outcomes import fail
 from videos.models import Job, Submission
 from videos.queue.wake import wake
+from videos.reconciliation.compared import is_compared
 from videos.states import CostState, JobStatus, SubmissionState
 
 
@@ -23,6 +24,8 @@ def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
         return "an earlier attempt for this job seemed absent as well, and both may have been paid"
     if not upstream.dialect.proves_absence or not provider.proves_absence:
         return "this upstream's list proves no absence"
+    if not is_compared(submission):
+        return "what a list shows of an edit or an extension is not known"
     if submission.clock_low is None:
         return "nothing is known of the upstream's clock"
     if not submission.clock_steady:

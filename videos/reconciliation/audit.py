@@ -74,7 +74,7 @@ class Audit:
 
 def price(video: Video, catalogue: Catalogue) -> Decimal | None:
     """What a video on the list cost; None if that is not known."""
-    if video.model is None or video.size is None or video.seconds is None:
+    if video.remixed_from is not None or video.model is None or video.size is None or video.seconds is None:
         return None
     return catalogue.cost_of_sent(video.model, video.size, video.seconds)
 

@@ -16,6 +16,7 @@ from videos.lifecycle.outcomes import accept, fail
 from videos.models import JobEvent, Submission, locked
 from videos.queue.wake import wake
 from videos.reconciliation.absence import record_absent
+from videos.reconciliation.compared import contradicts
 from videos.reconciliation.listing import attempted
 from videos.states import LIVE, CostState, JobStatus, SubmissionState
 
@@ -112,7 +113,7 @@ def _check_adoptable(submission: Submission, video: Video, upstream: Upstream, *
         raise Refused(f"{video.id} is the id of {owner} as well, which has not ended; try again once it has.")
     if force:
         return
-    if upstream.dialect.match_key(video) != submission.match_key:
+    if contradicts(video, submission, upstream.dialect):
         raise Refused(f"{video.id} is not what {submission} asked for; if it is all the same, say --force.")
     if video.created_at is not None and not _made_by(submission, video.created_at):
         raise Refused(

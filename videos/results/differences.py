@@ -14,7 +14,8 @@ _FPS: Final = 0.5
 def differences(job: JobRow, submission: SubmissionRow) -> list[dict[str, Any]]:
     """Each difference with its `field`, what was `submitted`, and what is there (`found`)."""
     found = []
-    seconds = float(submission.request["seconds"])
+    # An extension begins with the video that it is made from.
+    seconds = float(submission.request["seconds"]) + float(submission.request.get("source_seconds") or 0)
     if job.result_seconds is not None:
         most = max(_SECONDS, seconds * _SHARE)
         if abs(job.result_seconds - seconds) > most:

@@ -13,7 +13,7 @@ from upstreams import registry
 from upstreams.clock import in_database
 from upstreams.models import Provider
 from upstreams.offer.fitting import fitted_fields
-from upstreams.offer.request import PRIORITIES, FittedRequest, Priority, VideoRequest
+from upstreams.offer.request import PRIORITIES, FittedRequest, Priority, Source, VideoRequest
 from upstreams.registry import Upstream
 from videos.models import Exclusion, Job, JobEvent, Submission
 from videos.references.load import pictures_of_job
@@ -47,6 +47,23 @@ def asked_of(job: Job) -> VideoRequest:
         priority=next(name for name, each in PRIORITIES.items() if each == Priority(job.priority)),
         metadata=job.metadata,
         strict=job.strict,
+        operation=job.operation,
+        source=_source_of(job),
+    )
+
+
+def _source_of(job: Job) -> Source | None:
+    """What it is made from. Such a job is fitted to the upstream of its source, and never to another one."""
+    if job.source_job is None:
+        return None
+    fitted = job.fitted
+    return Source(
+        job=job.source_job,
+        upstream=job.upstream,
+        video_id=fitted["source"],
+        model=fitted["model"],
+        seconds=fitted.get("source_seconds") or fitted["seconds"],
+        size=fitted["size"],
     )
 
 

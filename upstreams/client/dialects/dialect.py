@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
-from upstreams.client.types import CreateRequest, Picture, Video
+from upstreams.client.types import COMPARED_OPERATIONS, CreateRequest, Picture, Video
 from upstreams.client.values import canonical_seconds
 
 # The usual sizes, by the words that servers have for them.
@@ -22,6 +23,22 @@ SHAPES: Final[Mapping[str, tuple[str, str]]] = {
         ("3:4", lines, lines * 4 // 3),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a video is made from another one, which is the source.
+
+    `path`: where it is asked for, below the base URL; `{source}` is the id of the source. `fields`: which
+    of ours are sent. `source`: the server's field for the source, "" if the path names it. `as_object`: that
+    field is an object with the id. `lengthens`: the new video begins with the source.
+    """
+
+    path: str
+    fields: frozenset[str]
+    source: str = ""
+    as_object: bool = False
+    lengthens: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +59,7 @@ class Dialect:
     `contents`: for each file of a completed video, the query that asks for it.
     `pictures`: which pictures a create may have, by our names: the name of the file in a form, or, with
     `frame_images`, the kind of frame in that list. `exact_pictures`: they must have the size of the video.
+    `routes`: how a video is made from another one, by the names of `OPERATIONS`.
     """
 
     name: str
@@ -62,6 +80,7 @@ class Dialect:
     pictures: Mapping[str, str] = field(default_factory=dict)
     frame_images: bool = False
     exact_pictures: bool = False
+    routes: Mapping[str, Route] = field(default_factory=dict)
 
     @property
     def thumbnails(self) -> bool:
@@ -71,8 +90,15 @@ class Dialect:
     def match_key(self, source: CreateRequest | Video) -> str | None:
         """SHA-256 in hex over the echoed fields: equal for a request and for the video that it became.
 
-        None if the source lacks an echoed field, or if none is echoed: then it cannot be compared.
+        None if the source lacks an echoed field, or if none is echoed: then it cannot be compared. Nor can an
+        edit or an extension, because the protocol does not say what a list shows of one.
         """
+        if isinstance(source, CreateRequest):
+            if source.operation not in COMPARED_OPERATIONS:
+                return None
+            remixed_from = source.source
+        else:
+            remixed_from = source.remixed_from
         echoed: dict[str, str | int] = {}
         for name in self.echoes:
             value = getattr(source, name, None)
@@ -81,17 +107,29 @@ class Dialect:
             if value is None:
                 return None
             echoed[name] = value
+        if echoed and remixed_from is not None:
+            # Only then: the keys of all others stay as they were stored.
+            echoed["remixed_from"] = remixed_from
         # An empty key would make all videos alike.
         return hashlib.sha256(json.dumps(echoed, sort_keys=True).encode()).hexdigest() if echoed else None
+
+    def path_of(self, request: CreateRequest) -> str:
+        """Where it is posted, below the base URL."""
+        if request.operation is None or request.source is None:
+            return "/videos"
+        return self.routes[request.operation].path.format(source=quote(request.source, safe=""))
 
     def body_of(self, request: CreateRequest) -> dict[str, Any]:
         """The fields of the create that were asked for and that this server takes, under its names."""
         # First, so that no field of ours is overwritten.
         body: dict[str, Any] = dict(request.extra or {})
+        route = None if request.operation is None else self.routes[request.operation]
         for ours, theirs in self.fields.items():
             value = getattr(request, ours)
-            if value is not None:
+            if value is not None and (route is None or ours in route.fields):
                 body[theirs] = _number(value) if ours in self.numbers else value
+        if route is not None and route.source:
+            body[route.source] = {"id": request.source} if route.as_object else request.source
         if self.as_resolution is not None and (shape := SHAPES.get(request.size)):
             body.pop(self.fields["size"], None)
             body |= dict(zip(self.as_resolution, shape, strict=True))

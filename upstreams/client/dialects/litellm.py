@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from upstreams.client.dialects.dialect import Dialect
-from upstreams.client.dialects.openai import FIELDS, PICTURES
+from upstreams.client.dialects.openai import FIELDS, PICTURES, ROUTES
 
 LITELLM: Final = Dialect(
     name="litellm",
@@ -23,4 +23,5 @@ LITELLM: Final = Dialect(
     # It does not pass `variant` on.
     contents=MappingProxyType({"video": MappingProxyType({})}),
     pictures=PICTURES,
+    routes=ROUTES,
 )

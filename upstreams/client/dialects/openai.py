@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
-from upstreams.client.dialects.dialect import Dialect
+from upstreams.client.dialects.dialect import Dialect, Route
 
 FIELDS: Final = MappingProxyType({"prompt": "prompt", "model": "model", "seconds": "seconds", "size": "size"})
 # Of servers that take more than OpenAI did.
@@ -13,6 +13,17 @@ MORE_FIELDS: Final = MappingProxyType(
 
 # The picture becomes the first frame.
 PICTURES: Final = MappingProxyType({"input_reference": "input_reference"})
+
+REMIX: Final = Route("/videos/{source}/remix", frozenset({"prompt"}))
+ROUTES: Final = MappingProxyType(
+    {
+        "remix": REMIX,
+        "edit": Route("/videos/edits", frozenset({"prompt"}), "video", as_object=True),
+        "extend": Route(
+            "/videos/extensions", frozenset({"prompt", "seconds"}), "video", as_object=True, lengthens=True
+        ),
+    }
+)
 
 OPENAI: Final = Dialect(
     name="openai",
@@ -31,4 +42,5 @@ OPENAI: Final = Dialect(
     ),
     pictures=PICTURES,
     exact_pictures=True,
+    routes=ROUTES,
 )

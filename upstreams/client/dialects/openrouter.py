@@ -7,21 +7,25 @@ could be named, or else by a person.
 from types import MappingProxyType
 from typing import Final
 
-from upstreams.client.dialects.dialect import Dialect
+from upstreams.client.dialects.dialect import Dialect, Route
+
+_FIELDS: Final = MappingProxyType(
+    {
+        "prompt": "prompt",
+        "model": "model",
+        "seconds": "duration",
+        "size": "size",
+        "seed": "seed",
+        "audio": "generate_audio",
+    }
+)
+# One field for both: the model decides what it makes of it. Only a few models take it.
+_FROM_ANOTHER: Final = Route("/videos", frozenset(_FIELDS), "previous_job_id")
 
 OPENROUTER: Final = Dialect(
     name="openrouter",
     body="json",
-    fields=MappingProxyType(
-        {
-            "prompt": "prompt",
-            "model": "model",
-            "seconds": "duration",
-            "size": "size",
-            "seed": "seed",
-            "audio": "generate_audio",
-        }
-    ),
+    fields=_FIELDS,
     numbers=frozenset({"seconds"}),
     echoes=frozenset(),
     lists=False,
@@ -38,4 +42,5 @@ OPENROUTER: Final = Dialect(
     contents=MappingProxyType({"video": MappingProxyType({"index": "0"})}),
     pictures=MappingProxyType({"input_reference": "first_frame", "last_frame": "last_frame"}),
     frame_images=True,
+    routes=MappingProxyType({"edit": _FROM_ANOTHER, "extend": _FROM_ANOTHER}),
 )

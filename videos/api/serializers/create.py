@@ -119,10 +119,10 @@ class CreateVideoForm(CreateVideo):
 
 
 def video_request_of(validated: Mapping[str, Any]) -> tuple[VideoRequest, dict[str, GivenPicture]]:
-    """The request that CreateVideo has validated, and the pictures that it is still without."""
+    """The request that such a serializer has validated, and the pictures that it is still without."""
     given = dict(validated)
     pictures = {name: given.pop(name) for name in PICTURES if name in given}
-    return VideoRequest(strict=given.pop("fit") == "strict", **given), pictures
+    return VideoRequest(strict=given.pop("fit", None) == "strict", **given), pictures
 
 
 class Adjustment(serializers.Serializer):  # type: ignore[type-arg]

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from api.bodies.json_field import JSONObjectField
 from api.moments import MomentField
+from upstreams.client.types import OPERATIONS
 from upstreams.offer.request import PRIORITIES
 from videos.api.serializers.create import Adjustment
 from videos.api.serializers.job_parts import Cost, Failure, Result, Submitted, WaitingView
@@ -38,6 +39,10 @@ class JobView(serializers.ModelSerializer[Job]):
     imageFit = serializers.CharField(allow_null=True)
     style = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     model = serializers.CharField()
+    operation = serializers.ChoiceField(
+        choices=["create", *OPERATIONS], help_text="How it is made: anew, or from the video of `sourceJobId`."
+    )
+    sourceJobId = _NullableId(help_text="The job whose video it is made from.")
     priority = _PriorityField()
     adjustments = Adjustment(many=True)
     soraJobId = serializers.CharField(allow_null=True)
@@ -91,6 +96,8 @@ class JobView(serializers.ModelSerializer[Job]):
             "imageFit",
             "style",
             "model",
+            "operation",
+            "sourceJobId",
             "priority",
             "metadata",
             "retainFor",

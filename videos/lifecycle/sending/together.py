@@ -19,6 +19,7 @@ from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.outcomes import dated_within
 from videos.models import Job, JobEvent, Submission
 from videos.models.event import Line
+from videos.reconciliation.compared import contradicts
 from videos.signals import submission_moved
 from videos.states import CostState, JobStatus, SubmissionState
 
@@ -117,8 +118,9 @@ def _note_echoes(answers: Sequence[_Answer], upstream: Upstream, now: datetime) 
     fits = [dated_within(video, submission, now) for submission, video in answers]
     if any(video.created_at is not None for _, video in answers):
         provider.exclude(dates_agree=all(fits)).update(dates_agree=all(fits))
-    echoes = (upstream.dialect.match_key(video) == submission.match_key for submission, video in answers)
-    if not (all(fits) and all(echoes)):
+    if not all(fits) or any(
+        contradicts(video, submission, upstream.dialect) for submission, video in answers
+    ):
         provider.filter(proves_absence=True).update(proves_absence=False)
 
 

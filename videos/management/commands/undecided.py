@@ -7,9 +7,11 @@ from api.escaping import EscapingCommand
 from upstreams.client.dialects import Dialect
 from upstreams.client.types import Video
 from upstreams.models import Provider
+from videos.models import Submission
 from videos.queue import providers
 from videos.queue.isolation import faulty
 from videos.reconciliation.audit import dollars
+from videos.reconciliation.compared import contradicts, is_compared
 from videos.reconciliation.undecided import undecided
 
 _PROMPT_SHOWN = 60
@@ -39,7 +41,7 @@ class Command(EscapingCommand):
                 )
             )
             for video in each.candidates:
-                self.stdout.write(f"  {_candidate(video, row.match_key, each.dialect)}")
+                self.stdout.write(f"  {_candidate(video, row, each.dialect)}")
             if each.reason:
                 self.stdout.write(f"  {each.reason}")
             if not each.searched:
@@ -63,8 +65,12 @@ def _age(age: timedelta) -> str:
     return f"{minutes:.0f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
 
 
-def _candidate(video: Video, match_key: str, dialect: Dialect | None) -> str:
+def _candidate(video: Video, submission: Submission, dialect: Dialect | None) -> str:
     made = f"{video.created_at:%Y-%m-%d %H:%M:%S}" if video.created_at else "no date"
-    same = dialect is not None and dialect.match_key(video) == match_key
-    alike = "the same fields" if same else "other fields"
+    if not is_compared(submission):
+        alike = "its fields say nothing"
+    elif dialect is not None and not contradicts(video, submission, dialect):
+        alike = "the same fields"
+    else:
+        alike = "other fields"
     return f"nobody owns {video.id} ({made}, {alike})"
