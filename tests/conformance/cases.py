@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from tests.conformance.from_source import from_source
 from tests.conformance.pictures import picture
 from tests.conformance.servers import FAULT
 from tests.conformance.trial import Trial
@@ -162,6 +163,7 @@ CASES: Final[Mapping[str, Case]] = MappingProxyType(
     {
         "deliver": deliver,
         "picture": picture,
+        "made from another": from_source,
         "refused": refused,
         "failed render": failed,
         "cancel": cancel,

@@ -70,14 +70,21 @@ def table(results: Iterable[Result]) -> str:
     for each in results:
         if each.server not in STAND_INS:
             by_server.setdefault(each.server, []).append(each)
-    columns = ("server", "version", "delivered", "begun with a picture", "if something goes wrong")
+    columns = (
+        "server",
+        "version",
+        "delivered",
+        "begun with a picture",
+        "made from another video",
+        "if something goes wrong",
+    )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for server, found in by_server.items():
         seen = {each.case: _shown(each) for each in found}
         limits = "; ".join(f"*{case}*: {seen[case]}" for case in _LIMITS if case in seen)
-        tried = [seen.get(case, "not tried") for case in ("deliver", "picture")]
+        tried = [seen.get(case, "not tried") for case in ("deliver", "picture", "made from another")]
         lines.append(f"| {' | '.join((server, found[0].version, *tried, limits))} |")
-    lines += [f"| {server} | | {said} | | |" for server, said in NOT_TRIED.items()]
+    lines += [f"| {server} | | {said} | | | |" for server, said in NOT_TRIED.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -40,8 +40,8 @@ def test_what_an_older_version_did_is_dropped() -> None:
 def test_the_table_says_what_failed_and_what_was_not_tried() -> None:
     lines = results.table([OLD, replace(OLD, case="cancel", outcome="FAILED", detail="no")]).splitlines()
 
-    assert lines[2] == "| box | 1.0 | a playable mp4 | not tried | *cancel*: FAILED |"
-    assert [line for line in lines if "TensorRT" in line] == ["| TensorRT-LLM | | not tried | | |"]
+    assert lines[2] == "| box | 1.0 | a playable mp4 | not tried | not tried | *cancel*: FAILED |"
+    assert [line for line in lines if "TensorRT" in line] == ["| TensorRT-LLM | | not tried | | | |"]
 
 
 def test_what_is_no_server_has_a_table_of_its_own() -> None:

@@ -65,7 +65,7 @@ def test_videos_are_made_from_another_one_and_each_is_paid_once(
     # The file of an extension is the whole video, and fits what was sent.
     assert [round(jobs[operation]["result"]["duration"]) for operation in made] == [4, 4, 12]
     assert all(job["result"]["differences"] == [] for job in jobs.values())
-    assert sorted(entry["kind"] for entry in ledger(upstream)) == ["create", "edit", "extend", "remix"]
+    assert sorted(entry["operation"] for entry in ledger(upstream)) == ["create", "edit", "extend", "remix"]
     work.interrupt()
     assert work.ends(within=5) == 0, work.report()
     assert "Traceback" not in work.output

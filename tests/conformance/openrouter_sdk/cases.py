@@ -16,6 +16,7 @@ from typing import Any, Final
 from PIL import Image
 
 from tests.conformance.environments import installed
+from tests.conformance.from_source import refused_by_model
 from tests.conformance.pictures import uploaded
 from tests.conformance.servers import Server
 from tests.conformance.simulated import Simulator, body_of
@@ -114,6 +115,7 @@ CASES: Final[Mapping[str, Callable[[Trial], str]]] = MappingProxyType(
         "schema": _check("schema"),
         "repeats": _check("repeats"),
         "our creates": our_creates,
+        "made from another": refused_by_model,
         "states": states,
     }
 )

@@ -5,6 +5,7 @@ from typing import Final
 from tests.faults.guards import (
     authentication,
     buckets,
+    from_source,
     isolation,
     loss,
     reconciling,
@@ -20,6 +21,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     *spending.GUARDS,
     *loss.GUARDS,
     *buckets.GUARDS,
+    *from_source.GUARDS,
     *results.GUARDS,
     *isolation.GUARDS,
     *authentication.GUARDS,
