@@ -118,9 +118,8 @@ def _note_echoes(answers: Sequence[_Answer], upstream: Upstream, now: datetime) 
     fits = [dated_within(video, submission, now) for submission, video in answers]
     if any(video.created_at is not None for _, video in answers):
         provider.exclude(dates_agree=all(fits)).update(dates_agree=all(fits))
-    if not all(fits) or any(
-        contradicts(video, submission, upstream.dialect) for submission, video in answers
-    ):
+    echoes_others = any(contradicts(video, submission, upstream.dialect) for submission, video in answers)
+    if echoes_others or not all(fits):
         provider.filter(proves_absence=True).update(proves_absence=False)
 
 
