@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -60,6 +60,13 @@ class Raw:
     problem: str = ""
 
 
+class Tolerated(NamedTuple):
+    """What was taken although it is not as it should be. `message` is for people."""
+
+    code: str
+    message: str
+
+
 class Source(Protocol):
     """Items that can be read again from the start, in constant memory. Raises BadItems if reading
     breaks off."""
@@ -71,6 +78,10 @@ class Source(Protocol):
     @property
     def skipped(self) -> int:
         """How many blank rows the last reading has passed over."""
+
+    @property
+    def tolerated(self) -> Sequence[Tolerated]:
+        """What the last reading has taken although it is not as it should be."""
 
     def read(self) -> Iterator[Raw]:
         """The items in their order."""
@@ -89,6 +100,10 @@ class Listed:
     @property
     def skipped(self) -> int:
         return 0
+
+    @property
+    def tolerated(self) -> Sequence[Tolerated]:
+        return ()
 
     def read(self) -> Iterator[Raw]:
         for number, video in enumerate(self.videos):

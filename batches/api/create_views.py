@@ -48,6 +48,7 @@ def accept(
         "message": "The videos are queued.",
         "adjusted": accepted.plan.adjusted,
         "skippedRows": source.skipped,
+        "tolerated": [each._asdict() for each in source.tolerated],
         "estimatedCost": dollars(accepted.plan.total),
     }
     location = request.build_absolute_uri(f"/api/v1/batches/{accepted.batch.pk}")
@@ -76,6 +77,7 @@ def estimate_of(request: Request, source: Source, defaults: Mapping[str, Any]) -
         "adjusted": plan.adjusted,
         "unpriced": plan.unpriced,
         "skippedRows": source.skipped,
+        "tolerated": [each._asdict() for each in source.tolerated],
         "estimatedCost": dollars(plan.total),
         "currency": pricing.CURRENCY,
         "items": first,

@@ -39,12 +39,14 @@ _ACCEPTED: Final = {
     "message": "The videos are queued.",
     "adjusted": 1,
     "skippedRows": 0,
+    "tolerated": [],
     "estimatedCost": "1.20",
 }
 _ESTIMATE: Final = {
     "total": 1,
     "adjusted": 1,
     "skippedRows": 0,
+    "tolerated": [],
     "unpriced": 0,
     "estimatedCost": "1.20",
     "currency": "USD",

@@ -18,6 +18,8 @@ from videos.api.serializers.picture_field import KeptPictureField
 from videos.states import JobStatus
 
 # Jobs that are shown with their batch.
+# The codes of what of a file is taken although it is not as it should be.
+TOLERATED: Final = ("utf16", "separator", "column_names", "trailing_cells")
 INLINED_MAX: Final = 100
 
 
@@ -93,6 +95,13 @@ class UploadQuery(_Settings, Defaults):
     metadata = MetadataText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
 
 
+class ToleratedView(serializers.Serializer):  # type: ignore[type-arg]
+    """What of a file was taken although it is not as it should be."""
+
+    code = serializers.ChoiceField(choices=TOLERATED)
+    message = serializers.CharField()
+
+
 class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
     """The answer to a create."""
 
@@ -103,6 +112,7 @@ class BatchAccepted(serializers.Serializer):  # type: ignore[type-arg]
     message = serializers.CharField()
     adjusted = serializers.IntegerField(help_text="Items that were fitted; each job has its adjustments.")
     skippedRows = serializers.IntegerField(help_text="Blank rows of the file, which are no items.")
+    tolerated = ToleratedView(many=True, help_text="How the file was read, where it is not plain CSV.")
     estimatedCost = serializers.CharField(
         allow_null=True, help_text="US dollars; null where an item's price is not listed."
     )
@@ -123,6 +133,7 @@ class BatchEstimate(serializers.Serializer):  # type: ignore[type-arg]
     total = serializers.IntegerField()
     adjusted = serializers.IntegerField()
     skippedRows = serializers.IntegerField()
+    tolerated = ToleratedView(many=True)
     unpriced = serializers.IntegerField(help_text="Items whose price is not listed.")
     estimatedCost = serializers.CharField(
         allow_null=True, help_text="US dollars; null where an item's price is not listed."

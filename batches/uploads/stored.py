@@ -2,9 +2,10 @@
 
 import codecs
 import csv
-import difflib
-import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import IO, Any, Final
 
 from django.conf import settings
@@ -13,15 +14,15 @@ from rest_framework.exceptions import ParseError
 from api.bodies.formulas import unquoted
 from api.bodies.strict_json import BadNumber, read_object
 from api.bodies.typed_text import typed
-from batches.api.serializers import BatchItem
-from batches.items import BadItems, Raw
+from batches.items import BadItems, Raw, Tolerated
+from batches.uploads.csv_header import SEPARATORS, Columns, columns_of, separator_of, told_separator
 from batches.uploads.csv_quotes import without_blanks_at_quotes
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144
+_CHUNK_BYTES: Final = 65_536
 # As many as a sheet of Excel has. Without a limit, 64 MB of them would take two minutes.
 BLANK_ROWS_MAX: Final = 1_048_576
-_SHOWN: Final = 20
 # How the files of Excel begin, the newer and the older ones.
 _WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
@@ -37,6 +38,8 @@ class Upload:
         self.given: Collection[str] = ()
         # Blank rows that the last reading has passed over.
         self.skipped = 0
+        # What was taken although it is not as it should be, in the last reading.
+        self.tolerated: list[Tolerated] = []
 
     @property
     def most(self) -> int:
@@ -57,18 +60,23 @@ class Upload:
         """Its lines with their numbers, without a byte-order mark. Raises BadItems for one too long."""
         self.file.seek(0)
         self.skipped = 0
+        self.tolerated = []
         first = self.file.read(4)
         if first in _WORKBOOKS:
             raise bad_line(1, "not_utf8", "It is a workbook; save it as CSV in UTF-8, and send that.")
         if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise bad_line(1, "not_utf8", "The file is UTF-16; save it as UTF-8.")
-        self.file.seek(len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0)
-        number = 0
-        while line := self.file.readline(LINE_MAX_BYTES + 1):
-            number += 1
+            found = self.utf16_lines()
+        else:
+            self.file.seek(len(codecs.BOM_UTF8) if first.startswith(codecs.BOM_UTF8) else 0)
+            found = iter(partial(self.file.readline, LINE_MAX_BYTES + 1), b"")
+        for number, line in enumerate(found, 1):
             if len(line) > LINE_MAX_BYTES:
                 raise bad_line(number, "too_long", f"It has over {LINE_MAX_BYTES} bytes, which is the most.")
             yield number, line
+
+    def utf16_lines(self) -> Iterator[bytes]:
+        """The lines of a file in UTF-16 with its mark, in UTF-8. Raises BadItems."""
+        raise bad_line(1, "not_utf8", "The file is UTF-16; save it as UTF-8.")
 
 
 def bad_line(number: int, code: str, message: str) -> BadItems:
@@ -97,28 +105,72 @@ class CSVUpload(Upload):
     not given, and a row of empty cells is none."""
 
     def read(self) -> Iterator[Raw]:
-        lines = _Decoded(self.lines())
-        rows = csv.reader(without_blanks_at_quotes(lines), strict=True)
+        decoded = _Decoded(self.lines())
+        lines = iter(decoded)
+        first, separator = self._header(lines, decoded)
+        text = without_blanks_at_quotes(chain([first] if first else [], lines), separator)
+        rows = csv.reader(text, delimiter=separator, strict=True)
+        longer: Counter[str] = Counter()
         try:
-            header: list[str] = []
-            for header in rows:
-                if not _is_blank(header):
-                    break
-                self.skip(lines.record)
-                lines.begin_record()
-            else:
-                header = []
-            columns = _columns(header, self.given)
-            lines.begin_record()
+            columns = columns_of(next(rows, []), self.given)
+            self._tell_columns(columns)
+            decoded.begin_record()
             for row in rows:
                 if _is_blank(row):
-                    self.skip(lines.record)
+                    self.skip(decoded.record)
                 else:
-                    yield _row({"line": lines.record}, columns, row)
-                lines.begin_record()
+                    yield _row({"line": decoded.record}, columns.fields, row, longer)
+                decoded.begin_record()
         except csv.Error as error:
             message = f"From here on this is not CSV: {error}."
-            raise bad_line(lines.record, "invalid", message) from None
+            raise bad_line(decoded.record, "invalid", message) from None
+        if longer:
+            message = f"Rows that end with more empty cells than the header has: {longer['rows']}."
+            self.tolerated.append(Tolerated("trailing_cells", message))
+
+    def utf16_lines(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        self.tolerated.append(Tolerated("utf16", "The file is in UTF-16."))
+        decoder = codecs.getincrementaldecoder("utf-16")()
+        number, rest, chunk = 1, "", b"_"
+        while chunk:
+            chunk = self.file.read(_CHUNK_BYTES)
+            try:
+                *whole, rest = (rest + decoder.decode(chunk, final=not chunk)).split("\n")
+            except UnicodeError:
+                message = "From here on this is not UTF-16, as the file says; save it as UTF-8."
+                raise bad_line(number, "not_utf8", message) from None
+            number += len(whole)
+            yield from (f"{line}\n".encode() for line in whole)
+            if len(rest) > LINE_MAX_BYTES:
+                break
+        if rest:
+            yield rest.encode()
+
+    def _header(self, lines: Iterator[str], decoded: "_Decoded") -> tuple[str, str]:
+        """The first line that is not blank, "" if there is none, and the separator of the file."""
+        told = None
+        for line in lines:
+            if "\0" in line:
+                message = "It has null characters; save the file as CSV in UTF-8."
+                raise bad_line(decoded.record, "not_utf8", message)
+            if line.strip(' \t\r\n,;"'):
+                if decoded.record > 1 or (told := told_separator(line)) is None:
+                    separator = told or separator_of(line)
+                    break
+            else:
+                self.skip(decoded.record)
+            decoded.begin_record()
+        else:
+            return "", ","
+        if separator != "," or told:
+            self.tolerated.append(Tolerated("separator", f"Cells are separated by {SEPARATORS[separator]}."))
+        return line, separator
+
+    def _tell_columns(self, columns: Columns) -> None:
+        if columns.renamed:
+            shown = ", ".join(f"{name[:100]!r} as {field}" for field, name in columns.renamed.items())
+            self.tolerated.append(Tolerated("column_names", f"Columns are read by another name: {shown}."))
 
 
 class _Decoded:
@@ -155,44 +207,10 @@ def _is_blank(row: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in row)
 
 
-def _columns(header: Sequence[str], given: Collection[str]) -> list[str]:
-    """The fields of the columns, "" for one without a name, which a spreadsheet writes for one that was
-    emptied. Raises BadItems with everything that is wrong with the header."""
-    names = [name.strip() for name in header]
-    allowed = list(BatchItem().fields)
-    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-        raise bad_line(1, "invalid", "Cells must be separated by commas.")
-    problems = [
-        _in_header("unknown_field", f"There is no column {name[:100]!r}{_meant(name, allowed)}.")
-        for name in dict.fromkeys(names)
-        if name and name not in allowed
-    ]
-    if problems:
-        problems[-1]["message"] += f" There are {', '.join(allowed)}."
-    for name in allowed:
-        if names.count(name) > 1:
-            problems.append(_in_header("invalid", f"The column {name!r} is there more than once."))
-    if names and "prompt" not in {*names, *given}:
-        shown = ", ".join(name[:100] for name in names[:_SHOWN])
-        problems.append(_in_header("required", f"There is no column prompt; there are {shown}."))
-    if problems:
-        raise BadItems(problems[:_SHOWN])
-    return names
-
-
-def _in_header(code: str, message: str) -> dict[str, Any]:
-    return {"line": 1, "field": "", "code": code, "message": message}
-
-
-def _meant(name: str, allowed: Sequence[str]) -> str:
-    """A hint at the column that was meant, if one is alike."""
-    plain = {each.lower(): each for each in allowed}
-    key = re.sub(r"[\s_-]", "", name[:100]).lower()
-    close = [key] if key in plain else difflib.get_close_matches(key, plain, n=1, cutoff=0.75)
-    return f"; is {plain[close[0]]} meant?" if close else ""
-
-
-def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -> Raw:
+def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str], longer: Counter[str]) -> Raw:
+    if len(row) > len(columns) and _is_blank(row[len(columns) :]):
+        longer["rows"] += 1
+        row = row[: len(columns)]
     if len(row) != len(columns):
         message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
         return Raw(where, problem=message)

@@ -134,9 +134,13 @@ def test_every_bad_json_line_is_named(api: Client) -> None:
         (b"duration\n8\n", "no column prompt"),
         (b"prompt,colour\nboat,red\n", "no column 'colour'"),
         (b"prompt,prompt\nboat,boat\n", "more than once"),
-        (b"prompt;duration\nboat;8\n", "separated by commas"),
+        (b"prompt|duration\nboat|8\n", "separated by commas, semicolons or tabs"),
+        (b"prompt,duration;seed\nboat,8;1\n", "no column 'duration;seed'"),
         ("prompt\nboat é\n".encode("latin-1"), "0xe9 is not UTF-8"),
-        ("prompt\nboat\n".encode("utf-16"), "UTF-16"),
+        ("prompt\nboat\n".encode("utf-16")[:-1], "not UTF-16, as the file says"),
+        (b"\xff\xfep\x00\x00\xd8\n\x00", "not UTF-16, as the file says"),
+        ("prompt\nboat\n".encode("utf-16-le"), "null characters"),
+        ("prompt\n".encode("utf-32"), "null characters"),
         (b'prompt\n"boat\n', "not CSV"),
         (b"prompt\n" + b"x" * (LINE_MAX_BYTES + 1), "which is the most"),
         (b"prompt\nbo\x00at\n", "ull character"),
@@ -300,15 +304,117 @@ def test_quotes_that_are_wrong_are_still_refused(api: Client, row: str) -> None:
 
 
 def test_all_that_is_wrong_with_a_header_is_said_at_once_with_hints(api: Client) -> None:
-    answer = upload(api, "Prompt,aspect_ratio,duraton,colour,seed,seed\nboat,16:9,8,red,1,1\n")
+    answer = upload(api, "aspect_ratios,duraton,colour,seed,Seed\n16:9,8,red,1,1\n")
     assert answer.status_code == 400
     told = [each["message"] for each in answer.json()["error"]["details"]]
-    assert "is prompt meant?" in told[0]
-    assert "is aspectRatio meant?" in told[1]
-    assert "is duration meant?" in told[2]
-    assert told[3].startswith("There is no column 'colour'. There are prompt,")
-    assert "'seed' is there more than once" in told[4]
-    assert told[5].startswith("There is no column prompt;")
+    assert "is aspectRatio meant?" in told[0]
+    assert "is duration meant?" in told[1]
+    assert told[2].startswith("There is no column 'colour'. There are prompt,")
+    assert "'seed' is there more than once" in told[3]
+    assert told[4].startswith("There is no column prompt;")
+
+
+def tolerated(answer: Any) -> list[str]:
+    """The codes of what was said of how the file was read."""
+    assert answer.status_code == 201, answer.json()
+    assert all(each["message"] for each in answer.json()["data"]["tolerated"])
+    return [each["code"] for each in answer.json()["data"]["tolerated"]]
+
+
+def test_of_a_plain_file_nothing_is_said(api: Client) -> None:
+    assert tolerated(upload(api, "prompt,duration,,\nboat,8,,\n")) == []
+    assert tolerated(upload(api, '{"prompt": "boat"}\n', "application/jsonl")) == []
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_cells_may_be_separated_by_semicolons_or_tabs(api: Client, separator: str) -> None:
+    rows = [
+        ["prompt", "duration", "ref"],
+        ['"one, two"', '"8"', "a"],
+        ["three, four", "8", "b"],
+        ['  "say ""hi"""  ', "8", "c"],
+        ["", "", ""],
+    ]
+    body = "\n".join(separator.join(row) for row in rows)
+    answer = upload(api, body)
+    assert tolerated(answer) == ["separator"]
+    assert answer.json()["data"]["skippedRows"] == 1
+    name = {";": "semicolons", "\t": "tabs"}[separator]
+    assert answer.json()["data"]["tolerated"][0]["message"] == f"Cells are separated by {name}."
+    found = [(job.prompt, job.duration, job.ref) for job in jobs()]
+    assert found == [("one, two", 8, "a"), ("three, four", 8, "b"), ('say "hi"', 8, "c")]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"'])
+def test_a_first_line_may_name_the_separator_as_excel_does(api: Client, first: str) -> None:
+    assert tolerated(upload(api, f"{first}\r\nprompt;seed\r\nboat;7\r\n")) == ["separator"]
+    assert [(job.prompt, job.seed) for job in jobs()] == [("boat", 7)]
+    # Only there: in another line it is a header that nobody knows.
+    assert upload(api, f"\n{first}\nprompt;seed\nboat;7\n").status_code == 400
+
+
+def test_a_semicolon_in_a_text_separates_nothing(api: Client) -> None:
+    assert tolerated(upload(api, "prompt\na boat; a river\n")) == []
+    assert tolerated(upload(api, 'prompt,metadata\n"a;b;c","{""a"": 1}"\n')) == []
+    assert [job.prompt for job in jobs()] == ["a boat; a river", "a;b;c"]
+
+
+def test_names_of_columns_may_be_spelt_as_people_spell_them(api: Client) -> None:
+    answer = upload(api, "PROMPT,aspect_ratio,Negative Prompt,retain-for,seed\nboat,16:9,rain,86400,7\n")
+    assert tolerated(answer) == ["column_names"]
+    said = answer.json()["data"]["tolerated"][0]["message"]
+    assert "'PROMPT' as prompt" in said
+    assert "'Negative Prompt' as negativePrompt" in said
+    assert "seed" not in said
+    (job,) = jobs()
+    assert (job.prompt, job.aspect_ratio, job.negative_prompt, job.seed) == ("boat", "16:9", "rain", 7)
+    assert job.retain_for == 86_400
+
+
+def test_two_spellings_of_one_column_are_refused(api: Client) -> None:
+    answer = upload(api, "prompt,aspectRatio,aspect_ratio\nboat,16:9,9:16\n")
+    assert "'aspectRatio' is there more than once" in answer.json()["error"]["message"]
+
+
+def test_rows_may_end_with_more_empty_cells_than_the_header(api: Client) -> None:
+    answer = upload(api, "prompt,seed\nboat,1,,,\nkite,2\nsnail,3, \n")
+    assert tolerated(answer) == ["trailing_cells"]
+    assert answer.json()["data"]["tolerated"][0]["message"].endswith(": 2.")
+    assert [job.prompt for job in jobs()] == ["boat", "kite", "snail"]
+
+
+@pytest.mark.parametrize("row", ["boat,1,,x", "boat,1,x", "boat"])
+def test_cells_beyond_the_header_and_rows_that_are_too_short_are_refused(api: Client, row: str) -> None:
+    # A short row may be one that a line break has cut in two.
+    assert problems(upload(api, f"prompt,seed\n{row}\n")) == [(2, "")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_file_in_utf_16_is_read(api: Client, encoding: str, ending: str) -> None:
+    prompts = ["雾 a boat", "𝄞 " + "ä" * 1900, *(f"boat {number}" for number in range(300))]
+    body = ending.join(["\ufeffprompt\tref", *(f"{each}\t{n}" for n, each in enumerate(prompts))])
+    answer = upload(api, body.encode(encoding))
+    assert tolerated(answer) == ["utf16", "separator"]
+    assert [job.prompt for job in jobs()] == prompts
+    (wrong,) = upload(api, (body + f"{ending}kite\t1").encode(encoding)).json()["error"]["details"]
+    assert (wrong["line"], wrong["field"]) == (304, "ref")
+
+
+def test_a_line_in_utf_16_is_bounded(api: Client) -> None:
+    answer = upload(api, ("\ufeffprompt\n" + "x" * (LINE_MAX_BYTES + 1)).encode("utf-16-le"))
+    assert "which is the most" in answer.json()["error"]["message"]
+
+
+def test_lines_of_json_in_utf_16_are_refused(api: Client) -> None:
+    answer = upload(api, '{"prompt": "boat"}\n'.encode("utf-16"), "application/jsonl")
+    assert "UTF-16; save it as UTF-8" in answer.json()["error"]["message"]
+
+
+def test_an_estimate_says_it_as_well(api: Client) -> None:
+    response = api.post(f"{URL}/estimate", "Prompt;\nboat;\n", content_type="text/csv")
+    codes = [each["code"] for each in response.json()["data"]["tolerated"]]
+    assert codes == ["separator", "column_names"]
 
 
 def test_a_body_that_is_too_long_says_which_limit_it_met(api: Client, settings: Settings) -> None:
