@@ -97,6 +97,8 @@ class VideoRequest:
     duration: float | None = None
     resolution: str = ""
     aspect_ratio: str = ""
+    # `WxH` in pixels, in place of the two before.
+    size: str = ""
     fps: int | None = None
     seed: int | None = None
     audio: bool | None = None

@@ -36,8 +36,11 @@ class _Size:
 
 def fit_size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustments: Adjustments) -> str:
     """The nearest size, `WxH` in pixels: first by its shorter side, then by its shape."""
-    lines = RESOLUTIONS[asked.resolution or "720p"]
-    ratio = _ratio(asked)
+    if asked.size:
+        wanted = _Size.parse(asked.size)
+        lines, ratio = wanted.lines, wanted.ratio
+    else:
+        lines, ratio = RESOLUTIONS[asked.resolution or "720p"], _ratio(asked)
     sizes = (
         [_nearest(lines, ratio, offered)]
         if isinstance(offered, AnySize)
@@ -51,6 +54,9 @@ def fit_size(asked: VideoRequest, offered: tuple[str, ...] | AnySize, adjustment
             -each.ratio,
         ),
     )
+    if asked.size and chosen.name != asked.size:
+        reason = "this upstream does not render that size with this model"
+        adjustments.note("size", asked.size, chosen.name, reason, (size.name for size in sizes))
     if asked.resolution and chosen.lines != lines:
         adjustments.note(
             "resolution",

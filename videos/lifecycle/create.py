@@ -121,6 +121,7 @@ def accept_all(
                 duration=asked.duration,
                 resolution=asked.resolution,
                 aspect_ratio=asked.aspect_ratio,
+                size=asked.size,
                 fps=asked.fps,
                 seed=asked.seed,
                 audio=asked.audio,

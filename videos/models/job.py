@@ -38,6 +38,7 @@ class Job(Result):
     duration = models.FloatField(null=True)
     resolution = models.CharField(max_length=10, blank=True)
     aspect_ratio = models.CharField(max_length=10, blank=True)
+    size = models.CharField(max_length=11, blank=True, default="", db_default="")
     fps = models.PositiveSmallIntegerField(null=True)
     seed = models.PositiveBigIntegerField(null=True)
     audio = models.BooleanField(null=True)
@@ -45,8 +46,7 @@ class Job(Result):
     style = models.CharField(max_length=20, blank=True)
     model = models.CharField(max_length=100, blank=True)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
-    # The job of the same owner whose video it is made from, and how (OPERATIONS); "" if it is made from none.
-    # No foreign key: that job may be archived and gone.
+    # How it is made from the video of another job, which may be archived and gone (OPERATIONS); else "".
     operation = models.CharField(max_length=10, blank=True, default="", db_default="")
     source_job = models.UUIDField(null=True)
     metadata = models.JSONField(default=dict)
@@ -91,6 +91,8 @@ class Job(Result):
     completed_at = models.DateTimeField(null=True)
     failed_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
+    # In OpenAI's API, where it is gone then.
+    deleted_at = models.DateTimeField(null=True)
 
     class Meta(Result.Meta):
         constraints = [

@@ -92,6 +92,7 @@ class JobRow(NamedTuple):
     started_at: datetime | None
     completed_at: datetime | None
     failed_at: datetime | None
+    deleted_at: datetime | None
     poster: str | None
     poster_webp: str | None
     spritesheet: str | None

@@ -36,6 +36,7 @@ def asked_of(job: Job) -> VideoRequest:
         duration=job.duration,
         resolution=job.resolution,
         aspect_ratio=job.aspect_ratio,
+        size=job.size,
         fps=job.fps,
         seed=job.seed,
         audio=job.audio,
