@@ -103,10 +103,10 @@ class Upstreams:
         something.
         """
         asked = replace(asked, model=asked.model or self.default_model)
-        candidates = self.models().get(asked.model)
-        if candidates is not None and asked.source is not None:
+        if asked.source is not None:
             # What is made from a video is made where that is.
-            candidates = [each for each in candidates if each.name == asked.source.upstream] or None
+            return (self.get(asked.source.upstream) or self.all[0]).fit(asked)
+        candidates = self.models().get(asked.model)
         if candidates is None:
             # Never replaced by another one: nobody pays for what was not asked for.
             message = f"There is no such model (allowed: {', '.join(self.models())})."

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.configured import configure
+from tests.from_source.making import complete, listed
 from tests.videos.scripted import ScriptedClient
-from tests.videos.test_from_source import complete
 from upstreams.registry import Upstream
 from videos.models import Job
 
@@ -117,7 +118,13 @@ def test_the_same_key_makes_one_job(api: Client, source: Job) -> None:
     assert Job.objects.count() == 2
 
 
-def test_models_say_what_may_be_made_from_their_videos(api: Client) -> None:
-    offer = api.get("/api/v1/models").json()["data"]["models"][0]["offers"][0]
-    assert offer["operations"] == ["edit", "extend", "remix"]
-    assert offer["pricePerSecondOfOperation"] == {}
+def test_models_say_what_may_be_made_from_their_videos(
+    api: Client, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> tuple[list[str], dict[str, str]]:
+        offer = api.get("/api/v1/models").json()["data"]["models"][0]["offers"][0]
+        return offer["operations"], offer["pricePerSecondOfOperation"]
+
+    assert shown() == (["edit", "extend", "remix"], {})
+    configure(monkeypatch, listed(upstream, "0.25"))
+    assert shown()[1] == {"any": "0.25"}

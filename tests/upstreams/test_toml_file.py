@@ -214,6 +214,17 @@ MISTAKES: list[tuple[str, str, str]] = [
         '["resolution"]',
         '"wan-2.2": extra: resolution is a field that Take One sends itself.',
     ),
+    (
+        '["cfg_scale"]',
+        '["previous_job_id"]',
+        '"wan-2.2": extra: previous_job_id is a field that Take One sends itself.',
+    ),
+    ('["cfg_scale"]', '[]\noperations = ["edit", "edit"]', '"wan-2.2": operations: A value is there twice.'),
+    (
+        '["cfg_scale"]',
+        "[]\noperations = []\noperation_price_per_second = 1",
+        "operation_price_per_second: the model has no operations; leave it out.",
+    ),
     ("free = true", 'free = true\noperations = ["remix"]', "operations: the dialect vllm-omni has no remix."),
     ("bills_failed", 'operations = ["x"]\nbills_failed', '"rented": operations: There is no such field'),
     ('["cfg_scale"]', '[]\noperations = ["twist"]', 'operations: number 1: "twist" is not one of remix'),

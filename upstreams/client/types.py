@@ -30,7 +30,7 @@ from upstreams.client.values import (
 
 # How a video is made from another one: with a new prompt, changed, or longer.
 OPERATIONS: Final = ("remix", "edit", "extend")
-# Of these, and of a new video (None), the protocol says what a list shows.
+# Of these, and of a new video (None), OpenAI's protocol says what a list shows.
 COMPARED_OPERATIONS: Final = frozenset({None, "remix"})
 
 

@@ -159,6 +159,14 @@ class _Seconds(serializers.Field):  # type: ignore[type-arg]
         return seconds
 
 
+class _Operations(serializers.ListField):
+    def to_internal_value(self, data: Any) -> list[str]:
+        values: list[str] = super().to_internal_value(data)
+        if len(set(values)) < len(values):
+            raise serializers.ValidationError("A value is there twice.")
+        return values
+
+
 class _ModelFields(StrictSerializer):
     name = StrictCharField(max_length=100)
     sends = StrictCharField(max_length=200, required=False)
@@ -173,9 +181,7 @@ class _ModelFields(StrictSerializer):
     price_per_second = _Prices(required=False)
     price_per_image = _Price(default=Decimal(0))
     free = _Flag(default=False)
-    operations = serializers.ListField(
-        child=StrictChoiceField(choices=OPERATIONS), required=False, max_length=len(OPERATIONS)
-    )
+    operations = _Operations(child=StrictChoiceField(choices=OPERATIONS), required=False)
     operation_price_per_second = _Prices(required=False)
 
 

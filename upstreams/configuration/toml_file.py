@@ -107,6 +107,7 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
     for field in sorted(set(given["takes"]) - {*dialect.fields, *dialect.pictures}):
         lines.append(f"{where}: takes: the dialect {dialect.name} has no field for {field}.")
     own = {"prompt", "n", "callback_url", *dialect.fields.values(), *(dialect.as_resolution or ())}
+    own |= {route.source for route in dialect.routes.values()}
     for field in sorted(own & set(given["extra"])):
         lines.append(f"{where}: extra: {field} is a field that Take One sends itself.")
     sizes, seconds, price = given.get("sizes", {}), given.get("seconds", {}), given.get("price_per_second")
@@ -118,6 +119,8 @@ def _model(given: dict[str, Any], dialect: Dialect, where: str, lines: list[str]
         lines.append(f"{where}: operations: the dialect {dialect.name} has no {operation}.")
     if operation_price is not None and given["free"]:
         lines.append(f"{where}: operation_price_per_second: the model is free; leave one of them out.")
+    elif operation_price is not None and not (dialect.routes if operations is None else operations):
+        lines.append(f"{where}: operation_price_per_second: the model has no operations; leave it out.")
     for field, prices in (("price_per_second", price), ("operation_price_per_second", operation_price)):
         if isinstance(offered, list) and isinstance(prices, dict):
             for size in sorted(prices.keys() - set(offered) - _resolutions(offered)):

@@ -3,8 +3,6 @@
 It is rendered where the other one is, with its model and in its size.
 """
 
-from typing import Any
-
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from upstreams.client.dialects import Dialect
@@ -27,14 +25,13 @@ def fit_from_source(
     if source.upstream != name:
         raise _refused(f"The video that it is made from is at the upstream {source.upstream!r}.")
     model = catalogue.models.get(asked.model)
-    if model is None or asked.operation not in model.operations or asked.operation not in dialect.routes:
+    if model is None or asked.operation not in model.operations:
         raise _refused(f"This upstream has no {asked.operation} of a video of this model.")
     adjustments = Adjustments()
-    optional: dict[str, Any] = {}
-    seconds = source.seconds
+    seconds, begins_with = source.seconds, None
     if asked.operation == "extend":
         seconds = fit_seconds(asked, model.seconds, adjustments)
-        optional["source_seconds"] = source.seconds if dialect.routes["extend"].lengthens else None
+        begins_with = source.seconds if dialect.routes["extend"].lengthens else None
     priority = fit_priority(asked, adjustments)
     if asked.strict:
         adjustments.refuse()
@@ -46,7 +43,7 @@ def fit_from_source(
             size=source.size,
             operation=asked.operation,
             source=source.video_id,
-            **optional,
+            source_seconds=begins_with,
         ),
         priority,
         adjustments.made,

@@ -9,7 +9,6 @@ from rest_framework.exceptions import APIException
 from accounts.models import ApiKey, User
 from api.moments import written
 from upstreams import registry
-from upstreams.client.values import canonical_seconds
 from upstreams.clock import database_now
 from upstreams.offer.request import Source, VideoRequest
 from videos.lifecycle.create import create
@@ -42,7 +41,7 @@ def create_from(job: Job, operation: str, asked: VideoRequest, *, owner: User, a
     `operation` is a name of OPERATIONS. Raises SourceGone, OperationNotOffered, and what `create` raises.
     """
     model = job.model or str(job.fitted["model"])
-    source = _source_of(job)
+    source = _rendered_source(job)
     upstream = registry.configured().get(source.upstream)
     if upstream is None:
         raise SourceGone(f"This video is at {source.upstream}, which this service does not use any more.")
@@ -54,7 +53,7 @@ def create_from(job: Job, operation: str, asked: VideoRequest, *, owner: User, a
     return create(asked, owner=owner, api_key=api_key)
 
 
-def _source_of(job: Job) -> Source:
+def _rendered_source(job: Job) -> Source:
     """The video of a completed job, as its upstream has it. Raises SourceGone."""
     rendered = job.submissions.filter(
         state=SubmissionState.STORED, upstream_id__isnull=False, id_reused=False
@@ -71,6 +70,6 @@ def _source_of(job: Job) -> Source:
         upstream=last.provider.name,
         video_id=last.upstream_id,
         model=sent["model"],
-        seconds=canonical_seconds(str(seconds)) or sent["seconds"],
+        seconds=f"{seconds.normalize():f}",
         size=sent["size"],
     )

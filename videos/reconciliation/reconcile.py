@@ -19,6 +19,7 @@ from videos.lifecycle.outcomes import accept
 from videos.models import Job, Submission, locked
 from videos.reconciliation.absence import is_past_window, needs_person, record_absent
 from videos.reconciliation.candidates import Candidates
+from videos.reconciliation.compared import has_rival
 from videos.reconciliation.listing import NEAR, attempted, nearly_attempted, walk
 from videos.reconciliation.restored.identity import Expected, doubt, knows_us, shows_no_old_one
 from videos.states import UNDECIDED, SubmissionState
@@ -60,7 +61,8 @@ def reconcile(submission: Submission, upstream: Upstream) -> None:
     search = _search(submission, upstream)
     with locked(submission) as (job, submission):
         record_offset(submission, search.offset)
-        match = _matches(submission, search.unowned, upstream)
+        # With a rival, none of them is taken: once that one is decided, or else by a person.
+        match = [] if has_rival(submission) else _matches(submission, search.unowned, upstream)
         if submission.state != SubmissionState.UNKNOWN or submission.unknown_at is None:
             return
         if match and accept(job, submission, match[0], upstream, how="found"):

@@ -11,6 +11,7 @@ from upstreams.models import Call
 from upstreams.registry import Upstream
 from videos.models import JobEvent, Submission, locked
 from videos.reconciliation.candidates import Candidates
+from videos.reconciliation.compared import has_rival
 from videos.reconciliation.listing import attempted, walk
 from videos.states import UNDECIDED, SubmissionState
 
@@ -32,7 +33,7 @@ def take_listed_id(submission: Submission, upstream: Upstream) -> bool:
         provider=submission.provider_id, match_key=submission.match_key, state__in=UNDECIDED
     )
     # Of two attempts alike, the other one has no video yet.
-    return undecided.exists() or _take(submission, videos[0])
+    return undecided.exists() or has_rival(submission) or _take(submission, videos[0])
 
 
 def _matches(submission: Submission, upstream: Upstream) -> list[Video]:

@@ -18,19 +18,27 @@ def awaited(videos: Iterable[Video], upstream: Upstream) -> dict[str, list[Job]]
     first.
 
     A job that is fitted to another upstream counts as well: a restored backup does not know where it went.
+    One that is made from a video is at the upstream of that; what the list shows of it is not known but for
+    its prompt.
     """
-    shown = {upstream.dialect.match_key(video): video.prompt for video in videos}
-    keys = {key for key in shown if key is not None}
+    keyed = {upstream.dialect.match_key(video): video for video in videos}
+    shown = {key: video for key, video in keyed.items() if key is not None}
     found: dict[str, list[Job]] = defaultdict(list)
+    prompts = [video.prompt for video in shown.values() if video.prompt]
     waiting = Job.objects.filter(status=JobStatus.PENDING).exclude(submissions__state__in=LIVE)
-    for job in waiting.filter(match_key__in=keys):
+    anew = waiting.filter(source_job=None)
+    for job in anew.filter(match_key__in=shown):
         found[job.match_key].append(job)
-    prompts = [prompt for key, prompt in shown.items() if key is not None and prompt]
-    elsewhere = waiting.filter(fitted__prompt__in=prompts).exclude(upstream=upstream.name)
-    for job in elsewhere.exclude(match_key__in=keys):
+    elsewhere = anew.filter(fitted__prompt__in=prompts).exclude(upstream=upstream.name)
+    for job in elsewhere.exclude(match_key__in=shown):
         key = _key_at(upstream, job)
-        if key in keys:
+        if key in shown:
             found[key].append(job)
+    from_source = waiting.filter(source_job__isnull=False, upstream=upstream.name)
+    for job in from_source.filter(fitted__prompt__in=prompts):
+        for key, video in shown.items():
+            if video.prompt == job.fitted["prompt"] and video.remixed_from in {None, job.fitted["source"]}:
+                found[key].append(job)
     for jobs in found.values():
         jobs.sort(key=lambda job: (job.asked_at, job.pk))
     return found

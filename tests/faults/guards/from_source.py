@@ -4,7 +4,8 @@ from typing import Final
 
 from tests.faults.guards.guard import Guard
 
-_TESTS: Final = "tests/videos/test_from_source.py"
+_TESTS: Final = "tests/from_source/test_made.py"
+_UNDECIDED: Final = "tests/from_source/test_undecided.py"
 GUARDS: Final = (
     Guard(
         "no other upstream is sent what is made from a video",
@@ -22,14 +23,14 @@ GUARDS: Final = (
     ),
     Guard(
         "what the upstream has no more is made into nothing",
-        "videos.lifecycle.from_source:_source_of",
+        "videos.lifecycle.from_source:_rendered_source",
         "last.expires_at <= database_now()",
         "False",
         _TESTS,
     ),
     Guard(
         "an id that names another video by now is no source",
-        "videos.lifecycle.from_source:_source_of",
+        "videos.lifecycle.from_source:_rendered_source",
         "id_reused=False",
         "upstream_id__gt=''",
         _TESTS,
@@ -68,6 +69,34 @@ GUARDS: Final = (
         "source=_source_of(job)",
         "source=None",
         _TESTS,
+    ),
+    Guard(
+        "what is made from a video explains it by its time",
+        "videos.reconciliation.restored.books:_unexplained",
+        "[each for each in attempts if not is_compared(each)]",
+        "[]",
+        _UNDECIDED,
+    ),
+    Guard(
+        "no video is taken that may be that of an edit",
+        "videos.reconciliation.reconcile:reconcile",
+        "has_rival(submission)",
+        "False",
+        _UNDECIDED,
+    ),
+    Guard(
+        "a recovery gives no video of an edit to a new job",
+        "videos.routing.awaited:awaited",
+        "from_source.filter(fitted__prompt__in=prompts)",
+        "from_source.none()",
+        _UNDECIDED,
+    ),
+    Guard(
+        "a source is looked at once more before anything is made from it",
+        "videos.lifecycle.sending.post:_request",
+        "problem_of_source(submission, request, upstream)",
+        "''",
+        _UNDECIDED,
     ),
     Guard(
         "nobody makes anything from a video of another owner",

@@ -263,7 +263,7 @@ GUARDS: Final = (
     Guard(
         "a video is given to nobody of several owners",
         "videos.reconciliation.restored.recovery:plan",
-        "len({(job.owner_id, *_pictures(job)) for job in jobs}) == 1",
+        "len({(job.owner_id, job.operation, *_made_of(job)) for job in jobs}) == 1",
         "len({_pictures(job) for job in jobs}) == 1",
         "tests/videos/test_recover.py",
     ),

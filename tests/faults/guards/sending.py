@@ -421,7 +421,7 @@ GUARDS: Final = (
     Guard(
         "jobs that differ in their pictures are told apart by a person",
         "videos.reconciliation.restored.recovery:plan",
-        "(job.owner_id, *_pictures(job))",
+        "(job.owner_id, job.operation, *_made_of(job))",
         "job.owner_id",
         "tests/videos/test_recover.py -k pictures",
     ),

@@ -12,7 +12,8 @@ from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.callbacks import callback_address
-from videos.lifecycle.outcomes import record_picture_gone, record_unsent
+from videos.lifecycle.outcomes import record_picture_gone, record_source_gone, record_unsent
+from videos.lifecycle.sending.sources import problem_of_source
 from videos.log_context import about
 from videos.models import Submission
 from videos.queue.holds import ANSWERED_FOR
@@ -67,6 +68,9 @@ def post(ready: Ready, upstream: Upstream) -> Video | Exception:
 def _request(submission: Submission, upstream: Upstream) -> CreateRequest | None:
     """What is sent, with its pictures. None if there is nothing to send, which is recorded."""
     request = CreateRequest(**submission.request)
+    if problem := problem_of_source(submission, request, upstream):
+        record_source_gone(submission, problem)
+        return None
     try:
         pictures = pictures_of(request)
     except ReferenceGone as error:

@@ -27,6 +27,7 @@ from upstreams.clock import JUST_WRITTEN, database_now, in_database
 from upstreams.models import Call, Provider
 from upstreams.registry import Upstream
 from videos.models import Job, Submission
+from videos.reconciliation.compared import is_compared
 from videos.reconciliation.listing import may_be_its, unowned, walk
 from videos.routing.awaited import awaited
 from videos.states import JobStatus, SubmissionState
@@ -201,7 +202,8 @@ def _unexplained(
     """Those that are not the video of an attempt without an id: an attempt is one create, and explains one.
 
     It does by its fields. If this upstream echoes other fields than it was sent, or dates otherwise, it does
-    by its time as well, but not for a video with the fields of a waiting job, which would be paid again.
+    by its time as well, and so does one that is made from another video; but not for a video with the fields
+    of a waiting job, which would be paid again.
     An attempt that had ended before `begun` explains none, nor does one that has ended and whose job
     waits: that job would be paid again.
     """
@@ -225,7 +227,8 @@ def _unexplained(
         else:
             attempts.remove(own)
     if provider.proves_absence:
-        return unmatched
+        # What the list shows of these is not known, so they explain by their time all the same.
+        attempts = [each for each in attempts if not is_compared(each)]
     known = awaited(unmatched, upstream)
     left = []
     for video in unmatched:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
 
@@ -36,7 +37,8 @@ def plan(upstream: Upstream) -> Recovery:
     """Matches the videos that are newer than our books with waiting jobs. Changes nothing. Raises SoraError.
 
     Matches by what was asked for, oldest first. If jobs of several owners asked for the same, none is
-    matched, because the owner of the video is not known; nor if they asked for it with several pictures.
+    matched, because the owner of the video is not known; nor if they asked for it with several pictures, or
+    from several videos.
     """
     provider = upstream.provider()
     videos: dict[str | None, list[Video]] = defaultdict(list)
@@ -44,10 +46,14 @@ def plan(upstream: Upstream) -> Recovery:
         videos[upstream.dialect.match_key(video)].append(video)
     matched: list[tuple[Video, Job]] = []
     left: list[Video] = []
+    # What is made from a video may be any of those with its prompt.
+    given: set[UUID] = set()
     waiting = awaited((video for alike in videos.values() for video in alike), upstream)
     for key, alike in videos.items():
         jobs = waiting.get(key or "", [])
-        if len({(job.owner_id, *_pictures(job)) for job in jobs}) == 1:
+        jobs = [job for job in jobs if job.pk not in given]
+        if len({(job.owner_id, job.operation, *_made_of(job)) for job in jobs}) == 1:
+            given |= {job.pk for job in jobs[: len(alike)]}
             matched += zip(alike, jobs, strict=False)
             left += alike[len(jobs) :]
         else:
@@ -55,9 +61,10 @@ def plan(upstream: Upstream) -> Recovery:
     return Recovery(tuple(matched), tuple(left))
 
 
-def _pictures(job: Job) -> tuple[str | None, ...]:
-    """No list shows them, so videos of jobs that differ only in them cannot be told apart."""
-    return tuple(job.fitted.get(role) for role in ROLES)
+def _made_of(job: Job) -> tuple[str | None, ...]:
+    """Its pictures and the video that it is made from. No list shows them, so videos of jobs that differ only
+    in them cannot be told apart."""
+    return tuple(job.fitted.get(name) for name in (*ROLES, "source"))
 
 
 def apply(upstream: Upstream, recovery: Recovery) -> int:
