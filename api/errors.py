@@ -39,8 +39,18 @@ class DatabaseAway(exceptions.APIException):
     wait = 5.0
 
 
-def body(request: HttpRequest, code: str, message: str, details: object = None) -> dict[str, object]:
-    """The error envelope: a stable code, a message that says what to do, and details."""
+# Below this, callers expect OpenAI's API, also of what is refused before any view of it.
+_OPENAI: Final = "/v1/"
+_OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+def body(
+    request: HttpRequest, code: str, message: str, details: object = None, *, status: int
+) -> dict[str, object]:
+    """The error envelope: a stable code, a message that says what to do, and details. Below /v1 it is
+    OpenAI's."""
+    if request.path.startswith(_OPENAI):
+        return _openai_body(code, message, details, status)
     return {
         "success": False,
         "error": {
@@ -52,11 +62,25 @@ def body(request: HttpRequest, code: str, message: str, details: object = None) 
     }
 
 
+def _openai_body(code: str, message: str, details: object, status: int) -> dict[str, object]:
+    usual = "server_error" if status >= 500 else "invalid_request_error"
+    first = details[0] if isinstance(details, list) and details else details
+    about: dict[str, object] = first if isinstance(first, dict) else {}
+    return {
+        "error": {
+            "message": message,
+            "type": _OPENAI_TYPES.get(status, usual),
+            "param": about.get("field") or None,
+            "code": about.get("code", code),
+        }
+    }
+
+
 def respond(
     request: HttpRequest, status: int, code: str, message: str, details: object = None
 ) -> JsonResponse:
     """Answers with an error outside REST framework's views, in the same envelope."""
-    return JsonResponse(body(request, code, message, details), status=status)
+    return JsonResponse(body(request, code, message, details, status=status), status=status)
 
 
 def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -81,10 +105,13 @@ def render(exc: Exception, context: Mapping[str, Any]) -> Response | None:
         problems = problems_of(exc.detail)
         message = "; ".join(f"{p['field']}: {p['message']}" if p["field"] else p["message"] for p in problems)
         return Response(
-            body(request, "validation_failed", message, problems), exc.status_code, headers=headers
+            body(request, "validation_failed", message, problems, status=exc.status_code),
+            exc.status_code,
+            headers=headers,
         )
     code = str(getattr(exc.detail, "code", exc.default_code))
-    payload = body(request, _CODES.get(code, code), str(exc.detail), getattr(exc, "extra", None))
+    extra = getattr(exc, "extra", None)
+    payload = body(request, _CODES.get(code, code), str(exc.detail), extra, status=exc.status_code)
     return Response(payload, exc.status_code, headers=headers)
 
 

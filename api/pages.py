@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponseForbidden
 from django.middleware import csrf
 from django.utils.deprecation import MiddlewareMixin
 
-_API: Final = ("/api/v1/", "/api/videos/", "/hooks/")
+_API: Final = ("/api/v1/", "/api/videos/", "/v1/", "/hooks/")
 
 
 def _is_of_api(request: HttpRequest) -> bool:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/v1/", include("batches.api.urls")),
     path("api/v1/", include("accounts.keys.urls")),
     path("api/videos/", include("compat.urls")),
+    path("v1/", include("compat.openai.urls")),
     path("api/auth/", include("accounts.sessions.urls")),
     path("", include("webhooks.urls")),
     path("", include("health.urls")),

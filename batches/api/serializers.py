@@ -17,9 +17,9 @@ from videos.api.serializers.listing import PageQuery, Pagination
 from videos.api.serializers.picture_field import KeptPictureField
 from videos.states import JobStatus
 
-# Jobs that are shown with their batch.
 # The codes of what of a file is taken although it is not as it should be.
 TOLERATED: Final = ("utf16", "separator", "column_names", "trailing_cells")
+# Jobs that are shown with their batch.
 INLINED_MAX: Final = 100
 
 

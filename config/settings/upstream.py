@@ -80,7 +80,7 @@ UPLOADS = (
         "BATCH_UPLOAD_MAX_BYTES",
     ),
     (
-        frozenset({"/api/v1/videos", "/api/v1/videos/estimate"}),
+        frozenset({"/api/v1/videos", "/api/v1/videos/estimate", "/v1/videos"}),
         frozenset({"multipart/form-data"}),
         "REFERENCE_FORM_MAX_BYTES",
     ),
