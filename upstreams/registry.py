@@ -21,6 +21,8 @@ from upstreams.offer.fitting import fit
 from upstreams.offer.from_source import fit_from_source
 from upstreams.offer.request import FittedRequest, VideoRequest
 
+# If none is asked for: the default of OpenAI's create.
+_USUAL_SIZE: Final = "720x1280"
 _COLUMNS: Final = [field.attname for field in Provider._meta.concrete_fields]
 _provider: Final = Compiled(lambda name: Provider.objects.filter(name=name).values_list(*_COLUMNS))
 
@@ -95,6 +97,13 @@ class Upstreams:
             for name in upstream.catalogue.models:
                 found.setdefault(name, []).append(upstream)
         return found
+
+    def usual_size(self, model: str) -> str:
+        """OpenAI's usual size, if an upstream renders it with this or the default model; else ""."""
+        name = model or self.default_model
+        offered = (each.catalogue.models.get(name) for each in self.all)
+        has_it = any(model is not None and model.renders(_USUAL_SIZE) for model in offered)
+        return _USUAL_SIZE if has_it else ""
 
     def fit(self, asked: VideoRequest) -> FittedRequest:
         """The request as the upstream renders it that changes least of it; of equal ones the preferred.

@@ -95,6 +95,7 @@ JOB_CODES: Final = (
     "gave_up",
     "image_lost",
     "result_lost",
+    "source_gone",
     "upstream_error",
     "upstream_expired",
     "upstream_failed",

@@ -17,6 +17,7 @@ from api.bodies.typed_text import typed
 from batches.items import BadItems, Raw, Tolerated
 from batches.uploads.csv_header import SEPARATORS, Columns, columns_of, separator_of, told_separator
 from batches.uploads.csv_quotes import without_blanks_at_quotes
+from batches.uploads.openai_lines import is_openai_line, item_of
 
 # More than the longest item can have: two prompts, 16 KB of metadata, all of it escaped.
 LINE_MAX_BYTES: Final = 262_144
@@ -93,7 +94,9 @@ class JSONLinesUpload(Upload):
                 self.skip(number)
                 continue
             try:
-                yield Raw({"line": number}, read_object(line, "The line"))
+                fields = read_object(line, "The line")
+                where = {"line": number}
+                yield item_of(where, fields) if is_openai_line(fields) else Raw(where, fields)
             except BadNumber as error:
                 yield Raw({"line": number}, problem=error.reason)
             except ParseError as error:

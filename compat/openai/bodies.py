@@ -9,10 +9,10 @@ from rest_framework import serializers
 from api.bodies.fields import StrictCharField, StrictSerializer
 from upstreams.client.values import canonical_seconds
 from upstreams.offer.request import MAX_PROMPT_LENGTH, VideoRequest
+from videos.api.serializers.create import SizeField
 from videos.api.serializers.picture_field import PictureField
 from videos.references.asked import GivenPicture
 
-_SIZE: Final = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
 # As SDKs write `input_reference.image_url` in a form.
 _NESTED: Final = re.compile(r"([a-z_]{1,50})\[([a-z_]{1,50})\]")
 MAX_SECONDS: Final = 3_600
@@ -39,16 +39,6 @@ class _Seconds(serializers.Field):  # type: ignore[type-arg]
         if text is None or not 0 < float(text) <= MAX_SECONDS:
             self.fail("invalid")
         return float(text)
-
-
-class _Size(StrictCharField):
-    default_error_messages = {"invalid": "A size is WIDTHxHEIGHT in pixels, such as '1280x720'."}
-
-    def to_internal_value(self, data: Any) -> str:
-        value = super().to_internal_value(data)
-        if not _SIZE.fullmatch(value):
-            self.fail("invalid")
-        return value
 
 
 class _ReferenceFields(StrictSerializer):
@@ -91,7 +81,7 @@ class CreateBody(_Prompted):
 
     model = StrictCharField(max_length=100, required=False)
     seconds = _Seconds(source="duration", required=False)
-    size = _Size(required=False)
+    size = SizeField(required=False)
     input_reference = _Reference(required=False)
 
 

@@ -25,7 +25,6 @@ from compat.openai.bodies import CreateBody, EditBody, ExtendBody, RemixBody, re
 from compat.openai.repeats import carried_out_once
 from compat.openai.shown import deleted, id_of, pk_of, video_of
 from upstreams import registry
-from upstreams.offer.catalogue import AnySize, Model
 from upstreams.offer.request import VideoRequest
 from videos.api.content.files import FileMissing, MediaUnavailable, ResultRemoved, file_of
 from videos.lifecycle.backoff import poll_interval
@@ -37,8 +36,6 @@ from videos.references.asked import with_pictures
 from videos.retention.removal import remove_result
 from videos.states import JOB_OPEN, JobStatus
 
-# OpenAI's own default, where the model has it.
-_USUAL_SIZE: Final = "720x1280"
 # Ours, by the names that callers of this API have for them.
 _NAMES: Final = {
     "duration": "seconds",
@@ -109,7 +106,7 @@ class VideosView(_View):
 
         def prepare() -> VideoRequest:
             asked, more = request_of(CreateBody(), request.data)
-            asked = _with_size(asked)
+            asked = replace(asked, size=asked.size or registry.configured().usual_size(asked.model))
             if "input_reference" in more:
                 return with_pictures(
                     asked, {"input_reference": more["input_reference"]}, self._owner(request)
@@ -256,24 +253,6 @@ class ExtensionsView(_FromSource):
 
     body = ExtendBody
     operation = "extend"
-
-
-def _with_size(asked: VideoRequest) -> VideoRequest:
-    """With OpenAI's usual size, if none is asked for and the model has it."""
-    if asked.size:
-        return asked
-    upstreams = registry.configured()
-    offering = upstreams.models().get(asked.model or upstreams.default_model, [])
-    models = [each.catalogue.models.get(asked.model or upstreams.default_model) for each in offering]
-    return (
-        replace(asked, size=_USUAL_SIZE)
-        if any(_has_usual_size(model) for model in models if model)
-        else asked
-    )
-
-
-def _has_usual_size(model: Model) -> bool:
-    return isinstance(model.sizes, AnySize) or _USUAL_SIZE in model.sizes
 
 
 def _in_their_words(call: Callable[[], Response]) -> Response:

@@ -305,3 +305,33 @@ def test_nothing_is_published_where_nobody_takes_it(
     with django_capture_on_commit_callbacks(execute=True):
         post(api, {"prompt": "boat"})
     assert published == []
+
+
+def test_a_size_in_pixels_stands_in_place_of_resolution_and_shape(api: Client) -> None:
+    asked = {"prompt": "boat", "model": "sora-2-pro", "size": "1792x1024", "fit": "strict"}
+    shown = api.get(f"{URL}/{post(api, asked).json()['data']['jobId']}").json()["data"]
+    assert (shown["size"], shown["resolution"], shown["aspectRatio"]) == ("1792x1024", None, None)
+    assert Job.objects.get().fitted["size"] == "1792x1024"
+
+
+@pytest.mark.parametrize(
+    ("size", "used"), [("1920x1080", "1280x720"), ("640x1000", "720x1280"), ("99999x10", "1280x720")]
+)
+def test_a_size_that_is_not_offered_becomes_the_nearest_or_is_refused(
+    api: Client, size: str, used: str
+) -> None:
+    (adjustment,) = post(api, {"prompt": "boat", "size": size}).json()["data"]["adjustments"]
+    assert (adjustment["field"], adjustment["asked"], adjustment["used"]) == ("size", size, used)
+    response = post(api, {"prompt": "boat", "size": size, "fit": "strict"})
+    assert response.status_code == 400
+    assert "allowed: 720x1280, 1280x720" in problem(response)["message"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"size": "0x10"}, {"size": "big"}, {"size": 5}, {"size": "1280x720", "aspectRatio": "16:9"}],
+)
+def test_a_size_that_is_none_or_one_too_many_is_refused(api: Client, asked: dict[str, Any]) -> None:
+    response = post(api, {"prompt": "boat", **asked})
+    assert response.status_code == 400
+    assert "size" in problem(response)["message"]

@@ -48,8 +48,8 @@ def get(api: Client, address: str, **params: Any) -> Any:
 def test_a_pending_job_shows_all_that_is_known(api: Client, job: Job) -> None:
     shown = get(api, f"/{job.pk}")["data"]
     assert set(shown) == {
-        "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "fps",
-        "seed", "audio", "extra", "inputReference", "lastFrame", "imageFit",
+        "id", "status", "stage", "prompt", "negativePrompt", "duration", "resolution", "aspectRatio", "size",
+        "fps", "seed", "audio", "extra", "inputReference", "lastFrame", "imageFit",
         "style", "model", "operation", "sourceJobId", "priority", "metadata", "retainFor", "adjustments",
         "progress",
         "soraJobId", "submitted",

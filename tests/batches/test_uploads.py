@@ -532,3 +532,57 @@ def test_a_cell_without_a_name_is_told(api: Client) -> None:
 @pytest.mark.parametrize("seconds", ["1_0", "1 0", "8,0", "s", "0x8"])
 def test_a_length_with_several_meanings_is_refused(api: Client, seconds: str) -> None:
     assert problems(upload(api, f'prompt,duration\nboat,"{seconds}"\n')) == [(2, "duration")]
+
+
+def openai_line(number: int, **body: Any) -> dict[str, Any]:
+    """A line as OpenAI's guide has it."""
+    asked = {"model": "sora-2", "prompt": f"boat {number}", "seconds": "8", "size": "1280x720", **body}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {"custom_id": f"request-{number}", "method": "POST", "url": "/v1/videos", "body": given}
+
+
+def lines_of(*lines: Any) -> str:
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+def test_a_file_for_openais_batches_is_taken_as_it_is(api: Client) -> None:
+    lines = [
+        openai_line(1),
+        openai_line(2, size=None, seconds=None),
+        openai_line(3, model=None, seconds=4),
+        {"prompt": "of our own", "ref": "own"},
+    ]
+    assert tolerated(upload(api, lines_of(*lines), "application/jsonl")) == []
+    found = [(job.ref, job.prompt, job.fitted["seconds"], job.fitted["size"]) for job in jobs()]
+    assert found == [
+        ("request-1", "boat 1", "8", "1280x720"),
+        ("request-2", "boat 2", "4", "720x1280"),
+        ("request-3", "boat 3", "4", "1280x720"),
+        ("own", "of our own", "4", "1280x720"),
+    ]
+    assert not any(job.adjustments for job in jobs())
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "says"),
+    [
+        (openai_line(1, seconds="5"), "duration", "allowed: 4, 8, 12"),
+        (openai_line(1, seconds="many"), "duration", ""),
+        (openai_line(1, seconds=True), "duration", ""),
+        (openai_line(1, size="1920x1080"), "size", "allowed: 720x1280, 1280x720"),
+        (openai_line(1, prompt=None), "prompt", "required"),
+        (openai_line(1, n=2), "n", "no such field"),
+        (openai_line(1, input_reference={"image_url": "https://x.example/a.png"}), "inputReference", ""),
+        (openai_line(1) | {"url": "/v1/responses"}, "", "Only POST /v1/videos"),
+        (openai_line(1) | {"method": "GET"}, "", "Only POST /v1/videos"),
+        (openai_line(1) | {"body": "boat"}, "", "JSON object is required"),
+        (openai_line(1) | {"more": 1}, "", "has no 'more'"),
+        (openai_line(1) | {"custom_id": 5}, "ref", ""),
+    ],
+)
+def test_a_line_for_openais_batches_that_is_not_offered_is_named(
+    api: Client, line: dict[str, Any], field: str, says: str
+) -> None:
+    answer = upload(api, lines_of(openai_line(0), line), "application/jsonl")
+    assert problems(answer) == [(2, field)]
+    assert says in answer.json()["error"]["message"]

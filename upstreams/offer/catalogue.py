@@ -55,6 +55,14 @@ class Model:
     operations: frozenset[str] = frozenset()
     operation_prices: Mapping[str, Decimal] = field(default_factory=dict)
 
+    def renders(self, size: str) -> bool:
+        """Whether it offers this size, `WxH` in pixels."""
+        if not isinstance(self.sizes, AnySize):
+            return size in self.sizes
+        sides = [int(side) for side in size.split("x")]
+        bounds = self.sizes
+        return all(bounds.least <= side <= bounds.most and side % bounds.step == 0 for side in sides)
+
     def cost_from_source(self, size: str, seconds: str) -> Decimal | None:
         """Dollars for a remix, an edit, or so many seconds more; None if its price is not listed."""
         return pricing.cost(self.operation_prices, size, seconds)

@@ -14,6 +14,7 @@ EXAMPLE_JOB: Final[dict[str, Any]] = {
     "duration": 10.0,
     "resolution": "720p",
     "aspectRatio": "16:9",
+    "size": None,
     "fps": None,
     "seed": None,
     "audio": None,

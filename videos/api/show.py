@@ -76,6 +76,7 @@ def _shown(job: JobRow, positions: Mapping[UUID, QueuePosition], links: Links) -
         "duration": job.duration,
         "resolution": job.resolution or None,
         "aspectRatio": job.aspect_ratio or None,
+        "size": job.size or None,
         "fps": job.fps,
         "seed": job.seed,
         "audio": job.audio,

@@ -50,6 +50,7 @@ class JobRow(NamedTuple):
     duration: float | None
     resolution: str
     aspect_ratio: str
+    size: str
     fps: int | None
     seed: int | None
     audio: bool | None

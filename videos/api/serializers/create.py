@@ -1,8 +1,10 @@
 """The strict request to create a video, and its answer."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.keys.retention import RETAIN_MAX_SECONDS, RETAIN_MIN_SECONDS
@@ -34,6 +36,22 @@ from videos.states import JobStatus
 RANDOM_SEED: Final = -1
 
 
+_SIZE: Final = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{_SIZE.pattern}$", "example": "1280x720"})
+class SizeField(StrictCharField):
+    """A size in pixels."""
+
+    default_error_messages = {"invalid": "A size is WIDTHxHEIGHT in pixels, such as 1280x720."}
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        if not _SIZE.fullmatch(value):
+            self.fail("invalid")
+        return value
+
+
 class CreateVideo(StrictSerializer):
     """The request to create one video."""
 
@@ -48,6 +66,10 @@ class CreateVideo(StrictSerializer):
     duration = StrictFloatField(min_value=1, max_value=60, required=False, help_text="Seconds, whole or not.")
     resolution = StrictChoiceField(choices=list(RESOLUTIONS), required=False)
     aspectRatio = StrictChoiceField(source="aspect_ratio", choices=list(ASPECT_RATIOS), required=False)
+    size = SizeField(
+        required=False,
+        help_text="In pixels, in place of `resolution` and `aspectRatio`: the nearest is rendered.",
+    )
     fps = StrictIntegerField(min_value=24, max_value=60, required=False, help_text="Frames per second.")
     seed = StrictIntegerField(
         min_value=RANDOM_SEED, max_value=2**63 - 1, required=False, help_text="-1, or none: a random one."
@@ -101,6 +123,8 @@ class CreateVideo(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("seed") == RANDOM_SEED:
             del attrs["seed"]
+        if "size" in attrs and attrs.keys() & {"resolution", "aspect_ratio"}:
+            raise serializers.ValidationError({"size": "Give either it, or resolution and aspectRatio."})
         # Of some models such a render fails after it was accepted.
         if "last_frame" in attrs and "input_reference" not in attrs:
             raise serializers.ValidationError({"lastFrame": "Give an inputReference as well."})

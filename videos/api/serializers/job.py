@@ -34,6 +34,7 @@ class JobView(serializers.ModelSerializer[Job]):
     negativePrompt = serializers.CharField(allow_null=True)
     resolution = serializers.CharField(allow_null=True)
     aspectRatio = serializers.CharField(allow_null=True)
+    size = serializers.CharField(allow_null=True)
     inputReference = _NullableId(help_text="The id of the picture that it begins with.")
     lastFrame = _NullableId(help_text="The id of the picture that it ends with.")
     imageFit = serializers.CharField(allow_null=True)
@@ -87,6 +88,7 @@ class JobView(serializers.ModelSerializer[Job]):
             "duration",
             "resolution",
             "aspectRatio",
+            "size",
             "fps",
             "seed",
             "audio",
