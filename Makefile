@@ -67,8 +67,8 @@ lock: .venv/dev.installed ## Pin what pyproject.toml asks for, with hashes.
 		-o requirements/conformance-$$server.txt || exit; done
 	for server in sglang vllm-omni; do $(COMPILE_SERVER) --no-deps requirements/conformance-$$server.in \
 		-o requirements/conformance-$$server.txt || exit; done
-	! command -v npm >/dev/null || npm install --package-lock-only --ignore-scripts \
-		--omit-lockfile-registry-resolved --prefix requirements/conformance-aimock
+	! command -v npm >/dev/null || for judge in aimock openai-node; do npm install --package-lock-only \
+		--ignore-scripts --omit-lockfile-registry-resolved --prefix requirements/conformance-$$judge || exit; done
 
 # A stamp is written after its install has ended, so an interrupted one is done again.
 .venv/runtime.installed: requirements/runtime.txt $(BIN)/python

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tests.conformance import environments
-from tests.conformance.aimock import environment as aimock_environment
+from tests.conformance import environments, npm
 from tests.conformance.aimock.cases import CASES as AIMOCK_CASES
 from tests.conformance.aimock.server import MODEL, AIMock
 from tests.conformance.cases import CASES, Case
+from tests.conformance.openai_node.cases import CASES as NODE_CASES
 from tests.conformance.openrouter_sdk.cases import CASES as SDK_CASES
-from tests.conformance.openrouter_sdk.cases import SimulatedOpenRouter
+from tests.conformance.openrouter_sdk.cases import SimulatedServer
 from tests.conformance.retries import retries
 from tests.conformance.servers import KEY, Server
 from tests.conformance.simulated import Simulator
@@ -29,12 +29,18 @@ class Judge:
 
 
 def _sdk(folder: Path) -> Server:
-    return SimulatedOpenRouter(
+    return SimulatedServer(
         name="openrouter-sdk",
         dialect="openrouter",
         model="simulator/seconds",
         folder=folder,
         simulator=Simulator(folder=folder, options=("--profile", "openrouter", "--api-key", KEY)),
+    )
+
+
+def _node(folder: Path) -> Server:
+    return SimulatedServer(
+        name="openai-node", dialect="openai", model="", folder=folder, simulator=Simulator(folder=folder)
     )
 
 
@@ -52,6 +58,7 @@ JUDGES: Final[Mapping[str, Judge]] = MappingProxyType(
         "sglang": _of("sglang", CASES),
         "vllm-omni": _of("vllm-omni", CASES),
         "openrouter-sdk": Judge(_sdk, SDK_CASES, lambda: environments.version_of("openrouter-sdk")),
-        "aimock": Judge(_aimock, AIMOCK_CASES, aimock_environment.version),
+        "openai-node": Judge(_node, NODE_CASES, lambda: npm.version("openai-node")),
+        "aimock": Judge(_aimock, AIMOCK_CASES, lambda: npm.version("aimock")),
     }
 )

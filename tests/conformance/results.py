@@ -1,7 +1,7 @@
 """`conformance/results.json`: what each case saw, and the tables of docs/upstreams.md made from it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -19,6 +19,9 @@ STAND_INS: Final = {
     "openrouter-sdk": "OpenRouter's Python SDK | the profile `openrouter` of the simulator, and our creates",
     "aimock": "aimock, a mock that others made | Take One with the dialect `openrouter`",
 }
+
+# What calls Take One itself.
+CALLERS: Final = {"openai-node": "OpenAI's SDK for Node (`openai`) | Take One's own `/v1/videos`"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def table(results: Iterable[Result]) -> str:
     """A row for each server, in Markdown."""
     by_server: dict[str, list[Result]] = {}
     for each in results:
-        if each.server not in STAND_INS:
+        if each.server not in {*STAND_INS, *CALLERS}:
             by_server.setdefault(each.server, []).append(each)
     columns = (
         "server",
@@ -88,11 +91,11 @@ def table(results: Iterable[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def stand_ins_table(results: Iterable[Result]) -> str:
-    """A row for each judge that is no server, in Markdown."""
+def stand_ins_table(results: Iterable[Result], judges: Mapping[str, str] = STAND_INS) -> str:
+    """A row for each of these judges that are no servers, in Markdown."""
     lines = ["| | judges | version | fine |", "|---|---|---|---|"]
     every = list(results)
-    for name, said in STAND_INS.items():
+    for name, said in judges.items():
         found = [each for each in every if each.server == name]
         fine = sum(each.outcome == "ok" for each in found)
         shown = f"{fine} of {len(found)} cases" if found else "not tried"

@@ -44,7 +44,9 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="print the tables of the last results, and end")
     arguments = parser.parse_args()
     if arguments.table:
-        print(results.table(results.load()), results.stand_ins_table(results.load()), sep="\n", end="")
+        found = results.load()
+        tables = [results.stand_ins_table(found, each) for each in (results.STAND_INS, results.CALLERS)]
+        print(results.table(found), *tables, sep="\n", end="")
         return 0
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
     ends = time.monotonic() + _WHOLE_SECONDS

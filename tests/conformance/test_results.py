@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from tests.conformance import results
+import pytest
+
+from tests.conformance import npm, results
 from tests.conformance.environments import LOCKS, PACKAGES
 from tests.conformance.judges import JUDGES
 from tests.conformance.results import Result
@@ -60,6 +62,8 @@ def test_the_docs_have_the_tables_of_the_last_results() -> None:
     docs = (ROOT / "docs" / "upstreams.md").read_text()
     assert results.table(found) in docs
     assert results.stand_ins_table(found) in docs
+    openai = (ROOT / "docs" / "openai.md").read_text()
+    assert results.stand_ins_table(found, results.CALLERS) in openai
 
 
 def test_each_lock_of_a_server_pins_its_packages_with_hashes() -> None:
@@ -72,8 +76,9 @@ def test_each_lock_of_a_server_pins_its_packages_with_hashes() -> None:
         assert PACKAGES.get(server, server) in names
 
 
-def test_the_lock_of_aimock_has_a_hash_for_each_package() -> None:
-    folder = ROOT / "requirements" / "conformance-aimock"
+@pytest.mark.parametrize("judge", npm.PACKAGES)
+def test_a_lock_of_npm_has_a_hash_for_each_package(judge: str) -> None:
+    folder = ROOT / "requirements" / f"conformance-{judge}"
     locked = json.loads((folder / "package-lock.json").read_text())["packages"]
     asked = json.loads((folder / "package.json").read_text())["dependencies"]
     assert locked.pop("")["dependencies"] == asked
@@ -90,6 +95,7 @@ def test_the_readme_names_the_versions_that_were_tried() -> None:
         "sglang": "SGLang Diffusion",
         "vllm-omni": "vLLM-Omni",
         "openrouter-sdk": "Python SDK",
+        "openai-node": "SDK for Node",
         "aimock": "aimock",
     }
     tried = {(each.server, each.version) for each in results.load()}

@@ -17,7 +17,7 @@ import requests
 
 from simulator.clips.render import render
 from simulator.clips.spec import ClipSpec
-from tests.conformance.aimock.environment import node, package
+from tests.conformance.npm import node, package
 from tests.conformance.servers import FAULT, KEY, Server
 from tests.services import ROOT
 
@@ -37,7 +37,7 @@ class AIMock(Server):
         """Start it and wait until it answers."""
         fixtures = self.folder / "fixtures.json"
         fixtures.write_text(json.dumps({"fixtures": _fixtures(self._clip())}))
-        arguments = [str(_SCRIPT), str(package()), str(self.port), KEY, str(fixtures)]
+        arguments = [str(_SCRIPT), str(package("aimock")), str(self.port), KEY, str(fixtures)]
         self._run(arguments, {}, "/health", self.folder, node())
 
     def failing(self, prompt: str) -> str:

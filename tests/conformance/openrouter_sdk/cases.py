@@ -30,8 +30,8 @@ _RUNNING: Final = frozenset({"pending", "in_progress"})
 
 
 @dataclass(kw_only=True)
-class SimulatedOpenRouter(Server):
-    """The simulator as OpenRouter, with one valid key."""
+class SimulatedServer(Server):
+    """The simulator, in one of its profiles."""
 
     simulator: Simulator
 
@@ -92,7 +92,7 @@ def _check(name: str) -> Callable[[Trial], str]:
 def _asked(check: str, trial: Trial, given: bytes = b"") -> str:
     """What a check of the SDK says. Fails with what is wrong for it."""
     server = trial.server
-    assert isinstance(server, SimulatedOpenRouter)
+    assert isinstance(server, SimulatedServer)
     url = server.simulator.url
     done = subprocess.run(
         [str(installed(server.name)), "-m", "tests.conformance.openrouter_sdk.asks", check, url],

@@ -1,4 +1,5 @@
-"""The npm package of aimock, beside the other environments. The lock has its version and its hash."""
+"""npm packages that Take One is tried against, beside the other environments. Their locks have version and
+hash."""
 
 import json
 import shutil
@@ -14,8 +15,8 @@ from tests.conformance.environments import (
     installing,
 )
 
-_FILES: Final = REQUIREMENTS / "conformance-aimock"
-_NAME: Final = "@copilotkit/aimock"
+# By the names of the judges.
+PACKAGES: Final = {"aimock": "@copilotkit/aimock", "openai-node": "openai"}
 _OLDEST_NODE: Final = (20, 15)
 
 
@@ -31,23 +32,24 @@ def node() -> str:
     return found
 
 
-def package() -> Path:
+def package(judge: str) -> Path:
     """The folder of the installed package; made anew if the lock changed. Raises NotInstalled, NotThere."""
     node()
-    folder = FOLDER / "aimock"
-    texts = b"".join((_FILES / name).read_bytes() for name in ("package.json", "package-lock.json"))
+    folder = FOLDER / judge
+    files = REQUIREMENTS / f"conformance-{judge}"
+    texts = b"".join((files / name).read_bytes() for name in ("package.json", "package-lock.json"))
     with installing(folder, texts) as wanted:
         if wanted:
             shutil.rmtree(folder / "node_modules", ignore_errors=True)
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(_FILES / name, folder)
+                shutil.copy(files / name, folder)
             _npm(folder)
-    return folder / "node_modules" / _NAME
+    return folder / "node_modules" / PACKAGES[judge]
 
 
-def version() -> str:
+def version(judge: str) -> str:
     """The version of the package, as it is installed."""
-    return str(json.loads((package() / "package.json").read_text())["version"])
+    return str(json.loads((package(judge) / "package.json").read_text())["version"])
 
 
 def _npm(folder: Path) -> None:
