@@ -76,6 +76,20 @@ def test_a_video_is_nobody_elses(bob: Client, job: Job) -> None:
     assert Job.objects.get().removed_at is None
 
 
+def test_nobody_elses_repetition_gets_the_answer_to_a_create(api: Client, bob: Client) -> None:
+    made = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
+    again = post(bob, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "1"}).json()["id"]
+    assert made != again
+    assert {job.owner.username for job in Job.objects.all()} == {"ada", "bob"}
+
+
+def test_nobody_elses_key_of_the_account_repeats_it_either(api: Client, owner: User) -> None:
+    made = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
+    other = Client(headers={"x-api-key": ApiKey.issue(owner, "another")[1]})
+    assert post(other, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "1"}).json()["id"] != made
+    assert post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "2"}).json()["id"] == made
+
+
 def test_a_key_that_only_reads_pays_and_deletes_nothing(owner: User, job: Job, upstream: Upstream) -> None:
     secret = ApiKey.issue(owner, "reads", scope=ApiKey.Scope.READ)[1]
     reader = Client(headers={"authorization": f"Bearer {secret}"})

@@ -8,6 +8,7 @@ from tests.faults.guards import (
     from_source,
     isolation,
     loss,
+    openai,
     reconciling,
     results,
     sending,
@@ -25,4 +26,5 @@ GUARDS: Final[tuple[Guard, ...]] = (
     *results.GUARDS,
     *isolation.GUARDS,
     *authentication.GUARDS,
+    *openai.GUARDS,
 )
