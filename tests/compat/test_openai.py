@@ -76,6 +76,18 @@ def test_a_video_is_nobody_elses(bob: Client, job: Job) -> None:
     assert Job.objects.get().removed_at is None
 
 
+def test_each_retry_takes_one_of_equal_creates(api: Client) -> None:
+    def ask(count: int) -> str:
+        return str(post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": str(count)}).json()["id"])
+
+    first, second = ask(0), ask(0)
+    assert first != second
+    assert [ask(1), ask(1), ask(2), ask(2)] == [first, second, first, second]
+    # There is none left that this one could repeat.
+    assert ask(1) not in {first, second}
+    assert Job.objects.count() == 3
+
+
 def test_nobody_elses_repetition_gets_the_answer_to_a_create(api: Client, bob: Client) -> None:
     made = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
     again = post(bob, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "1"}).json()["id"]
