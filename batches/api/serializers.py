@@ -85,14 +85,15 @@ class CreateBatch(_Settings):
 
 
 @extend_schema_field({"type": "string", "example": '{"createdBy": "ada"}'})
-class MetadataText(JSONObjectField):
-    """Metadata in an address, as JSON text."""
+class ObjectText(JSONObjectField):
+    """An object in an address, as JSON text."""
 
 
 class UploadQuery(_Settings, Defaults):
     """The batch's name, concurrency and metadata (JSON), and the defaults of the items."""
 
-    metadata = MetadataText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
+    metadata = ObjectText(required=False, help_text="Of the batch, as JSON text; at most 16 KB.")
+    extra = ObjectText(required=False, help_text="Of each item, as JSON text.")
 
 
 class ToleratedView(serializers.Serializer):  # type: ignore[type-arg]

@@ -45,6 +45,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.openapi.envelope.describe_envelope",
+        "config.openapi.defaults.say_defaults",
     ],
     "ENUM_NAME_OVERRIDES": {
         "JobStatus": "videos.states.JobStatus",
