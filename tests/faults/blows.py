@@ -19,6 +19,7 @@ import requests
 from tests.faults.books import Period
 from tests.faults.stack import SECOND, SIMULATOR, WEB, Stack
 from tests.faults.waiting import wait
+from upstreams.client.types import OPERATIONS
 
 SECRET: Final = "whsec_c29hayBmb3IgbWludXRlcw=="
 _FROZEN_SECONDS: Final = 3.0
@@ -48,6 +49,10 @@ _UPSTREAM: Final[tuple[dict[str, Any], ...]] = (
     },
     {"operation": "webhook", "fault": "lost", "share": 0.1},
     {"operation": "webhook", "fault": "doubled", "share": 0.1},
+    # What is made from another video.
+    *({"operation": each, "fault": "created_then_drop", "share": 0.05} for each in OPERATIONS),
+    *({"operation": each, "fault": "refuse", "share": 0.05} for each in OPERATIONS),
+    *({"operation": each, "fault": "failed", "share": 0.03} for each in OPERATIONS),
 )
 
 _LIES: Final[tuple[dict[str, Any], ...]] = (

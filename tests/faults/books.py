@@ -248,7 +248,8 @@ def _judge_submissions(
     found, left = match(submissions, entries, named, set(stack.ask(_RECOVERED)))
     for job, number, state, upstream_id, cost_state, price, *_ in submissions:
         name = f"{job}/{number} {state}"
-        settled = price if cost_state == "settled" else Decimal(0)
+        # What is made from another video has no listed price, and is billed none.
+        settled = (price or Decimal(0)) if cost_state == "settled" else Decimal(0)
         if state in UNDECIDED:
             books.unknown_open.append(name)
         books.settled += settled
@@ -280,7 +281,7 @@ def _judge_submissions(
 
 def billed(entry: Entry) -> Decimal:
     """Dollars that a paid create costs in the end."""
-    return Decimal(entry["price"]) if entry["billed"] else Decimal(0)
+    return Decimal(entry["price"] or 0) if entry["billed"] else Decimal(0)
 
 
 def is_mispriced(state: str, settled: Decimal, cost: Decimal) -> bool:

@@ -34,6 +34,7 @@ from tests.faults.persistent import NoAnswer, ask_for, ask_for_batch, insist
 from tests.faults.stack import SIMULATOR, Stack, running
 from tests.faults.waiting import wait
 from tests.servers import Absent
+from upstreams.client.types import OPERATIONS
 
 _CALLERS: Final = 4
 _MAX_OPEN: Final = 100
@@ -62,6 +63,8 @@ class Soak(Blows):
         self.batches: set[str] = set()
         self.retried: Counter[str] = Counter()
         self.unanswered = 0
+        # Of what was promised, so many are made from another video.
+        self.from_source = 0
         # Files that no job used.
         self.swept = 0
 
@@ -219,6 +222,9 @@ class Soak(Blows):
             if chance.random() < 0.06:
                 self._ask_for_batch(chance)
                 continue
+            if chance.random() < 0.08:
+                self._go_on_from_one(chance)
+                continue
             number += 1
             # Some look alike upstream, where nothing but the time then tells them apart.
             alike = chance.random() < 0.1
@@ -236,6 +242,28 @@ class Soak(Blows):
                 self._regret(job, chance)
             if chance.random() < 0.2:
                 self._retry_one(chance)
+
+    def _go_on_from_one(self, chance: random.Random) -> None:
+        """Remixes, edits or extends a completed video."""
+        # Some look like new ones upstream.
+        prompt = "A boat" if chance.random() < 0.03 else f"A boat goes on, {chance.randrange(1 << 48):x}"
+        try:
+            shown = insist(self._stack, "GET", "?status=completed&limit=20").json()
+            completed = [job["id"] for job in shown.get("data", [])]
+            if not completed:
+                return
+            path = f"/{chance.choice(completed)}/{chance.choice(OPERATIONS)}"
+            answer = insist(self._stack, "POST", path, within=120, prompt=prompt)
+        except NoAnswer:
+            with self._lock:
+                self.unanswered += 1
+            return
+        # The upstream may have lost the video, or given its id to another one.
+        assert answer.status_code in {201, 404, 409}, answer.text
+        if answer.status_code == 201:
+            with self._lock:
+                self.accepted[str(answer.json()["data"]["jobId"])] = prompt, datetime.now(UTC)
+                self.from_source += 1
 
     def _ask_for_batch(self, chance: random.Random) -> None:
         prompts = [f"A fleet, {chance.randrange(1 << 48):x}" for _ in range(chance.randrange(2, 6))]
@@ -290,6 +318,7 @@ def summary(soak: Soak, books: Books) -> dict[str, Any]:
     p99 = settled[min(len(settled) - 1, int(len(settled) * 0.99))] if settled else 0.0
     return {
         "accepted": len(soak.accepted),
+        "from_source": soak.from_source,
         "completed": books.statuses["completed"],
         "failed": books.statuses["failed"],
         "cancelled": books.statuses["cancelled"],
