@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,9 +22,10 @@ from tests.videos.test_submit import only, raising
 from upstreams.client import errors
 from upstreams.client.dialects.openrouter import OPENROUTER
 from upstreams.client.types import CreateRequest
+from upstreams.clock import database_now
 from upstreams.offer.catalogue import AnyLength, AnySize, Catalogue, Model
 from upstreams.registry import Upstream
-from videos.models import Job
+from videos.models import Job, Submission
 
 SECRET = "a plain secret"
 
@@ -108,6 +110,37 @@ def test_one_before_the_creates_own_answer_is_taken(
     submit_next(upstream)
     assert answers == [204]
     assert (only(job).state, only(job).upstream_id) == ("rendering", made(sora))
+
+
+def test_its_own_video_again_has_it_asked_for_at_once(
+    job: Job, unanswered: str, sora: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr("videos.lifecycle.callbacks.wake", woken.append)
+    assert send(unanswered, body_of(made(sora))) == 204
+    # What it became is followed now, and its history says how it was found.
+    assert woken == ["dispatch"]
+    assert job.events.get(to_state="rendering").detail["how"] == "called back"
+    later = database_now() + timedelta(hours=1)
+    Submission.objects.update(due_at=later)
+    assert send(unanswered, body_of("video_of_nobody")) == 204
+    assert only(job).due_at == later
+    assert send(unanswered, body_of(made(sora))) == 204
+    due = only(job).due_at
+    assert due is not None
+    assert due <= database_now()
+
+
+def test_an_address_opens_no_other_submission(
+    job: Job, unanswered: str, sora: ScriptedClient, make_job: Callable[..., Job], upstream: Upstream
+) -> None:
+    other = make_job()
+    submit_next(upstream)
+    assert only(other).state == "unknown"
+    folder, _, token = unanswered.rpartition("/")
+    seal = token.partition("-")[2]
+    assert send(f"{folder}/{only(other).pk}-{seal}", body_of(list(sora.videos)[1])) == 404
+    assert only(other).state == "unknown"
 
 
 def test_what_it_names_is_asked_for_and_not_believed(job: Job, unanswered: str, sora: ScriptedClient) -> None:

@@ -208,3 +208,18 @@ def test_a_hint_waits_for_no_lock(hook: Client, job: Job, upstream: Upstream) ->
     finally:
         done.set()
         thread.join()
+
+
+def test_it_concerns_its_own_render_alone(
+    make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    mine, other = make_job(), make_job()
+    while submit_next(upstream):
+        pass
+    later = database_now() + timedelta(hours=1)
+    Submission.objects.update(due_at=later)
+    assert apply_notification(str(only(mine).upstream_id), provider=upstream.name)
+    assert only(other).due_at == later
+    due = only(mine).due_at
+    assert due is not None
+    assert due <= database_now()
