@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from api.envelopes import error_body
 from api.problems import problems_of
 
 logger = logging.getLogger(__name__)
@@ -39,41 +40,11 @@ class DatabaseAway(exceptions.APIException):
     wait = 5.0
 
 
-# Below this, callers expect OpenAI's API, also of what is refused before any view of it.
-_OPENAI: Final = "/v1/"
-_OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
 def body(
     request: HttpRequest, code: str, message: str, details: object = None, *, status: int
-) -> dict[str, object]:
-    """The error envelope: a stable code, a message that says what to do, and details. Below /v1 it is
-    OpenAI's."""
-    if request.path.startswith(_OPENAI):
-        return _openai_body(code, message, details, status)
-    return {
-        "success": False,
-        "error": {
-            "code": code,
-            "message": message,
-            "details": details,
-            "requestId": request.META.get("TAKEONE_REQUEST_ID"),
-        },
-    }
-
-
-def _openai_body(code: str, message: str, details: object, status: int) -> dict[str, object]:
-    usual = "server_error" if status >= 500 else "invalid_request_error"
-    first = details[0] if isinstance(details, list) and details else details
-    about: dict[str, object] = first if isinstance(first, dict) else {}
-    return {
-        "error": {
-            "message": message,
-            "type": _OPENAI_TYPES.get(status, usual),
-            "param": about.get("field") or None,
-            "code": about.get("code", code),
-        }
-    }
+) -> dict[str, Any]:
+    """The error envelope of this address."""
+    return error_body(request.path, status, code, message, details, request.META.get("TAKEONE_REQUEST_ID"))
 
 
 def respond(

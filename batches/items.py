@@ -58,6 +58,12 @@ class Raw:
     where: Mapping[str, Any]
     fields: dict[str, Any] | None = None
     problem: str = ""
+    # If nothing says a size, it has OpenAI's usual one.
+    has_usual_size: bool = False
+
+
+# The fields that say a size.
+_SIZES: Final = frozenset({"size", "resolution", "aspectRatio"})
 
 
 class Tolerated(NamedTuple):
@@ -182,7 +188,11 @@ class Items:
         if raw.fields is None:
             return [_problem(raw, "", "invalid", raw.problem)]
         try:
-            given = self._reader.run_validation({**self._defaults, **raw.fields})
+            fields = {**self._defaults, **raw.fields}
+            if raw.has_usual_size and not fields.keys() & _SIZES:
+                size = self._upstreams.usual_size(str(fields.get("model") or ""))
+                fields |= {"size": size} if size else {}
+            given = self._reader.run_validation(fields)
             ref = given.pop("ref", "")
             asked, pictures = video_request_of(given)
             found: dict[str, Any] = {name: self._picture(name, each) for name, each in pictures.items()}

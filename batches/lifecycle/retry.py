@@ -37,7 +37,8 @@ def retry_failed(batch: Batch, *, api_key: ApiKey | None = None) -> int:
     Raises NothingFailed, Http404, and what videos.lifecycle.retry raises.
     """
     with transaction.atomic():
-        failed = Job.objects.filter(group=batch.pk, status=JobStatus.FAILED)
+        # Not what its caller has deleted.
+        failed = Job.objects.filter(group=batch.pk, status=JobStatus.FAILED, deleted_at=None)
         jobs = list(failed.select_for_update(of=("self",)).select_related("owner").order_by("id"))
         if not jobs:
             raise NothingFailed

@@ -47,8 +47,10 @@ def separator_of(header: str) -> str:
     return max(SEPARATORS, key=known)
 
 
-def columns_of(header: Sequence[str], given: Collection[str]) -> Columns:
-    """The columns of a header. A name may be in any case, and with `_`, `-` or blanks between its words.
+def columns_of(header: Sequence[str], given: Collection[str], line: int) -> Columns:
+    """The columns of a header, which begins in this line.
+
+    A name may be in any case, and with `_`, `-` or blanks between its words.
 
     A spreadsheet writes a column without a name for one that was emptied. Fields that are `given` need no
     column. Raises BadItems with everything that is wrong with the header.
@@ -58,9 +60,11 @@ def columns_of(header: Sequence[str], given: Collection[str]) -> Columns:
     fields = [by_plain_name.get(_plain(name), name) for name in names]
     allowed = list(by_plain_name.values())
     if len(names) == 1 and "|" in names[0]:
-        raise BadItems([_problem("invalid", "Cells must be separated by commas, semicolons or tabs.")])
+        raise BadItems(
+            [_of_header(line, "invalid", "Cells must be separated by commas, semicolons or tabs.")]
+        )
     problems = [
-        _problem("unknown_field", f"There is no column {name[:100]!r}{_meant(name, by_plain_name)}.")
+        _of_header(line, "unknown_field", f"There is no column {name[:100]!r}{_meant(name, by_plain_name)}.")
         for name in dict.fromkeys(fields)
         if name and name not in allowed
     ]
@@ -68,10 +72,10 @@ def columns_of(header: Sequence[str], given: Collection[str]) -> Columns:
         problems[-1]["message"] += f" There are {', '.join(allowed)}."
     for name in allowed:
         if fields.count(name) > 1:
-            problems.append(_problem("invalid", f"The column {name!r} is there more than once."))
+            problems.append(_of_header(line, "invalid", f"The column {name!r} is there more than once."))
     if fields and "prompt" not in {*fields, *given}:
         shown = ", ".join(name[:100] for name in names[:_SHOWN])
-        problems.append(_problem("required", f"There is no column prompt; there are {shown}."))
+        problems.append(_of_header(line, "required", f"There is no column prompt; there are {shown}."))
     if problems:
         raise BadItems(problems[:_SHOWN])
     return Columns(
@@ -84,11 +88,11 @@ def _by_plain_name() -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name[:100]).lower()
+    return re.sub("[ _\u00a0-]", "", name[:100]).lower()
 
 
-def _problem(code: str, message: str) -> dict[str, Any]:
-    return {"line": 1, "field": "", "code": code, "message": message}
+def _of_header(line: int, code: str, message: str) -> dict[str, Any]:
+    return {"line": line, "field": "", "code": code, "message": message}
 
 
 def _meant(name: str, by_plain_name: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ class CSVUpload(Upload):
         rows = csv.reader(text, delimiter=separator, strict=True)
         longer: Counter[str] = Counter()
         try:
-            columns = columns_of(next(rows, []), self.given)
+            columns = columns_of(next(rows, []), self.given, decoded.record)
             self._tell_columns(columns)
             decoded.begin_record()
             for row in rows:

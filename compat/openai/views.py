@@ -5,20 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponseBase
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.keys.authentication import ApiKeyAuthentication, key_of
 from accounts.models import User
-from accounts.ownership import owned_by
 from api.addresses.parameters import parameters_of
-from api.bodies.fields import StrictChoiceField, StrictSerializer
+from api.bodies.fields import StrictChoiceField, StrictSerializer, refuse_fields
 from api.bodies.form import FormParser
 from api.requests import StrictJSONParser
 from compat.openai.bodies import CreateBody, EditBody, ExtendBody, RemixBody, request_of
@@ -27,6 +28,7 @@ from compat.openai.shown import deleted, id_of, pk_of, video_of
 from upstreams import registry
 from upstreams.offer.request import VideoRequest
 from videos.api.content.files import FileMissing, MediaUnavailable, ResultRemoved, file_of
+from videos.api.queries import owned_jobs
 from videos.lifecycle.backoff import poll_interval
 from videos.lifecycle.create import create
 from videos.lifecycle.from_source import create_from
@@ -67,22 +69,43 @@ class StillRuns(APIException):
     default_detail = "Video is still being processed. DELETE /api/v1/videos/{id} cancels it."
 
 
+class NoContent(NotFound):
+    """404: it failed, and never had any."""
+
+    default_detail = "This video has failed, and has no content."
+
+
 class _View(APIView):
     authentication_classes = (ApiKeyAuthentication,)
     parser_classes = (StrictJSONParser, FormParser)
     # OpenAI describes this API; ours does not describe it again.
     schema = None
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses parameters that the call would ignore."""
+        super().initial(request, *args, **kwargs)
+        if request.method not in SAFE_METHODS:
+            refuse_fields(parameters_of(request))
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Tells SDKs not to repeat what was refused for certain. They would send the same create again, and
+        be answered with an older one that is equal to it."""
+        answer: Response = super().handle_exception(exc)
+        if not isinstance(exc, DatabaseError):
+            answer["x-should-retry"] = "false"
+        return answer
+
     def _owner(self, request: Request) -> User:
         owner: User = request.user  # type: ignore[assignment]
         return owner
 
     def _jobs(self, request: Request) -> QuerySet[Job]:
-        return owned_by(Job.objects.filter(deleted_at=None), self._owner(request))
+        return owned_jobs(self._owner(request)).filter(deleted_at=None)
 
-    def _job(self, request: Request, video_id: str) -> Job:
+    def _job(self, request: Request, video_id: str, jobs: QuerySet[Job] | None = None) -> Job:
         pk = pk_of(video_id)
-        job = None if pk is None else self._jobs(request).filter(pk=pk).first()
+        jobs = self._jobs(request) if jobs is None else jobs
+        job = None if pk is None else jobs.filter(pk=pk).first()
         if job is None:
             raise NotFound(f"Video with id '{video_id[:100]}' not found.")
         return job
@@ -126,7 +149,8 @@ class VideosView(_View):
         jobs = self._jobs(request)
         is_ascending = asked["order"] == "asc"
         if "after" in asked:
-            last = self._job(request, asked["after"])
+            # One that was deleted meanwhile has its place all the same.
+            last = self._job(request, asked["after"], owned_jobs(self._owner(request)))
             if is_ascending:
                 jobs = jobs.filter(Q(created_at__gt=last.created_at) | Q(pk__gt=last.pk))
                 jobs = jobs.filter(created_at__gte=last.created_at)
@@ -172,7 +196,12 @@ class VideoView(_View):
                 remove_result(job)
             except OSError as error:
                 raise MediaUnavailable from error
-        Job.objects.filter(pk=job.pk).update(deleted_at=Now())
+        with transaction.atomic():
+            # It may have been retried meanwhile.
+            job = Job.lock(pk=job.pk)
+            if job.status in JOB_OPEN:
+                raise StillRuns
+            Job.objects.filter(pk=job.pk).update(deleted_at=Now())
         return Response(deleted(job))
 
 
@@ -191,7 +220,7 @@ class ContentView(_View):
         query.is_valid(raise_exception=True)
         job = self._job(request, video_id)
         if job.status != JobStatus.COMPLETED:
-            raise NotReady
+            raise NotReady if job.status in JOB_OPEN else NoContent
         wanted = query.validated_data["variant"]
         try:
             return file_of(job, _VARIANTS[wanted], request)
@@ -264,7 +293,8 @@ def _in_their_words(call: Callable[[], Response]) -> Response:
             raise
         detail: dict[str, Any] = {}
         for name, problems in error.detail.items():
-            detail.setdefault(_NAMES.get(name, name), []).extend(problems)
+            # Of two of ours that are one of theirs, the first says enough.
+            detail.setdefault(_NAMES.get(name, name), problems)
         raise ValidationError(detail) from None
     except APIException as error:
         extra = getattr(error, "extra", None)

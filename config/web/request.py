@@ -10,6 +10,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import BadRequest, Error
 
 from api.bodies.limits import MAX_DRAIN_BYTES, body_limit, larger_body
+from api.envelopes import error_body
 from api.logs.access import log_request
 
 
@@ -171,20 +172,15 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         code, message = _MESSAGES.get(error.code, _MESSAGES[400])
         begun = time.monotonic()
         request_id = uuid_utils.uuid7().hex
-        error_body = {
-            "code": code,
-            "message": message.format(str(error.body)[:300].rstrip(".") if error.code == 400 else error.body),
-            "details": None,
-            "requestId": request_id,
-        }
-        body = json.dumps({"success": False, "error": error_body}).encode()
+        said = message.format(str(error.body)[:300].rstrip(".") if error.code == 400 else error.body)
+        # Of what could not be read as HTTP, neither is known.
+        method, path = getattr(self.request, "command", ""), getattr(self.request, "path", "")
+        body = json.dumps(error_body(path, error.code, code, said, None, request_id)).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.extend([("Content-Type", "application/json"), ("X-Request-Id", request_id)])
         if error.code == 503:
             self.response_headers.append(("Retry-After", "10"))
         self.set_close_on_finish()
         self.content_length = len(body)
-        # Of what could not be read as HTTP, neither is known.
-        method, path = getattr(self.request, "command", ""), getattr(self.request, "path", "")
         log_request(method, path, error.code, begun, request_id=request_id, error_code=code)
         self.write(body)

@@ -571,8 +571,10 @@ def test_a_file_for_openais_batches_is_taken_as_it_is(api: Client) -> None:
         (openai_line(1, seconds=True), "duration", ""),
         (openai_line(1, size="1920x1080"), "size", "allowed: 720x1280, 1280x720"),
         (openai_line(1, prompt=None), "prompt", "required"),
-        (openai_line(1, n=2), "n", "no such field"),
-        (openai_line(1, input_reference={"image_url": "https://x.example/a.png"}), "inputReference", ""),
+        (openai_line(1, n=2), "", "body: There is no field 'n'"),
+        (openai_line(1, duration=8), "", "body: There is no field 'duration'"),
+        (openai_line(1, input_reference={"image_url": "https://x.example/a.png"}), "", "Give the file_id"),
+        ({"body": {"prompt": "x"}}, "", "needs a custom_id"),
         (openai_line(1) | {"url": "/v1/responses"}, "", "Only POST /v1/videos"),
         (openai_line(1) | {"method": "GET"}, "", "Only POST /v1/videos"),
         (openai_line(1) | {"body": "boat"}, "", "JSON object is required"),
@@ -586,3 +588,30 @@ def test_a_line_for_openais_batches_that_is_not_offered_is_named(
     answer = upload(api, lines_of(openai_line(0), line), "application/jsonl")
     assert problems(answer) == [(2, field)]
     assert says in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "size"),
+    [
+        ("", "720x1280"),
+        ("?size=1280x720", "1280x720"),
+        ("?aspectRatio=16:9", "1280x720"),
+        ("?model=sora-2-pro", "720x1280"),
+    ],
+)
+def test_the_usual_size_of_openai_holds_where_nothing_says_another(
+    api: Client, query: str, size: str
+) -> None:
+    body = lines_of(openai_line(1, size=None, model=None))
+    assert upload(api, body, "application/jsonl", query).status_code == 201
+    assert [job.fitted["size"] for job in jobs()] == [size]
+
+
+def test_a_separator_never_stands_within_the_name_of_a_column(api: Client) -> None:
+    answer = upload(api, "negative\tprompt\nrain\tboat\n", query="?prompt=x")
+    assert answer.status_code == 400
+    assert not Job.objects.exists()
+
+
+def test_a_wrong_header_is_named_by_its_own_line(api: Client) -> None:
+    assert problems(upload(api, "sep=;\n\ncolour;prompt\nred;boat\n")) == [(3, "")]

@@ -3,21 +3,29 @@
 import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test import Client
 from pytest_django import Settings
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, IdempotencyKey, User
+from compat.openai import views
 from tests.accounts.browser import PASSWORD
 from tests.accounts.test_budgets import limit
 from tests.from_source.making import complete
 from tests.timeouts import TIMEOUT
+from tests.videos.scripted import ScriptedClient
+from tests.videos.sending import submit_next
+from tests.videos.test_submit import only
+from upstreams.clock import database_now, shifted
 from upstreams.registry import Upstream
 from videos.lifecycle.cancel import cancel
-from videos.models import Job
+from videos.lifecycle.following.sweep import sweep
+from videos.models import Job, Submission
 
 pytestmark = pytest.mark.django_db
 
@@ -82,10 +90,164 @@ def test_each_retry_takes_one_of_equal_creates(api: Client) -> None:
 
     first, second = ask(0), ask(0)
     assert first != second
-    assert [ask(1), ask(1), ask(2), ask(2)] == [first, second, first, second]
+    # The newest first: the older one may have been answered long ago.
+    assert [ask(1), ask(1), ask(2), ask(2)] == [second, first, second, first]
     # There is none left that this one could repeat.
     assert ask(1) not in {first, second}
     assert Job.objects.count() == 3
+
+
+def test_a_retry_that_overtakes_its_first_try_makes_one_job(
+    api: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+    request_of = views.request_of
+
+    def slow(*given: Any) -> Any:
+        # While the first try is prepared, the retry comes and is carried out.
+        if not prepared:
+            prepared.append("")
+            prepared[0] = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "1"}).json()["id"]
+        return request_of(*given)
+
+    monkeypatch.setattr(views, "request_of", slow)
+    late = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
+    assert [late] == prepared
+    assert Job.objects.count() == 1
+    # A later create is one of its own.
+    assert post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"] != late
+
+
+def test_the_third_try_of_an_sdk_comes_after_twenty_minutes(api: Client) -> None:
+    made = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
+    with shifted(timedelta(seconds=1_201 + 240)):
+        assert post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "2"}).json()["id"] == made
+    with shifted(timedelta(minutes=31)):
+        assert post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "3"}).json()["id"] != made
+
+
+def test_what_is_refused_for_certain_is_not_to_be_sent_again(
+    api: Client, owner: User, settings: Settings, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MAX_QUEUED_JOBS = 1
+    assert post(api, {"prompt": "x"}).status_code == 200
+    full = post(api, {"prompt": "x"})
+    assert (full.status_code, full["x-should-retry"]) == (429, "false")
+    assert post(api, {"prompt": "x", "size": "1x1"})["x-should-retry"] == "false"
+    assert post(api, {"prompt": "x"}, "/video_0/remix")["x-should-retry"] == "false"
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(views, "create", away)
+    settings.MAX_QUEUED_JOBS = 0
+    unknown = post(api, {"prompt": "y"})
+    # Whether that one was carried out is not known, so its retry has to be recognised.
+    assert unknown.status_code == 503
+    assert "x-should-retry" not in unknown
+
+
+def test_a_callers_own_key_is_none_of_a_retry(api: Client) -> None:
+    digest = IdempotencyKey.objects
+    made = post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "0"}).json()["id"]
+    ours = digest.get().key
+    assert post(api, {"prompt": "x"}, **{"Idempotency-Key": ours.replace(" ", "")}).status_code == 200
+    assert post(api, {"prompt": "x"}, **{"X-Stainless-Retry-Count": "1"}).json()["id"] == made
+    refused(post(api, {"prompt": "x"}, **{"Idempotency-Key": ours}), 400, "idempotency_key_unusable")
+
+
+def test_what_was_retried_meanwhile_is_not_deleted(
+    api: Client, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Job.objects.filter(pk=job.pk).update(status="failed", error_code="x")
+    lock = Job.lock
+
+    def retried(**lookup: Any) -> Job:
+        Job.objects.filter(pk=job.pk).update(status="pending")
+        return lock(**lookup)
+
+    monkeypatch.setattr(Job, "lock", retried)
+    refused(api.delete(f"{URL}/video_{job.pk.hex}"), 400, "job_not_completed")
+    assert Job.objects.get().deleted_at is None
+
+
+def test_a_retry_brings_back_what_was_deleted(
+    api: Client, owner: User, make_job: Callable[..., Job], upstream: Upstream
+) -> None:
+    failed = make_job()
+    cancel(failed)
+    address = f"{URL}/video_{failed.pk.hex}"
+    assert api.delete(address).status_code == 200
+    refused(api.get(address), 404)
+    assert api.post(f"/api/v1/videos/{failed.pk}/retry").status_code == 200
+    assert api.get(address).json()["status"] == "queued"
+
+
+def test_a_batch_retries_nothing_that_was_deleted(api: Client, owner: User) -> None:
+    accepted = api.post(
+        "/api/v1/videos/batch",
+        json.dumps({"videos": [{"prompt": "a"}, {"prompt": "b"}]}),
+        content_type="application/json",
+    ).json()["data"]
+    Job.objects.update(status="failed", error_code="x")
+    kept, gone = (UUID(each) for each in accepted["jobIds"])
+    assert api.delete(f"{URL}/video_{gone.hex}").status_code == 200
+    again = api.post(f"/api/v1/batches/{accepted['batchId']}/retry", content_type="application/json")
+    assert again.status_code == 200, again.content
+    assert dict(Job.objects.values_list("pk", "status")) == {kept: "pending", gone: "failed"}
+
+
+def test_a_late_success_of_what_was_deleted_is_not_kept(
+    api: Client, make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient
+) -> None:
+    late = make_job()
+    submit_next(upstream)
+    Submission.objects.update(state="given_up", cost_state="settled", due_at=database_now())
+    Job.objects.update(status="failed", error_code="gave_up")
+    assert api.delete(f"{URL}/video_{late.pk.hex}").status_code == 200
+    sora.complete(next(iter(sora.videos)))
+    sweep(upstream)
+    assert only(late).state == "given_up"
+    assert Job.objects.get().status == "failed"
+
+
+def test_a_list_goes_on_behind_a_video_that_was_deleted(api: Client, make_job: Callable[..., Job]) -> None:
+    for _ in range(4):
+        cancel(make_job())
+    seen, after = [], ""
+    while True:
+        page = api.get(f"{URL}?limit=1{after}").json()
+        seen += [video["id"] for video in page["data"]]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['last_id']}"
+        assert api.delete(f"{URL}/{page['last_id']}").status_code == 200
+    assert len(set(seen)) == 4
+
+
+def test_what_failed_never_has_content(api: Client, make_job: Callable[..., Job]) -> None:
+    waiting = make_job()
+    cancel(waiting)
+    assert "has no content" in refused(api.get(f"{URL}/video_{waiting.pk.hex}/content"), 404)["message"]
+
+
+def test_parameters_that_a_call_would_ignore_are_refused(api: Client) -> None:
+    refused(post(api, {"prompt": "x"}, "?seed=1"), 400)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"input_reference": {}}, "either image_url or file_id"),
+        ({"input_reference": {"file_id": "https://x.example/a.png"}}, "file_id the id of a picture"),
+        ({"input_reference": "a.png"}, "image_url or file_id"),
+    ],
+)
+def test_a_nested_problem_says_what_to_do(api: Client, body: dict[str, Any], says: str) -> None:
+    error = refused(post(api, {"prompt": "x", **body}), 400)
+    assert says in error["message"]
+    assert error["param"].startswith("input_reference")
 
 
 def test_nobody_elses_repetition_gets_the_answer_to_a_create(api: Client, bob: Client) -> None:
@@ -205,8 +367,6 @@ def test_deleted_videos_stay_in_our_own_lists(api: Client, job: Job) -> None:
 def test_a_repetition_waits_for_the_create_that_it_repeats(
     secret: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from compat.openai import views
-
     begun, goes_on = threading.Event(), threading.Event()
     create = views.create
 

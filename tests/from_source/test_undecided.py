@@ -195,6 +195,39 @@ def test_two_edits_of_different_videos_are_not_told_apart_after_a_restore(
     assert not Submission.objects.filter(job__in=[first, second]).exists()
 
 
+@pytest.mark.parametrize("operation", ["remix", "extend"])
+def test_of_two_videos_with_its_prompt_a_job_gets_its_own_or_none(
+    make: Make, make_job: Callable[..., Job], upstream: Upstream, sora: ScriptedClient, operation: str
+) -> None:
+    made = make(operation)
+    tasks.submit()
+    mine = only(made).upstream_id
+    plain = make_job(**ALIKE, by=User.objects.create_user("bob"))
+    tasks.submit()
+    theirs = only(plain).upstream_id
+    restore([made])
+    # The backup does not know the other one's job at all.
+    restore([plain])
+    Job.objects.filter(pk=plain.pk).update(status="cancelled")
+    recover("--apply")
+    taken = list(Submission.objects.filter(job=made).values_list("upstream_id", flat=True))
+    # A remix is told by what it is made from; nothing tells an extension.
+    assert taken == ([mine] if operation == "remix" else [])
+    assert theirs not in taken
+
+
+def test_a_video_of_another_size_is_not_taken_for_an_extension(
+    make: Make, make_job: Callable[..., Job], upstream: Upstream
+) -> None:
+    plain = make_job("the same boat by night", duration=8, aspect_ratio="16:9")
+    tasks.submit()
+    restore([plain])
+    Job.objects.filter(pk=plain.pk).update(status="cancelled")
+    made = make("extend")
+    recover("--apply")
+    assert not Submission.objects.filter(job=made).exists()
+
+
 def test_a_recovery_goes_on_where_its_upstream_has_another_name(
     make: Make, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def reopened_fields() -> dict[str, Any]:
         "error_details": None,
         "failed_at": None,
         "cancelled_at": None,
+        "deleted_at": None,
         "request_id": request_id(),
     }
 

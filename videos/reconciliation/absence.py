@@ -25,7 +25,7 @@ def needs_person(job: Job, submission: Submission, upstream: Upstream) -> str:
     if not upstream.dialect.proves_absence or not provider.proves_absence:
         return "this upstream's list proves no absence"
     if not is_compared(submission):
-        return "what a list shows of an edit or an extension is not known"
+        return "what a list shows of a remix, an edit or an extension is not known"
     if submission.clock_low is None:
         return "nothing is known of the upstream's clock"
     if not submission.clock_steady:

@@ -186,7 +186,8 @@ def _complete_alone(submission: Submission, kept: Kept) -> bool:
         if not kept.is_there():
             # This thread slept so long that its file was swept away.
             return False
-        late = job.status == JobStatus.FAILED and job.error_code == "gave_up"
+        gave_up = job.status == JobStatus.FAILED and job.error_code == "gave_up"
+        late = gave_up and job.deleted_at is None
         if job.status != JobStatus.PROCESSING and not late:
             return False
         if not submission.move(SubmissionState.STORED, detail={"bytes": kept.file.size}):

@@ -18,8 +18,8 @@ def awaited(videos: Iterable[Video], upstream: Upstream) -> dict[str, list[Job]]
     first.
 
     A job that is fitted to another upstream counts as well: a restored backup does not know where it went.
-    One that is made from a video is at the upstream of that; what the list shows of it is not known but for
-    its prompt.
+    One that is made from a video is at the upstream of that. It is the video with its key, if the list shows
+    one; else any of its prompt and size may be.
     """
     keyed = {upstream.dialect.match_key(video): video for video in videos}
     shown = {key: video for key, video in keyed.items() if key is not None}
@@ -36,12 +36,19 @@ def awaited(videos: Iterable[Video], upstream: Upstream) -> dict[str, list[Job]]
             found[key].append(job)
     from_source = waiting.filter(source_job__isnull=False, upstream=upstream.name)
     for job in from_source.filter(fitted__prompt__in=prompts):
-        for key, video in shown.items():
-            if video.prompt == job.fitted["prompt"] and video.remixed_from in {None, job.fitted["source"]}:
-                found[key].append(job)
+        possible = [key for key, video in shown.items() if _may_have_become(job, video)]
+        for key in [job.match_key] if job.match_key in shown else possible:
+            found[key].append(job)
     for jobs in found.values():
         jobs.sort(key=lambda job: (job.asked_at, job.pk))
     return found
+
+
+def _may_have_become(job: Job, video: Video) -> bool:
+    """Whether a job that is made from a video may be this one, by what is known of such videos."""
+    fitted = job.fitted
+    is_alike = video.prompt == fitted["prompt"] and video.size in {None, fitted["size"]}
+    return is_alike and video.remixed_from in {None, fitted["source"]}
 
 
 def _key_at(upstream: Upstream, job: Job) -> str:

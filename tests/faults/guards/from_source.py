@@ -92,6 +92,13 @@ GUARDS: Final = (
         _UNDECIDED,
     ),
     Guard(
+        "a recovery gives a job no video of which there are two that could be its",
+        "videos.reconciliation.restored.recovery:plan",
+        "could_be[job.pk] == 1",
+        "True",
+        _UNDECIDED,
+    ),
+    Guard(
         "a source is looked at once more before anything is made from it",
         "videos.lifecycle.sending.post:_request",
         "problem_of_source(submission, request, upstream)",

@@ -116,8 +116,8 @@ class CreateVideo(StrictSerializer):
     fit = StrictChoiceField(
         choices=["nearest", "strict"],
         default="nearest",
-        help_text="If the upstream does not offer what you ask for: the nearest that it offers, at no "
-        "higher price per second, or a refusal with the allowed values.",
+        help_text="If the upstream does not offer what you ask for: the nearest that it offers, or a refusal "
+        "with the allowed values.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

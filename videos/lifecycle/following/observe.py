@@ -89,6 +89,7 @@ def _late_success_wanted(job: Job) -> bool:
     return (
         job.status == JobStatus.FAILED
         and job.error_code == "gave_up"
+        and job.deleted_at is None
         and not job.submissions.filter(state__in=LIVE).exists()
     )
 

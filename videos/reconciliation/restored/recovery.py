@@ -1,7 +1,7 @@
 """Gives videos that are newer than our books to the jobs that they were made for, or declares them
 foreign."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,7 +38,7 @@ def plan(upstream: Upstream) -> Recovery:
 
     Matches by what was asked for, oldest first. If jobs of several owners asked for the same, none is
     matched, because the owner of the video is not known; nor if they asked for it with several pictures, or
-    from several videos.
+    from several videos; nor if a job that is made from a video could be several of these.
     """
     provider = upstream.provider()
     videos: dict[str | None, list[Video]] = defaultdict(list)
@@ -46,14 +46,17 @@ def plan(upstream: Upstream) -> Recovery:
         videos[upstream.dialect.match_key(video)].append(video)
     matched: list[tuple[Video, Job]] = []
     left: list[Video] = []
-    # What is made from a video may be any of those with its prompt.
-    given: set[UUID] = set()
     waiting = awaited((video for alike in videos.values() for video in alike), upstream)
+    # How many of the videos each job could be.
+    could_be: Counter[UUID] = Counter()
+    for waited, jobs in waiting.items():
+        could_be.update({job.pk: len(videos[waited]) for job in jobs})
     for key, alike in videos.items():
         jobs = waiting.get(key or "", [])
-        jobs = [job for job in jobs if job.pk not in given]
-        if len({(job.owner_id, job.operation, *_made_of(job)) for job in jobs}) == 1:
-            given |= {job.pk for job in jobs[: len(alike)]}
+        is_certain = all(
+            job.source_job is None or job.match_key == key or could_be[job.pk] == 1 for job in jobs
+        )
+        if is_certain and len({(job.owner_id, job.operation, *_made_of(job)) for job in jobs}) == 1:
             matched += zip(alike, jobs, strict=False)
             left += alike[len(jobs) :]
         else:
