@@ -2,15 +2,9 @@
 
 from django.urls import path
 
-from compat.openai.views import (
-    CharactersView,
-    ContentView,
-    EditsView,
-    ExtensionsView,
-    RemixView,
-    VideosView,
-    VideoView,
-)
+from compat.openai.content_view import ContentView
+from compat.openai.from_source_views import CharactersView, EditsView, ExtensionsView, RemixView
+from compat.openai.views import VideosView, VideoView
 
 urlpatterns = [
     path("videos", VideosView.as_view(), name="openai-videos"),

@@ -37,14 +37,14 @@ GUARDS: Final = (
     ),
     Guard(
         "a video is nobody else's in OpenAI's API",
-        "compat.openai.views:_View._jobs",
-        "owned_jobs(self._owner(request)).filter(deleted_at=None)",
+        "compat.openai.calling:VideoAPIView.jobs",
+        "owned_jobs(self.owner(request)).filter(deleted_at=None)",
         "Job.objects.filter(deleted_at=None)",
         f"{_HTTP} -k nobody_elses",
     ),
     Guard(
         "only a key opens OpenAI's API",
-        "compat.openai.views:_View",
+        "compat.openai.calling:VideoAPIView",
         "authentication_classes = (ApiKeyAuthentication,)",
         "pass",
         f"{_HTTP} -k session",
@@ -58,7 +58,7 @@ GUARDS: Final = (
     ),
     Guard(
         "what is refused is not sent again by an SDK",
-        "compat.openai.views:_View.handle_exception",
+        "compat.openai.calling:VideoAPIView.handle_exception",
         "not isinstance(exc, DatabaseError)",
         "False",
         f"{_HTTP} -k refused_for_certain",
