@@ -8,7 +8,6 @@ requests and saves the row.
 import argparse
 import json
 import os
-import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +18,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from bench.rig.clips import clip_in
 from bench.rig.database import prepared
 from bench.rig.deployment import plain_database
-from simulator.clips.render import render
-from simulator.clips.spec import ClipSpec
 from tests.e2e.processes import Program, eventually, members, run
 from tests.servers import own_redis
 from tests.services import free_port
@@ -54,9 +52,7 @@ class Workshop:
         port = free_port()
         self.settings["SORA_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
         given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
-        clip = str(self.folder / "clip")
-        render(ClipSpec(clip, "clip", "clip", 64, 64, 1, os.getppid()))
-        _lengthen(Path(f"{clip}.mp4"), clip_bytes)
+        clip = clip_in(self.folder, clip_bytes)
         self.start("upstream", "-m", "bench.rig.upstream", "--port", str(port), "--clip", clip, *given)
 
     def start_worker(self, threads: int = THREADS) -> Program:
@@ -107,14 +103,6 @@ def workshop_on(environment: dict[str, str]) -> Iterator[Workshop]:
             "LOG_LEVEL": "INFO",
         }
         yield Workshop(settings, folder, plain_database(stack, environment["DATABASE_URL"]), stack)
-
-
-def _lengthen(path: Path, size: int) -> None:
-    """Adds a box of type `free` to a video, which players pass over (ISO/IEC 14496-12)."""
-    if (missing := size - path.stat().st_size) > 0:
-        with path.open("ab") as file:
-            file.write(struct.pack(">I4s", missing, b"free"))
-            file.truncate(size)
 
 
 def _submit(create_ms: int) -> Callable[[Workshop, int], dict[str, float]]:

@@ -12,7 +12,8 @@ from upstreams.client.types import CreateRequest, Video
 from upstreams.clock import in_database
 from upstreams.registry import Upstream
 from videos.lifecycle.callbacks import callback_address
-from videos.lifecycle.outcomes import record_picture_gone, record_source_gone, record_unsent
+from videos.lifecycle.outcomes import record_unsent
+from videos.lifecycle.sending.gone import record_picture_gone, record_source_gone
 from videos.lifecycle.sending.sources import problem_of_source
 from videos.log_context import about
 from videos.models import Submission

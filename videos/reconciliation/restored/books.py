@@ -1,5 +1,4 @@
-"""Whether our books (the database) know everything that the upstream was paid for. A restored backup does
-not.
+"""Whether our books (the database) know all that the upstream was paid for. A restored backup does not.
 
 A restored database does not know the creates that were sent after it was copied. Their jobs are pending in
 it, and would be sent and paid again. So before the first create of a process, and after a gap, a worker reads
@@ -201,11 +200,9 @@ def _unexplained(
 ) -> list[Video]:
     """Those that are not the video of an attempt without an id: an attempt is one create, and explains one.
 
-    It does by its fields. If this upstream echoes other fields than it was sent, or dates otherwise, it does
-    by its time as well, and so does one that is made from another video; but not for a video with the fields
-    of a waiting job, which would be paid again.
-    An attempt that had ended before `begun` explains none, nor does one that has ended and whose job
-    waits: that job would be paid again.
+    It does by its fields; by its time as well, if this upstream echoes or dates otherwise than it was sent, or
+    the attempt is made from another video; but not what a waiting job asks for, which would be paid again, and
+    none if it ended before `begun`, or has ended and its job waits.
     """
     attempts = list(
         Submission.objects.filter(
