@@ -200,9 +200,9 @@ def _unexplained(
 ) -> list[Video]:
     """Those that are not the video of an attempt without an id: an attempt is one create, and explains one.
 
-    It does by its fields; by its time as well, if this upstream echoes or dates otherwise than it was sent, or
-    the attempt is made from another video; but not what a waiting job asks for, which would be paid again, and
-    none if it ended before `begun`, or has ended and its job waits.
+    It does by its fields; by its time as well, if this upstream echoes or dates otherwise than it was sent,
+    or the attempt is made from another video; but not what a waiting job asks for, which would be paid again,
+    and none if it ended before `begun`, or has ended and its job waits.
     """
     attempts = list(
         Submission.objects.filter(
