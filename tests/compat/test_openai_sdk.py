@@ -11,6 +11,7 @@ from django.test import Client
 from PIL import Image
 
 from accounts.models import IdempotencyKey
+from tests.services import ROOT
 from tests.videos.scripted import ScriptedClient, clip
 from tests.videos.sending import submit_next
 from upstreams.registry import Upstream
@@ -307,3 +308,8 @@ def test_the_repetition_of_a_remix_makes_one_job(
     wire.lost = 2
     client.videos.remix(source.id, prompt="In snow")
     assert Job.objects.filter(operation="remix").count() == 1
+
+
+def test_the_docs_name_the_version_that_is_tried() -> None:
+    for page in ("README.md", "docs/openai.md"):
+        assert f"openai-python {openai.__version__}" in (ROOT / page).read_text(), page
