@@ -21,7 +21,7 @@ import pytest
 _TESTS: Final = {
     "accounts.budgets": ("tests/accounts/",),
     "upstreams.client": ("tests/sora/", "tests/upstreams/"),
-    "videos.lifecycle": ("tests/references/", "tests/videos/", "tests/webhooks/"),
+    "videos.lifecycle": ("tests/from_source/", "tests/references/", "tests/videos/", "tests/webhooks/"),
 }
 _SECONDS: Final = 6.0
 # Of a mutant that only slow tests reach.
