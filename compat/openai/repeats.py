@@ -40,11 +40,12 @@ def carried_out_once(
         return idempotent_after(request, prepare, carry_out)
     begun = database_now()
     digest = _digest(request)
-    # What is repeated needs no preparation, which may be costly.
-    with transaction.atomic():
-        _take_turns(digest)
-        if (kept := _kept(request, digest, count, begun)) is not None:
-            return kept
+    if count:
+        # What is repeated needs no preparation, which may be costly.
+        with transaction.atomic():
+            _take_turns(digest)
+            if (kept := _kept(request, digest, count, begun)) is not None:
+                return kept
     prepared = prepare()
     with transaction.atomic():
         _take_turns(digest)
