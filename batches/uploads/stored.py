@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -113,22 +112,26 @@ class CSVUpload(Upload):
         first, separator = self._header(lines, decoded)
         text = without_blanks_at_quotes(chain([first] if first else [], lines), separator)
         rows = csv.reader(text, delimiter=separator, strict=True)
-        longer: Counter[str] = Counter()
+        longer = 0
         try:
             columns = columns_of(next(rows, []), self.given, decoded.record)
             self._tell_columns(columns)
             decoded.begin_record()
+            width = len(columns.fields)
             for row in rows:
                 if _is_blank(row):
                     self.skip(decoded.record)
                 else:
-                    yield _row({"line": decoded.record}, columns.fields, row, longer)
+                    is_longer = len(row) > width and _is_blank(row[width:])
+                    longer += is_longer
+                    its = row[:width] if is_longer else row
+                    yield _row({"line": decoded.record}, columns.fields, its)
                 decoded.begin_record()
         except csv.Error as error:
             message = f"From here on this is not CSV: {error}."
             raise bad_line(decoded.record, "invalid", message) from None
         if longer:
-            message = f"Rows that end with more empty cells than the header has: {longer['rows']}."
+            message = f"Rows that end with more empty cells than the header has: {longer}."
             self.tolerated.append(Tolerated("trailing_cells", message))
 
     def utf16_lines(self) -> Iterator[bytes]:
@@ -210,10 +213,7 @@ def _is_blank(row: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in row)
 
 
-def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str], longer: Counter[str]) -> Raw:
-    if len(row) > len(columns) and _is_blank(row[len(columns) :]):
-        longer["rows"] += 1
-        row = row[: len(columns)]
+def _row(where: Mapping[str, Any], columns: Sequence[str], row: Sequence[str]) -> Raw:
     if len(row) != len(columns):
         message = f"It has {len(row)} cells and the header {len(columns)}; put a cell with commas in quotes."
         return Raw(where, problem=message)
